@@ -1,0 +1,222 @@
+"""Make lessons/ and solutions/ from authoring/NN_name.py, the one source of both.
+
+    python authoring/build.py               rebuild what changed, execute it, store the outputs
+    python authoring/build.py --only 01     only this lesson
+    python authoring/build.py --force       also what has not changed (after a change in ftcourse/)
+    python authoring/build.py --check       write nothing; fail where a notebook is not what its source says
+
+A source is a jupytext py:percent file. Cells tagged `exercise` go to lessons/ only, cells tagged `solution`
+to solutions/ only, all others to both. A cell's `alt="..."` is the text alternative of its figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbconvert.preprocessors import TagRemovePreprocessor
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+VARIANTS = {"lessons": "solution", "solutions": "exercise"}  # folder -> the tag it leaves out
+MAX_BYTES = 1_500_000
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+BADGE = (
+    "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/{slug}/blob/main/{path})"
+)
+BOOTSTRAP = """\
+import importlib.util
+
+if importlib.util.find_spec("ftcourse") is None:  # Colab: the course package, never its dependencies
+    %pip install -q --no-deps "ftcourse @ git+{repository}"
+needed = {{"torchmetrics": "torchmetrics lightning-utilities", "imagehash": "ImageHash"}}
+missing = [names for module, names in needed.items() if importlib.util.find_spec(module) is None]
+if missing:
+    print("run first: %pip install -q --no-deps", *missing)\
+"""
+
+
+def repository(root: Path) -> str | None:
+    """The address in pyproject.toml's `[project.urls] Repository`, the one place that has it."""
+    file = root / "pyproject.toml"
+    if not file.exists():
+        return None
+    urls = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}).get("urls", {})
+    address = urls.get("Repository")
+    return address.removesuffix("/").removesuffix(".git") if address else None
+
+
+def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.NotebookNode:
+    """One variant of a lesson, without outputs; `folder` is "lessons" or "solutions"."""
+    nb = jupytext.read(source, fmt="py:percent")
+    nb, _ = TagRemovePreprocessor(remove_cell_tags={VARIANTS[folder]}).preprocess(nb, {})
+    if address is not None:
+        nb.cells[:0] = _colab_cells(address, f"{folder}/{source.stem}.ipynb")
+    _set_ids(nb, source.stem[:2])
+    for cell in nb.cells:
+        cell.metadata = nbformat.from_dict(
+            {key: cell.metadata[key] for key in ("tags", "alt") if key in cell.metadata}
+        )
+    colab = {"provenance": [], "toc_visible": True}
+    nb.metadata = nbformat.from_dict(
+        {
+            "colab": colab,
+            "ftcourse": {"source_hash": source_hash(nb)},
+            "kernelspec": KERNELSPEC,
+            "language_info": {"name": "python"},
+        }
+    )
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    return nb
+
+
+def _colab_cells(address: str, path: str) -> list[nbformat.NotebookNode]:
+    cells = [nbformat.v4.new_code_cell(BOOTSTRAP.format(repository=address))]
+    if address.startswith("https://github.com/"):
+        slug = address.removeprefix("https://github.com/")
+        cells.insert(0, nbformat.v4.new_markdown_cell(BADGE.format(slug=slug, path=path)))
+    return cells
+
+
+def _set_ids(nb: nbformat.NotebookNode, prefix: str) -> None:
+    """An id made from the cell's source: an edited cell changes its own id and no other's."""
+    seen: dict[str, int] = {}
+    for cell in nb.cells:
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
+        count = seen[digest] = seen.get(digest, 0) + 1
+        cell["id"] = f"{prefix}-{digest}" + (f"-{count}" if count > 1 else "")
+
+
+def source_cells(nb: nbformat.NotebookNode) -> list:
+    """What must not drift: type, id, source and metadata of each cell."""
+    return [(c.cell_type, c.id, c.source, dict(c.metadata)) for c in nb.cells]
+
+
+def source_hash(nb: nbformat.NotebookNode) -> str:
+    """sha256 of the source cells, stored in the notebook to tell whether its outputs belong to them."""
+    text = json.dumps(source_cells(nb), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def execute(nb: nbformat.NotebookNode, cwd: Path, timeout: int = 600) -> None:
+    """Run all cells in a fresh kernel in the notebook's folder; keep outputs, drop the rest."""
+    metadata = nb.metadata
+    os.environ.setdefault("FTCOURSE_PROGRESS", "off")  # building is not learning
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    cwd.mkdir(parents=True, exist_ok=True)
+    NotebookClient(
+        nb,
+        timeout=timeout,
+        kernel_name="python3",
+        record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # ipykernel >= 7.3 warns of plain TCP
+        resources={"metadata": {"path": str(cwd)}},
+    ).execute()
+    nb.metadata = metadata
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            _clean_outputs(cell)
+
+
+def _clean_outputs(cell: nbformat.NotebookNode) -> None:
+    """Drop widget views, which nothing can show without a kernel; give figures their alt text."""
+    widget = "application/vnd.jupyter.widget-view+json"
+    cell.outputs = [out for out in cell.outputs if widget not in out.get("data", {})]
+    for out in cell.outputs:
+        if "alt" in cell.metadata and "image/png" in out.get("data", {}):
+            out.metadata["image/png"] = {"alt": cell.metadata["alt"]}
+
+
+def problem(nb: nbformat.NotebookNode, target: Path) -> str | None:
+    """Why the committed notebook `target` is not what its source says, or None."""
+    if not target.exists():
+        return "is missing"
+    old = nbformat.read(target, as_version=4)
+    if source_cells(old) != source_cells(nb):
+        return "differs from its source"
+    if old.metadata.get("ftcourse", {}).get("source_hash") != source_hash(nb):
+        return "has outputs of another source"
+    if any(c.cell_type == "code" and c.execution_count is None for c in old.cells):
+        return "was not executed"
+    if target.stat().st_size > MAX_BYTES:
+        return f"has {target.stat().st_size:,} bytes, above {MAX_BYTES:,}"
+    return None
+
+
+def orphans(root: Path) -> list[Path]:
+    """Notebooks that no source makes."""
+    stems = {source.stem for source in sources(root)}
+    return [f for d in VARIANTS for f in sorted((root / d).glob("*.ipynb")) if f.stem not in stems]
+
+
+def sources(root: Path, only: str | None = None) -> list[Path]:
+    found = sorted((root / "authoring").glob("[0-9][0-9]_*.py"))
+    return [f for f in found if only is None or f.stem.startswith(only)]
+
+
+def build(root: Path, only: str | None = None, force: bool = False) -> list[Path]:
+    """Write the notebooks that are not what their sources say; returns their paths."""
+    written, address = [], repository(root)
+    for source in sources(root, only):
+        for folder in VARIANTS:
+            nb, target = notebook(source, folder, address), root / folder / f"{source.stem}.ipynb"
+            if not force and problem(nb, target) is None:
+                continue
+            start = time.perf_counter()
+            execute(nb, target.parent)
+            nbformat.validate(nb)
+            nbformat.write(nb, target)
+            seconds, size = time.perf_counter() - start, target.stat().st_size
+            print(f"wrote {target.relative_to(root)}: {seconds:.0f} s, {size:,} bytes", flush=True)
+            written.append(target)
+    return written
+
+
+def check(root: Path, only: str | None = None) -> list[str]:
+    """One line for each notebook that has drifted."""
+    lines, address = [], repository(root)
+    for source in sources(root, only):
+        for folder in VARIANTS:
+            target = root / folder / f"{source.stem}.ipynb"
+            why = problem(notebook(source, folder, address), target)
+            if why:
+                lines.append(f"{target.relative_to(root)} {why}; run: make lessons")
+    if only is None:
+        lines += [f"{f.relative_to(root)} has no source in authoring/" for f in orphans(root)]
+    return lines
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", metavar="NN", help="only the lesson whose name starts so")
+    parser.add_argument("--force", action="store_true", help="rebuild what has not changed, too")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on drift")
+    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    a = parser.parse_args(argv)
+    if a.only is not None and not sources(a.root, a.only):
+        parser.error(f"no source authoring/{a.only}*.py")
+    if a.check:
+        lines = check(a.root, a.only)
+        for line in lines:
+            print(line, file=sys.stderr)
+        return bool(lines)
+    build(a.root, a.only, a.force)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The first lines of every lesson: which tier runs, on which device, and how long it takes."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+import torch
+import torchvision
+
+__all__ = ["device", "profile", "show"]
+
+
+def profile() -> str:
+    """The tier: "pocket" (offline, the default), or "full" where FTCOURSE_PROFILE=full is set.
+
+    Raises:
+        ValueError: FTCOURSE_PROFILE is something else.
+    """
+    chosen = os.environ.get("FTCOURSE_PROFILE", "pocket").strip().lower() or "pocket"
+    if chosen not in ("pocket", "full"):
+        raise ValueError(f"FTCOURSE_PROFILE={chosen!r}; use 'pocket' or 'full'")
+    return chosen
+
+
+def device() -> str:
+    """A readable name of what the lesson computes on, such as "cpu, 2 cores"."""
+    if torch.cuda.is_available():
+        return f"cuda, {torch.cuda.get_device_name()}"
+    if torch.backends.mps.is_available():
+        return "mps, Apple GPU"
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def show(lesson: str, seconds: int, minutes: int) -> None:
+    """Print the tier, the device, the versions and the time to expect (measured on two CPU cores)."""
+    tier = profile()
+    what = (
+        "pocket weights, offline" if tier == "pocket" else "and ImageNet weights, from the network"
+    )
+    print(f"lesson    {lesson}: {minutes} minutes to work through")
+    print(f"tier      {tier} ({what})")
+    print(f"device    {device()}")
+    print(f"run time  about {seconds} s here for all cells, on two CPU cores")
+    versions = f"ftcourse {metadata.version('ftcourse')}, torch {torch.__version__}"
+    versions += f", torchvision {torchvision.__version__}, Python {platform.python_version()}"
+    print(f"versions  {versions}")

@@ -1,0 +1,125 @@
+"""What a learner has done so far, kept in one local JSON file; `ftcourse progress` prints it.
+
+The file lies in the user's data folder; FTCOURSE_PROGRESS names another, or is "off". Under pytest
+and CI nothing is written unless FTCOURSE_PROGRESS says where. A file that cannot be read or written
+never stops a lesson.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["location", "record", "reset", "state", "summary"]
+
+_here: dict[str, dict[str, Any]] = {}  # what this process has seen, should the file be unwritable
+
+
+def location() -> Path | None:
+    """The progress file, or None where none is kept."""
+    chosen = os.environ.get("FTCOURSE_PROGRESS")
+    if chosen is not None:
+        return None if chosen.strip().lower() in ("", "off", "0", "none") else Path(chosen)
+    if any(name in os.environ for name in ("CI", "PYTEST_VERSION", "PYTEST_CURRENT_TEST")):
+        return None
+    return _user_data() / "ftcourse" / "progress.json"
+
+
+def _user_data() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+
+
+def state() -> dict[str, dict[str, Any]]:
+    """By exercise number: `right` (bool), `tries`, `hints` (how many were shown), `solution` (bool)."""
+    file = location()
+    return _read(file) if file is not None and file.exists() else dict(_here)
+
+
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))["exercises"]
+        return {str(k): dict(v) for k, v in entries.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def record(number: str, event: str) -> None:
+    """Note an event of one exercise: "right", "wrong", "hint" or "solution". Never raises."""
+    try:
+        file = location()
+        # The file is read again each time: two notebooks may be open at once.
+        entries = _read(file) if file is not None else _here
+        entry = entries.setdefault(number, {})
+        if event in ("right", "wrong"):
+            if not entry.get("right"):
+                entry["tries"] = entry.get("tries", 0) + 1
+            entry["right"] = entry.get("right", False) or event == "right"
+        elif event == "hint":
+            entry["hints"] = entry.get("hints", 0) + 1
+        elif event == "solution":
+            entry["solution"] = True
+        _here[number] = entry
+        if file is not None:
+            _write(file, entries)
+    except Exception:  # a full disk or a read-only home must not stop a lesson
+        return
+
+
+def _write(file: Path, entries: dict[str, dict[str, Any]]) -> None:
+    from ftcourse.checkpoints import write_atomic  # torch, only when something is written
+
+    if file.exists() and not _read(file):  # damaged: keep it, for whoever wants to look
+        os.replace(file, file.with_name(file.name + ".damaged"))
+    text = json.dumps({"format": 1, "exercises": entries}, indent=1, sort_keys=True)
+    write_atomic(file, text.encode("utf-8"))
+
+
+def reset() -> None:
+    """Forget everything, on disk too."""
+    _here.clear()
+    file = location()
+    if file is not None:
+        file.unlink(missing_ok=True)
+
+
+def exercises() -> dict[str, list[str]]:
+    """The exercise numbers of each lesson, by the module's name: {"lesson01": ["1.1", ...]}."""
+    from ftcourse import exercises as package
+
+    found = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name.startswith("lesson"):
+            module = importlib.import_module(f"{package.__name__}.{info.name}")
+            found[info.name] = sorted(
+                (e.number for e in vars(module).values() if isinstance(e, package.Exercise)),
+                key=lambda number: [int(part) for part in number.split(".")],
+            )
+    return found
+
+
+def summary(lesson: str | None = None) -> str:
+    """One line a lesson: how many exercises are right, with which help. `lesson="01"` for one only."""
+    known, done = exercises(), state()
+    lines = []
+    for module, numbers in known.items():
+        if lesson is not None and module != f"lesson{lesson}":
+            continue
+        entries = [done.get(number, {}) for number in numbers]
+        right = sum(bool(e.get("right")) for e in entries)
+        marks = "".join("●" if e.get("right") else "◐" if e else "○" for e in entries)
+        line = f"lesson {module.removeprefix('lesson')}  {marks:<6} {right} of {len(numbers)} right"
+        hints = sum(e.get("hints", 0) for e in entries)
+        shown = sum(bool(e.get("solution")) for e in entries)
+        extra = [f"{hints} hint{'s' * (hints != 1)}"] * bool(hints)
+        extra += [f"{shown} solution{'s' * (shown != 1)} read"] * bool(shown)
+        lines.append(line + (f" ({', '.join(extra)})" if extra else ""))
+    return "\n".join(lines) if lines else "no exercises found"

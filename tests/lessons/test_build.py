@@ -1,0 +1,180 @@
+"""The pipeline on fixture notebooks: authoring/NN_name.py -> lessons/ and solutions/."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("build", ROOT / "authoring" / "build.py")
+assert spec is not None and spec.loader is not None
+build = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(build)
+
+SOURCE = """\
+# %% [markdown]
+# # A lesson
+
+# %% tags=["exercise"]
+def double(x):
+    raise NotImplementedError
+
+# %% tags=["solution"]
+def double(x):
+    return 2 * x
+
+# %% alt="a straight line"
+import os
+
+print("progress", os.environ["FTCOURSE_PROGRESS"], "in", os.path.basename(os.getcwd()))
+
+# %% tags=["nbval-ignore-output"]
+print("done")
+
+# %% tags=["nbval-ignore-output"]
+print("done")
+"""
+PYPROJECT = (
+    '[project]\nname = "x"\n[project.urls]\nRepository = "https://github.com/some/where.git"\n'
+)
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "authoring").mkdir()
+    (tmp_path / "authoring" / "01_first.py").write_text(SOURCE)
+    (tmp_path / "authoring" / "build.py").write_text("# not a lesson\n")
+    return tmp_path
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Pretend to execute: most tests need no kernel, which takes seconds to start."""
+
+    def execute(nb, cwd, timeout=0):
+        cwd.mkdir(exist_ok=True)
+        for i, cell in enumerate(c for c in nb.cells if c.cell_type == "code"):
+            cell.execution_count = i + 1
+
+    monkeypatch.setattr(build, "execute", execute)
+
+
+def variants(root):
+    source = root / "authoring" / "01_first.py"
+    return build.notebook(source, "lessons"), build.notebook(source, "solutions")
+
+
+def test_the_lesson_has_the_stub_and_the_solution_has_the_answer(root):
+    lesson, solution = variants(root)
+    assert "raise NotImplementedError" in lesson.cells[1].source
+    assert "return 2 * x" in solution.cells[1].source
+    assert len(lesson.cells) == len(solution.cells) == 5
+
+
+def test_cell_ids_are_stable_and_unique_and_an_edit_changes_one(root):
+    before = [c.id for c in variants(root)[0].cells]
+    assert before == [c.id for c in variants(root)[0].cells]
+    assert len(set(before)) == len(before)
+    source = root / "authoring" / "01_first.py"
+    source.write_text(SOURCE.replace("# # A lesson", "# # The lesson"))
+    after = [c.id for c in variants(root)[0].cells]
+    assert after[0] != before[0] and after[1:] == before[1:]
+
+
+def test_metadata_keeps_tags_and_alt_text_and_nothing_else(root):
+    lesson, _ = variants(root)
+    assert set(lesson.metadata) == {"colab", "ftcourse", "kernelspec", "language_info"}
+    assert lesson.cells[2].metadata == {"alt": "a straight line"}
+    assert lesson.cells[3].metadata == {"tags": ["nbval-ignore-output"]}
+
+
+def test_no_badge_and_no_installation_without_a_repository_address(root):
+    lesson, _ = variants(root)
+    assert build.repository(root) is None
+    assert not any("colab" in c.source or "pip" in c.source for c in lesson.cells)
+
+
+def test_the_badge_points_at_the_repository_named_in_pyproject(root, no_kernel):
+    (root / "pyproject.toml").write_text(PYPROJECT)
+    build.build(root)
+    lesson = nbformat.read(root / "lessons" / "01_first.ipynb", 4)
+    assert "/github/some/where/blob/main/lessons/01_first.ipynb" in lesson.cells[0].source
+    assert "git+https://github.com/some/where" in lesson.cells[1].source
+    assert "--no-deps" in lesson.cells[1].source
+
+
+def test_a_second_build_writes_nothing_and_an_edit_rebuilds_both(root, no_kernel):
+    assert len(build.build(root)) == 2
+    assert build.build(root) == []
+    assert len(build.build(root, force=True)) == 2
+    source = root / "authoring" / "01_first.py"
+    source.write_text(SOURCE.replace("2 * x", "x + x"))
+    assert [p.parent.name for p in build.build(root)] == ["solutions"]
+
+
+def test_only_takes_one_lesson(root, no_kernel):
+    (root / "authoring" / "02_second.py").write_text("# %%\n1 + 1\n")
+    assert {p.stem for p in build.build(root, only="02")} == {"02_second"}
+
+
+def test_check_is_silent_after_a_build_and_names_what_drifted(root, no_kernel, capsys):
+    assert build.main(["--check", "--root", str(root)]) == 1
+    assert "lessons/01_first.ipynb is missing" in capsys.readouterr().err
+    build.build(root)
+    assert build.main(["--check", "--root", str(root)]) == 0
+    target = root / "lessons" / "01_first.ipynb"
+    nb = nbformat.read(target, 4)
+    nb.cells[0].source = "# Edited by hand"
+    nbformat.write(nb, target)
+    assert build.check(root) == [
+        "lessons/01_first.ipynb differs from its source; run: make lessons"
+    ]
+
+
+def test_check_finds_outputs_of_another_source_and_cells_not_run(root, no_kernel):
+    build.build(root)
+    target = root / "lessons" / "01_first.ipynb"
+    nb = nbformat.read(target, 4)
+    nb.metadata.ftcourse.source_hash = "0"
+    nbformat.write(nb, target)
+    assert "outputs of another source" in build.check(root)[0]
+    nb = build.notebook(root / "authoring" / "01_first.py", "lessons")
+    nbformat.write(nb, target)
+    assert "was not executed" in build.check(root)[0]
+
+
+def test_check_finds_a_notebook_without_a_source(root, no_kernel):
+    build.build(root)
+    (root / "authoring" / "01_first.py").unlink()
+    lines = build.check(root)
+    assert lines[0] == "lessons/01_first.ipynb has no source in authoring/"
+
+
+def test_check_finds_a_notebook_that_is_too_large(root, no_kernel, monkeypatch):
+    build.build(root)
+    monkeypatch.setattr(build, "MAX_BYTES", 100)
+    assert "above 100" in build.check(root)[0]
+
+
+def test_an_unknown_lesson_number_is_named(root, capsys):
+    with pytest.raises(SystemExit):
+        build.main(["--only", "99", "--root", str(root)])
+    assert "authoring/99*.py" in capsys.readouterr().err
+
+
+def test_execution_stores_outputs_and_runs_in_the_notebooks_folder(root, monkeypatch):
+    monkeypatch.setenv("FTCOURSE_PROGRESS", "off")
+    build.build(root)
+    text = (root / "lessons" / "01_first.ipynb").read_text()
+    nb = nbformat.reads(text, 4)
+    assert nb.cells[2].outputs[0].text == "progress off in lessons\n"
+    assert [c.execution_count for c in nb.cells if c.cell_type == "code"] == [1, 2, 3, 4]
+    assert str(root) not in text
+    assert build.check(root) == []
+
+
+def test_the_committed_notebooks_are_what_their_sources_say():
+    assert build.check(ROOT) == []
