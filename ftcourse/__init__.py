@@ -1,0 +1,55 @@
+"""ftcourse: learn fine-tuning by doing it, with the small package that does it for real.
+
+    import ftcourse as ft
+
+    data = ft.load_data("photos/")
+    model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=len(data.classes))
+    history = ft.finetune(model, data, ft.Stage(train="head", epochs=5, lr=1e-2))
+    ft.evaluate(model, data.test)
+"""
+
+from ftcourse.audit import audit
+from ftcourse.backbones import layer_groups, load_backbone, replace_head, weights_of
+from ftcourse.checkpoints import load_model, save_model
+from ftcourse.data import Data, Split, load_data
+from ftcourse.freezing import freeze, freeze_report, train_mode, unfreeze
+from ftcourse.history import History
+from ftcourse.loop import best_device, evaluate, finetune, predict, train_one_epoch
+from ftcourse.plots import plot_confusion, plot_history, show_images
+from ftcourse.pocket import ResNet18_Pocket_Weights
+from ftcourse.preflight import preflight
+from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Data",
+    "History",
+    "ResNet18_Pocket_Weights",
+    "Split",
+    "Stage",
+    "apply_stage",
+    "audit",
+    "best_device",
+    "evaluate",
+    "finetune",
+    "freeze",
+    "freeze_report",
+    "layer_groups",
+    "load_backbone",
+    "load_data",
+    "load_model",
+    "make_optimizer",
+    "make_scheduler",
+    "plot_confusion",
+    "plot_history",
+    "predict",
+    "preflight",
+    "replace_head",
+    "save_model",
+    "show_images",
+    "train_mode",
+    "train_one_epoch",
+    "unfreeze",
+    "weights_of",
+]

@@ -36,12 +36,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision import models
 
 MEAN = (0.485, 0.456, 0.406)  # the ImageNet statistics that torchvision's own weights use
 STD = (0.229, 0.224, 0.225)
 SIZE = 64
+# The working size for other photos: measured in benchmarks/results/hymenoptera.json
+CROP_SIZE, RESIZE_SIZE = 128, 146
 VAL_ANNOTATIONS = "tiny-imagenet-200/val/val_annotations.txt"
 
 
@@ -56,7 +59,9 @@ def list_photos(archive: Path) -> tuple[list[str], list[str], np.ndarray, np.nda
         if VAL_ANNOTATIONS in z.namelist():  # the original download keeps val labels in a table
             table = z.read(VAL_ANNOTATIONS).decode().splitlines()
             wnid_of = {row.split("\t")[0]: row.split("\t")[1] for row in table if row.strip()}
-    names = [n for n in names if "/train/" in f"/{n}" or "/val/" in f"/{n}"]  # its test has no labels
+    names = [
+        n for n in names if "/train/" in f"/{n}" or "/val/" in f"/{n}"
+    ]  # its test has no labels
     wnids = [
         wnid_of.get(n.rsplit("/", 1)[-1]) or re.search(r"n\d{8}", n)[0]  # type: ignore[index]
         for n in names
@@ -186,7 +191,10 @@ def augment(photos: Tensor, size: int, smallest: float) -> Tensor:
     theta = torch.stack([torch.stack([w * flip, zero, cx], 1), torch.stack([zero, h, cy], 1)], 1)
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
     x = F.grid_sample(normalise(photos), grid, padding_mode="reflection", align_corners=False)
-    gain, shift = torch.empty(n, 1, 1, 1).uniform_(0.7, 1.3), torch.empty(n, 3, 1, 1).uniform_(-0.2, 0.2)
+    gain, shift = (
+        torch.empty(n, 1, 1, 1).uniform_(0.7, 1.3),
+        torch.empty(n, 3, 1, 1).uniform_(-0.2, 0.2),
+    )
     grey = x.mean(1, keepdim=True)
     colour = torch.empty(n, 1, 1, 1).uniform_(0.6, 1.3)
     x = (grey + (x - grey) * colour) * gain + shift
@@ -211,16 +219,13 @@ def forward(net: models.ResNet, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def predict(net: nn.Module, photos: Tensor, size: int = SIZE) -> Tensor:
+def predict(net: nn.Module, photos: Tensor, autocast: bool = True) -> Tensor:
     """Logits float32 (N, classes) in eval mode; photos uint8 (N, 64, 64, 3)."""
     net.eval()
     logits = []
     for chunk in photos.split(500):
-        x = normalise(chunk)
-        if size != x.shape[-1]:
-            x = F.interpolate(x, (size, size), mode="bilinear", antialias=True)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits.append(net(x).float())
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits.append(net(normalise(chunk)).float())
     return torch.cat(logits)
 
 
@@ -287,7 +292,9 @@ def train(data: dict[str, Any], teacher: dict[str, Any] | None, out: Path, a: ar
                 _update_ema(ema, net, decay)
             if step % 50 == 0:
                 rate = (step + 1) * a.batch / (time.time() - start)
-                print(f"epoch {epoch + 1} step {step} {loss.item():.3f} {rate:.0f} img/s", flush=True)
+                print(
+                    f"epoch {epoch + 1} step {step} {loss.item():.3f} {rate:.0f} img/s", flush=True
+                )
         val = accuracy(predict(ema, data["val"][0]), data["val"][1])
         row = {"epoch": epoch + 1, "size": size, "loss": total / steps, **val}
         log.append({**row, "seconds": round(time.time() - start, 1)})
@@ -304,6 +311,70 @@ def _update_ema(ema: nn.Module, net: nn.Module, decay: float) -> None:
         e.lerp_(n, 1 - decay) if e.is_floating_point() else e.copy_(n)
 
 
+# -- 4. export ---------------------------------------------------------------------------------
+
+
+def category_names(archive: Path, wnids: list[str]) -> list[str]:
+    """A readable name for each WordNet id: the first of its synonyms."""
+    with zipfile.ZipFile(archive) as z:
+        file = next(n for n in z.namelist() if n.endswith(("classes.tsv", "words.txt")))
+        rows = [line.split("\t") for line in z.read(file).decode().splitlines() if "\t" in line]
+    names = {wnid: synonyms.split(",")[0].strip() for wnid, synonyms in rows}
+    return [names[w] for w in wnids]
+
+
+def calibration_error(logits: Tensor, y: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: |confidence - accuracy|, averaged over equal-width bins."""
+    confidence, guess = logits.softmax(1).max(1)
+    which = (confidence * bins).long().clamp(max=bins - 1)
+    error = 0.0
+    for b in which.unique():
+        rows = which == b
+        gap = confidence[rows].mean() - (guess[rows] == y[rows]).float().mean()
+        error += rows.float().mean().item() * gap.abs().item()
+    return error
+
+
+def export(net: nn.Module, data: dict[str, Any], log: list[dict], a: argparse.Namespace) -> None:
+    """Write float16 weights and what was measured with them beside this file (or into `--export`)."""
+    half = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    half = {k: v.contiguous() for k, v in half.items()}
+    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in half.items()})
+    photos, y = data["val"]
+    logits = predict(net, photos, autocast=False)  # as shipped: float16 weights, float32 arithmetic
+    guess = logits.argmax(1)
+    per_class = [(guess[y == c] == c).float().mean().item() for c in range(len(data["classes"]))]
+    names = category_names(a.archive, data["classes"])
+    options = {k: v for k, v in vars(a).items() if k not in ("archive", "out", "export", "threads")}
+    meta = {
+        "architecture": "resnet18",
+        "categories": names,
+        "wnids": data["classes"],
+        "min_size": (32, 32),
+        "crop_size": CROP_SIZE,
+        "resize_size": RESIZE_SIZE,
+        "num_params": sum(p.numel() for p in net.parameters()),
+        "_metrics": {
+            "Tiny ImageNet val, 64x64": {
+                "acc@1": round(100 * accuracy(logits, y)["top1"], 2),
+                "acc@5": round(100 * accuracy(logits, y)["top5"], 2),
+                "ece": round(calibration_error(logits, y), 4),
+                "loss": round(F.cross_entropy(logits, y).item(), 4),
+            }
+        },
+        "per_class_accuracy": {n: round(v, 3) for n, v in zip(names, per_class, strict=True)},
+        "recipe": options,
+        "log": log,
+        "versions": {"torch": torch.__version__},
+        "license": "weights Apache-2.0; the photos are under ImageNet's terms (research, education)",
+    }
+    folder = a.export
+    _save(folder / "resnet18_tiny_imagenet.safetensors", lambda f: f.write(save(half)))
+    text = json.dumps(meta, indent=1)
+    _save(folder / "resnet18_tiny_imagenet.json", lambda f: f.write(text.encode()))
+    print(json.dumps(meta["_metrics"]), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("archive", type=Path)
@@ -318,6 +389,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=2.0)
     parser.add_argument("--no-teacher", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--export", type=Path, default=Path(__file__).parent)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
@@ -325,7 +397,7 @@ def main() -> None:
     data = load_photos(a.archive, a.out)
     teacher = None if a.no_teacher else load_teacher(data, a.out)
     ema, log = train(data, teacher, a.out, a)
-    (a.out / "log.json").write_text(json.dumps(log, indent=1))
+    export(ema, data, log, a)
 
 
 if __name__ == "__main__":

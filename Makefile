@@ -1,0 +1,32 @@
+# `make lab` and `make test` each do the whole set-up first, once, and then their job.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup lab test unit lessons lint bench pretrain
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]" --constraint constraints.txt
+	touch $(READY)
+
+lab: $(READY)
+	$(BIN)/jupyter lab lessons/01_load_a_pretrained_resnet.ipynb
+
+test: lint unit
+	$(BIN)/python authoring/build.py --check
+	$(BIN)/python -m pytest -q --nbval lessons/ solutions/
+
+unit: $(READY)
+	$(BIN)/python -m pytest -q tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lessons: $(READY)
+	$(BIN)/python authoring/build.py

@@ -1,0 +1,71 @@
+"""What happened: one row an epoch, to a table, to JSON, to a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ftcourse.checkpoints import write_atomic
+
+__all__ = ["History"]
+
+
+@dataclass
+class History:
+    """The record of a run.
+
+    `epochs` has one dict an epoch: `epoch` (from 1), `stage` (from 1), `train` (what trained), `lr` (of the head
+    at the end of the epoch), `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`, `seconds`. Losses are in
+    nats, accuracies are fractions, both averaged over samples. `best` is the row whose weights were kept.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""  # why it ended before the last epoch, if it did
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training and validation, over all epochs."""
+        return sum(row["seconds"] for row in self.epochs)
+
+    def column(self, name: str) -> list[Any]:
+        """One value an epoch: `history.column("val_loss")`."""
+        return [row[name] for row in self.epochs]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write JSON; `History.load` reads it."""
+        return write_atomic(path, json.dumps(self.to_dict(), indent=1).encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> History:
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def plot(self, path: str | Path | None = None):
+        """Loss and accuracy an epoch, with the stages marked; returns the matplotlib Figure."""
+        from ftcourse.plots import plot_history
+
+        return plot_history(self, path=path)
+
+    def __str__(self) -> str:
+        lines = ["epoch  trains   train loss  accuracy   val loss  accuracy  seconds"]
+        for r in self.epochs:
+            star = " *" if self.best and r["epoch"] == self.best["epoch"] else ""
+            lines.append(
+                f"{r['epoch']:>5}  {r['train']:<7}  {r['train_loss']:>10.3f}  {r['train_accuracy']:>8.3f}"
+                f"  {r['val_loss']:>9.3f}  {r['val_accuracy']:>8.3f}  {r['seconds']:>7.1f}{star}"
+            )
+        if self.best:
+            lines.append("* kept: the best on the validation split")
+        if self.stopped:
+            lines.append(self.stopped)
+        return "\n".join(lines)
+
+    __repr__ = __str__

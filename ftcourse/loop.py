@@ -1,0 +1,281 @@
+"""The loop itself. Read `train_one_epoch` and `evaluate` aloud: they are all there is to training.
+
+`finetune` calls them, stage after stage, and adds what a long run needs: the best weights are kept, each epoch is
+saved, an interrupted run goes on with the same numbers. Metrics are averaged over samples, not over batches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.functional.classification import multiclass_f1_score
+from torchvision.transforms import v2
+from tqdm.auto import tqdm
+
+from ftcourse import preflight as checks
+from ftcourse.freezing import train_mode
+from ftcourse.history import History
+from ftcourse.runs import Run
+from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
+
+__all__ = ["best_device", "evaluate", "finetune", "predict", "train_one_epoch"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def train_one_epoch(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    loss_fn: Loss,
+    *,
+    scheduler: Any = None,
+    device: torch.device | str = "cpu",
+    mix: Callable | None = None,
+    ema: AveragedModel | None = None,
+    bf16: bool = False,
+    on_batch: Callable[[], Any] | None = None,
+) -> dict[str, float]:
+    """One pass over the training data; returns `loss` and `accuracy`, averaged over samples.
+
+    `loader` yields images float32 (N, 3, H, W) and targets int64 (N,). `mix` is MixUp or CutMix; accuracy is then
+    that on the mixed images, against the unmixed targets.
+    """
+    train_mode(model)  # as model.train(), but BatchNorm of frozen layers stays in eval mode
+    sums, samples = (
+        torch.zeros(2, device=device),
+        0,
+    )  # summed on the device: no wait for it each step
+    for images, targets in loader:
+        images, targets = images.to(device), targets.to(device)
+        inputs, goals = mix(images, targets) if mix else (images, targets)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            logits = model(inputs)
+        loss = loss_fn(logits.float(), goals)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if scheduler:
+            scheduler.step()
+        if ema:
+            ema.update_parameters(model)
+        sums += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
+        samples += len(targets)
+        if on_batch:
+            on_batch()
+    return {"loss": sums[0].item() / samples, "accuracy": sums[1].item() / samples}
+
+
+def evaluate(
+    model: nn.Module,
+    data: Dataset | DataLoader,
+    *,
+    batch_size: int = 64,
+    device: torch.device | str | None = None,
+) -> dict[str, float]:
+    """`loss` (nats), `accuracy`, `macro_f1` (fractions) and `samples`, over all samples of a split."""
+    logits, targets = predict(model, data, batch_size=batch_size, device=device)
+    hits = (logits.argmax(1) == targets).float()
+    f1 = multiclass_f1_score(logits, targets, num_classes=logits.shape[1], average="none")
+    present = targets.unique()  # a class without samples has no F1 to average
+    return {
+        "loss": F.cross_entropy(logits, targets).item(),
+        "accuracy": hits.mean().item(),
+        "macro_f1": f1[present].mean().item(),
+        "samples": len(targets),
+    }
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    data: Dataset | DataLoader,
+    *,
+    batch_size: int = 64,
+    device: torch.device | str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Logits float32 (N, classes) and targets int64 (N,), on the CPU, in the order of the data.
+
+    The model is in eval mode for it, and each module back in its own mode afterwards.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    device = device or next(model.parameters()).device
+    loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=batch_size)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        batches = [(model(images.to(device)).float().cpu(), y) for images, y in loader]
+    finally:
+        for module, training in modes:
+            module.training = training
+    if not batches:
+        raise ValueError("evaluate: this split has no samples")
+    return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+
+
+def finetune(
+    model: nn.Module,
+    data: Any,
+    stages: Stage | Sequence[Stage],
+    *,
+    out_dir: str | Path | None = None,
+    resume: bool = False,
+    batch_size: int = 32,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    label_smoothing: float = 0.0,
+    class_weights: str | Tensor | None = None,
+    mix: str | None = None,
+    ema: float | None = None,
+    early_stopping: int | None = None,
+    bf16: bool = False,
+    num_workers: int = 0,
+    preflight: bool = True,
+    progress: bool = True,
+    on_epoch: Callable[[History], Any] | None = None,
+) -> History:
+    """Fine-tune `model` on `data.train`, stage by stage; it ends with the weights best on `data.val`.
+
+    Args:
+        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`.
+        stages: which groups train, for how long, how fast: see `Stage`.
+        out_dir: where `checkpoint.pt` (each epoch) and `history.json` are written.
+        resume: go on from `out_dir/checkpoint.pt`; on one CPU to the same bits as an unbroken run.
+        class_weights: "balanced" (inverse to the class's share of the training split), or float (classes,).
+        mix: "mixup" or "cutmix", by torchvision.transforms.v2.
+        ema: decay of an exponential moving average of the weights, which is then validated and kept.
+        early_stopping: a stage ends after so many epochs without a better validation result.
+        bf16: forward pass in bfloat16 autocast. Numbers change in the third digit.
+        preflight: look for mistakes that raise no error, before and during training; print findings.
+        on_epoch: called with the history after each epoch; a true answer ends the run.
+
+    An interrupt (Ctrl-C, or the notebook's stop button) ends the run cleanly, with the best weights so far.
+
+    Raises:
+        ValueError: settings that do not go together, or differ from those of the run to resume.
+        FloatingPointError: the loss became nan or infinite; the model then has its best weights.
+    """
+    stages = [stages] if isinstance(stages, Stage) else list(stages)
+    settings = {"batch_size": batch_size, "seed": seed, "label_smoothing": label_smoothing}
+    settings |= {"mix": mix, "ema": ema, "early_stopping": early_stopping, "bf16": bf16}
+    settings |= {"classes": list(data.classes)}
+    history = History(stages=[stage.to_dict() for stage in stages], settings=settings)
+    device = torch.device(device or best_device())
+    model.to(device)
+    if resume and out_dir is None:
+        raise ValueError("resume=True needs out_dir, the folder of the run to go on with")
+    weights = _class_weights(class_weights, data)
+    loss_fn = nn.CrossEntropyLoss(weights, label_smoothing=label_smoothing).to(device)
+    mixer = _mixer(mix, len(data.classes))
+    run = Run(model, history, ema, Path(out_dir) if out_dir else None)
+    if resume:
+        run.resume()
+    if preflight and not history.epochs:
+        checks.report(checks.preflight(model, data, stages, batch_size=batch_size), history)
+    val = _loader(data.val, 2 * batch_size)
+    total = sum(stage.epochs for stage in stages)
+    bar = tqdm(total=total, initial=len(history.epochs), unit="epoch", disable=not progress)
+    try:
+        for stage in stages[run.stage :]:
+            apply_stage(model, stage)
+            train = _loader(_photos(data, stage), batch_size, shuffle=True, workers=num_workers)
+            optimizer = make_optimizer(model, stage)
+            scheduler = make_scheduler(optimizer, stage, len(train))
+            run.begin(optimizer, scheduler)
+            while run.epoch < stage.epochs and not history.stopped:
+                start = time.perf_counter()
+                _seed(seed, len(history.epochs), train)
+                now = train_one_epoch(
+                    model, train, optimizer, loss_fn,
+                    scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
+                )  # fmt: skip
+                then = evaluate(run.judged, val, device=device)
+                lr = optimizer.param_groups[-1]["lr"]
+                run.record(stage, now, then, lr=lr, seconds=time.perf_counter() - start)
+                if preflight:
+                    checks.report(checks.while_training(history), history)
+                if on_epoch and on_epoch(history):
+                    history.stopped = f"stopped on request after epoch {len(history.epochs)}"
+                if early_stopping and run.stale >= early_stopping:
+                    run.epoch = stage.epochs
+                run.save(optimizer, scheduler)
+                bar.update()
+                bar.set_postfix_str(f"{stage.label}: val accuracy {then['accuracy']:.3f}")
+            if history.stopped:
+                break
+            run.next_stage()
+    except KeyboardInterrupt:
+        history.stopped = f"interrupted after epoch {len(history.epochs)}"
+    finally:
+        bar.close()
+        run.finish()
+    return history
+
+
+def best_device() -> torch.device:
+    """A CUDA GPU, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _photos(data: Any, stage: Stage) -> Dataset:
+    if stage.augment or not hasattr(data.train, "with_transform"):
+        return data.train
+    return data.train.with_transform(data.val.transform)
+
+
+def _loader(
+    split: Dataset, batch_size: int, *, shuffle: bool = False, workers: int = 0
+) -> DataLoader:
+    # a last batch of one photo would stop BatchNorm, which cannot norm a single value
+    single = shuffle and len(split) > batch_size and len(split) % batch_size == 1  # type: ignore[arg-type]
+    return DataLoader(
+        split,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        num_workers=workers,
+        drop_last=single,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator() if shuffle else None,
+    )
+
+
+def _seed(seed: int, epoch: int, loader: DataLoader) -> None:
+    """Each epoch draws from a seed of its own, so that a resumed run draws what an unbroken one does."""
+    torch.manual_seed(seed * 1_000_003 + epoch)
+    loader.generator.manual_seed(seed * 1_000_003 + epoch)  # type: ignore[union-attr]
+
+
+def _class_weights(choice: str | Tensor | None, data: Any) -> Tensor | None:
+    if choice is None:
+        return None
+    classes = len(data.classes)
+    if isinstance(choice, str):
+        if choice != "balanced":
+            raise ValueError(f"class_weights={choice!r}; use 'balanced', a tensor, or None")
+        counts = torch.bincount(torch.as_tensor(data.train.targets), minlength=classes)
+        return counts.sum() / (classes * counts.clamp(min=1))
+    weights = torch.as_tensor(choice, dtype=torch.float32)
+    if weights.shape != (classes,):
+        raise ValueError(f"class_weights has shape {tuple(weights.shape)}, expected ({classes},)")
+    return weights
+
+
+def _mixer(name: str | None, classes: int) -> Callable | None:
+    if name is None:
+        return None
+    mixers = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
+    if name not in mixers:
+        raise ValueError(f"mix={name!r}; use 'mixup', 'cutmix' or None")
+    return mixers[name](num_classes=classes)
