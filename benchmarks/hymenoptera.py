@@ -1,0 +1,114 @@
+"""`ftcourse train` on real photos (ants and bees), over seeds, against the same command from scratch.
+
+    python benchmarks/hymenoptera.py HYMENOPTERA_FOLDER_OR_ZIP
+
+Each run is a fresh process of the command line with default settings; only --seed and --weights differ. Writes
+benchmarks/results/hymenoptera.json and .md. A run that is already in the file is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import torch
+import torchvision
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def run(photos: Path, weights: str, seed: int, extra: list[str]) -> dict:
+    """One training; what its report says, and the wall seconds of the whole process."""
+    with tempfile.TemporaryDirectory() as out:
+        command = ["-m", "ftcourse", "train", str(photos), "--out", f"{out}/run", "--json"]
+        command += ["--seed", str(seed), "--weights", weights, *extra]
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            sys.exit(f"weights {weights}, seed {seed} failed:\n{done.stderr}")
+    report = json.loads(done.stdout)
+    return {
+        "weights": weights,
+        "seed": seed,
+        "accuracy": report["test"]["accuracy"],
+        "macro_f1": report["test"]["macro_f1"],
+        "interval": report["test"]["accuracy_interval"],
+        "linear_probe": report["baselines"]["linear_probe"],
+        "majority": report["baselines"]["majority"],
+        "counts": report["counts"],
+        "strategy": report["strategy"],
+        "process_seconds": round(seconds, 1),
+    }
+
+
+def table(runs: list[dict]) -> str:
+    lines = [
+        "| weights | seeds | test accuracy, mean (min to max) | linear probe, mean | seconds, max |"
+    ]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    for weights in dict.fromkeys(r["weights"] for r in runs):
+        mine = [r for r in runs if r["weights"] == weights]
+        accuracy = [100 * r["accuracy"] for r in mine]
+        probe = statistics.mean(100 * _value(r["linear_probe"]) for r in mine)
+        lines.append(
+            f"| {weights} | {', '.join(str(r['seed']) for r in mine)} "
+            f"| {statistics.mean(accuracy):.1f} % ({min(accuracy):.1f} to {max(accuracy):.1f}) "
+            f"| {probe:.1f} % | {max(r['process_seconds'] for r in mine):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _value(baseline: dict | float) -> float:
+    return baseline["accuracy"] if isinstance(baseline, dict) else baseline
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--weights", nargs="+", default=["pocket", "none"])
+    parser.add_argument("--name", default="hymenoptera", help="name of the results files")
+    parser.add_argument("extra", nargs="*", help="after --: more options for `ftcourse train`")
+    a = parser.parse_args()
+    with tempfile.TemporaryDirectory() as unpacked:
+        photos = a.photos
+        if photos.suffix == ".zip":
+            zipfile.ZipFile(photos).extractall(unpacked)
+            photos = Path(unpacked)
+        file = RESULTS / f"{a.name}.json"
+        runs = json.loads(file.read_text())["runs"] if file.exists() else []
+        for seed in a.seeds:
+            for weights in a.weights:
+                if any(r["seed"] == seed and r["weights"] == weights for r in runs):
+                    continue
+                runs.append(run(photos, weights, seed, a.extra))
+                print(runs[-1], flush=True)
+                runs.sort(key=lambda r: (a.weights.index(r["weights"]), r["seed"]))
+                result = {
+                    "command": f"python benchmarks/hymenoptera.py hymenoptera.zip {' '.join(a.extra)}".strip(),
+                    "versions": {
+                        "torch": torch.__version__,
+                        "torchvision": torchvision.__version__,
+                    },
+                    "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
+                    "runs": runs,
+                }
+                file.write_text(json.dumps(result, indent=1) + "\n")
+                title = "# Ants and bees, 153 test photos: `ftcourse train` with default settings"
+                made = f"Made by `{result['command']}` with torch {torch.__version__} on {result['machine']}."
+                text = f"{title}\n\n{table(runs)}\n\n{made}\n"
+                file.with_suffix(".md").write_text(text)
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()
