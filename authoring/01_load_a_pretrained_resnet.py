@@ -1,19 +1,21 @@
 # %% [markdown]
 # # 1. Load a pre-trained ResNet
 #
-# A network that has seen 100,000 photos already knows edges, textures, fur and wheels. In this lesson you
-# load one, send real photos through it, look inside, and meet the mistake that costs people the most
-# accuracy without a single error message.
+# A network that has seen 100,000 photos already knows edges, textures, fur and wheels. In this
+# lesson you load one, send real photos through it, look inside, and meet the mistake that costs
+# people the most accuracy without a single error message.
 #
 # **What you will be able to do**
 #
 # - say what fine-tuning is, and what θ and φ stand for;
-# - load a ResNet with its weights *and the transforms that belong to them*, the PyTorch way and in one line;
+# - load a ResNet with its weights *and the transforms that belong to them*, the PyTorch way and in
+#   one line;
 # - follow a photo through stem, four stages and head, and predict every shape on the way;
 # - read a top-5 prediction, and know what it cannot tell you;
 # - recognise a wrong normalisation by its evidence, and repair it.
 #
-# You need some Python, and an idea of what a tensor and a layer are. No GPU, no network, no download.
+# You need some Python, and an idea of what a tensor and a layer are. No GPU, no network, no
+# download.
 
 # %%
 import matplotlib.pyplot as plt
@@ -36,15 +38,19 @@ opening.show(lesson="01", seconds=15, minutes=30)
 # %% [markdown]
 # ## What fine-tuning is
 #
-# Learning to see takes many photos. Learning to tell *your* two kinds of moth apart takes few, if you can
-# see already. So: take a network that somebody trained on a large set of photos, keep what it learnt about
-# seeing, and continue training on your own, few photos. To reuse what was learnt on one task for another is
-# **transfer learning**. To do so by training the reused weights further is **fine-tuning**.
+# Learning to see takes many photos. Learning to tell *your* two kinds of moth apart takes few, if
+# you can see already. So: take a network that somebody trained on a large set of photos, keep what
+# it learnt about seeing, and continue training on your own, few photos. To reuse what was learnt
+# on one task for another is **transfer learning**. To do so by training the reused weights further
+# is **fine-tuning**.
 #
 # The network has two parts:
 
-# %% alt="A photo goes into five blue blocks, stem and layer1 to layer4, the backbone with weights theta; 512 features come out and go into an orange block, the head with weights phi, which gives one score per class."
-fig, ax = plt.subplots(figsize=(11, 2.6))
+# %% jupyter={"source_hidden": true}
+# alt: A photo goes into five blue blocks, stem and layer1 to layer4, the backbone with weights
+#   theta; 512 features come out and go into an orange block, the head with weights phi, which
+#   gives one score per class.
+fig, ax = plt.subplots(figsize=(12, 2.2))
 blocks = [("photo", GREY), ("stem", BLUE), *((f"layer{i}", BLUE) for i in range(1, 5))]
 blocks += [("512\nfeatures", GREY), ("head", ORANGE), ("scores", GREY)]
 for i, (name, colour) in enumerate(blocks):
@@ -52,21 +58,28 @@ for i, (name, colour) in enumerate(blocks):
     if colour == GREY:
         box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": GREY}
     ax.text(
-        i, 0, name, ha="center", va="center", bbox=box, color="white" if colour != GREY else "black"
+        i * 1.25,
+        0,
+        name,
+        ha="center",
+        va="center",
+        bbox=box,
+        color="white" if colour != GREY else "black",
     )
     if i:
         arrow = {"arrowstyle": "->", "color": GREY, "lw": 1.5}
-        ax.annotate("", (i - 0.42, 0), (i - 0.6, 0), arrowprops=arrow)
-ax.text(3, 0.75, "backbone: pre-trained weights θ", ha="center", color=BLUE, fontsize=15)
-ax.text(7, 0.75, "new weights φ", ha="center", color=ORANGE, fontsize=15)
-ax.set(xlim=(-0.6, 8.6), ylim=(-0.7, 1.1))
+        ax.annotate("", (i * 1.25 - 0.52, 0), (i * 1.25 - 0.72, 0), arrowprops=arrow)
+ax.text(3.75, 0.75, "backbone: pre-trained weights θ", ha="center", color=BLUE, fontsize=15)
+ax.text(8.75, 0.75, "new weights φ", ha="center", color=ORANGE, fontsize=15)
+ax.set(xlim=(-0.6, 10.7), ylim=(-0.6, 1.1))
 ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# - **θ** (theta), the weights of the *backbone*: somebody else's training has found good values for them.
-# - **φ** (phi), the weights of the *head*: one score for each class. Your classes are new, so these weights
-#   are new as well and start from random numbers.
+# - **θ** (theta), the weights of the *backbone*: somebody else's training has found good values
+#   for them.
+# - **φ** (phi), the weights of the *head*: one score for each class. Your classes are new, so
+#   these weights are new as well and start from random numbers.
 #
 # Training looks for weights with a small loss $L$ on your photos $x_i$ with labels $y_i$:
 #
@@ -74,8 +87,8 @@ plt.show()
 # L(\theta, \varphi) = \frac{1}{n} \sum_{i=1}^{n}
 # \mathrm{loss}\big(\mathrm{head}_\varphi(\mathrm{backbone}_\theta(x_i)),\; y_i\big)$$
 #
-# Every method in this course is an answer to one question: **which of these weights may move, when, and how
-# fast?**
+# Every method in this course is an answer to one question: **which of these weights may move,
+# when, and how fast?**
 #
 # | method | θ starts from | θ moves | φ moves |
 # | --- | --- | --- | --- |
@@ -89,9 +102,10 @@ plt.show()
 # %% [markdown]
 # ## Weights come with their transforms
 #
-# torchvision describes pre-trained weights by an object that knows more than numbers. This course ships one
-# that follows the same convention, the *pocket weights*: torchvision's own `resnet18`, trained on Tiny ImageNet
-# (100,000 photos, 200 classes) by a recipe in this repository. Here is the plain PyTorch way.
+# torchvision describes pre-trained weights by an object that knows more than numbers. This course
+# ships one that follows the same convention, the *pocket weights*: torchvision's own `resnet18`,
+# trained on Tiny ImageNet (100,000 photos, 200 classes) by a recipe in this repository. Here is
+# the plain PyTorch way.
 
 # %%
 weights = ft.ResNet18_Pocket_Weights.DEFAULT
@@ -105,8 +119,8 @@ print("classes   ", len(weights.meta["categories"]), "such as", weights.meta["ca
 print("parameters", f"{sum(p.numel() for p in plain.parameters()):,}")
 
 # %% [markdown]
-# And in one line with the course's package. What you get is no wrapper, but the same torchvision class with
-# the same numbers in it, as the cell proves.
+# And in one line with the course's package. What you get is no wrapper, but the same torchvision
+# class with the same numbers in it, as the cell proves.
 
 # %%
 model = ft.load_backbone("resnet18")  # weights="pocket" is the default
@@ -117,17 +131,17 @@ print("all", len(same), "weight tensors are equal:", all(same))
 print("ready for predictions (eval mode):", not model.training)
 
 # %% [markdown]
-# The object's `transforms()` is the recipe that turns a photo into what *these* weights were trained on. Lose
-# it, and the weights lose much of their worth. You will measure that below.
+# The object's `transforms()` is the recipe that turns a photo into what *these* weights were
+# trained on. Lose it, and the weights lose much of their worth. You will measure that below.
 
 # %%
 preprocess = weights.transforms()
 preprocess
 
 # %% [markdown]
-# Read it from the top: resize the short side, cut out the middle, scale the bytes 0 to 255 down to 0 to 1, then
-# for each colour subtract `mean` and divide by `std`. Now some real photos. These three come with scikit-learn and
-# matplotlib, so they are on your disk already.
+# Read it from the top: resize the short side, cut out the middle, scale the bytes 0 to 255 down to
+# 0 to 1, then for each colour subtract `mean` and divide by `std`. Now some real photos. These
+# three come with scikit-learn and matplotlib, so they are on your disk already.
 
 # %%
 from matplotlib import cbook
@@ -142,10 +156,12 @@ for name, photo in photos.items():
     print(f"{name:<13} {photo.mode}, {photo.width} x {photo.height} pixels")
 
 # %% [markdown]
-# Look at them before and after. The lower row is what reaches the network, with the normalisation undone for
-# your eyes.
+# Look at them before and after. The lower row is what reaches the network, with the normalisation
+# undone for your eyes.
 
-# %% alt="Three photos, a naval officer, a Chinese temple and a red dahlia, above the small square crops of them that the network sees."
+# %%
+# alt: Three photos, a naval officer, a Chinese temple and an orange dahlia, above the small
+#   square crops of them that the network sees.
 mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocess.mean, preprocess.std))
 
 fig, axes = plt.subplots(2, 3, figsize=(9, 6), gridspec_kw={"height_ratios": [1.3, 1]})
@@ -165,12 +181,12 @@ plt.show()
 #
 # ### Exercise 1.1: prepare a photo
 #
-# Networks take **batches**, with shape `(photos, channels, height, width)`. Fill in `prepare`: it takes a photo
-# and any weights object, and returns a batch that holds this one photo, ready for a network with these
-# weights.
+# Networks take **batches**, with shape `(photos, channels, height, width)`. Fill in `prepare`: it
+# takes a photo and any weights object, and returns a batch that holds this one photo, ready for a
+# network with these weights.
 #
-# Write your code in place of `raise NotImplementedError`, run the cell, then run the next one. It tells you
-# how you did. If you skip an exercise, the lesson goes on with a reference answer.
+# Write your code in place of `raise NotImplementedError`, run the cell, then run the next one. It
+# tells you how you did. If you skip an exercise, the lesson goes on with a reference answer.
 
 
 # %% tags=["exercise"]
@@ -194,9 +210,9 @@ prepare = check.prepare(prepare)
 # %% [markdown]
 # ## Inside: stem, four stages, head
 #
-# A ResNet reads a photo in stages. Each looks at a coarser grid with more channels: fewer places, more that can
-# be said about each. To see it, hang a **forward hook** on each part. PyTorch calls it with the output
-# whenever that part has run.
+# A ResNet reads a photo in stages. Each looks at a coarser grid with more channels: fewer places,
+# more that can be said about each. To see it, hang a **forward hook** on each part. PyTorch calls
+# it with the output whenever that part has run.
 
 # %%
 parts = ["conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
@@ -208,7 +224,7 @@ def outputs_of_parts(model, batch):
     outputs = {}
     hooks = [
         model.get_submodule(name).register_forward_hook(
-            lambda module, args, output, name=name: outputs.update({name: output})
+            lambda part, args, output, name=name: outputs.update({name: output})
         )
         for name in parts
     ]
@@ -234,14 +250,17 @@ print_shapes(model, batch)
 # %% [markdown]
 # Three things to notice:
 #
-# - **Height and width shrink by 32 in total**: the stem halves twice, `layer2`, `layer3` and `layer4` once each.
+# - **Height and width shrink by 32 in total**: the stem halves twice, `layer2`, `layer3` and
+#   `layer4` once each.
 # - **Most weights sit at the end**: `layer4` alone holds about three quarters of them.
-# - `avgpool` averages each of the 512 channels over all places. What remains are **512 numbers a photo, the
-#   features**. The head, `fc`, is a single matrix that turns them into scores.
+# - `avgpool` averages each of the 512 channels over all places. What remains are **512 numbers a
+#   photo, the features**. The head, `fc`, is a single matrix that turns them into scores.
 #
 # Here is what the stages make of the photo: each picture is the mean over that stage's channels.
 
-# %% alt="The photo of Grace Hopper, then the mean activation of stem and layer1 to layer4: first her outline is visible in detail, then ever coarser grids."
+# %%
+# alt: The photo of Grace Hopper, then the mean activation of stem and layer1 to layer4: first
+#   her outline is visible in detail, then ever coarser grids.
 outputs = outputs_of_parts(model, batch)
 fig, axes = plt.subplots(1, 6, figsize=(12, 2.7))
 axes[0].imshow((batch[0] * std + mean).clamp(0, 1).permute(1, 2, 0))
@@ -256,9 +275,9 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Each stage is two *residual blocks*. A block computes a correction $F(x)$ and **adds** it to its input: $y = x + F(x)$
-# (then a ReLU). Gradients flow back through the `+` untouched, which is why such networks can be deep. Here is
-# one, and the addition done by hand:
+# Each stage is two *residual blocks*. A block computes a correction $F(x)$ and **adds** it to its
+# input: $y = x + F(x)$ (then a ReLU). Gradients flow back through the `+` untouched, which is why
+# such networks can be deep. Here is one, and the addition done by hand:
 
 # %%
 block = model.layer1[0]
@@ -272,8 +291,8 @@ block
 # %% [markdown]
 # ### Exercise 1.2: predict a shape
 #
-# Before you run anything: a photo of **160 x 160** pixels goes in. What shape comes out of `layer3`? Give (channels,
-# height, width), without the batch.
+# Before you run anything: a photo of **160 x 160** pixels goes in. What shape comes out of
+# `layer3`? Give (channels, height, width), without the batch.
 
 # %% tags=["exercise"]
 guess = None  # for example (64, 20, 20)
@@ -286,8 +305,8 @@ shape = check.layer3_shape(guess)
 # check.layer3_shape.hint()
 
 # %% [markdown]
-# Now let the network tell. It does not mind a size it was not trained on: convolutions slide over any grid, and
-# `avgpool` leaves 512 features in any case.
+# Now let the network tell. It does not mind a size it was not trained on: convolutions slide over
+# any grid, and `avgpool` leaves 512 features in any case.
 
 # %%
 print_shapes(model, torch.zeros(1, 3, 160, 160))
@@ -295,8 +314,8 @@ print_shapes(model, torch.zeros(1, 3, 160, 160))
 # %% [markdown]
 # ## Features: what the backbone is worth
 #
-# Everything up to `avgpool` is the backbone, θ. The head, φ, only ever sees its 512 features. So the model is
-# exactly *head of features*:
+# Everything up to `avgpool` is the backbone, θ. The head, φ, only ever sees its 512 features. So
+# the model is exactly *head of features*:
 
 # %%
 backbone = torch.nn.Sequential(*list(model.children())[:-1], torch.nn.Flatten())
@@ -307,12 +326,13 @@ with torch.inference_mode():
     print("head(features) is the model's output:", torch.equal(model.fc(features), model(batch)))
 
 # %% [markdown]
-# Are these features any good for photos that the network never saw? A small test without any labels: cut 12 random
-# pieces out of each of our three photos. Then ask for each piece which *other* piece is most like it. If that is
-# one from the same photo, the description has caught something of what is in there.
+# Are these features any good for photos that the network never saw? A small test without any
+# labels: cut 12 random pieces out of each of our three photos. Then ask for each piece which
+# *other* piece is most like it. If that is one from the same photo, the description has caught
+# something of what is in there.
 #
-# We compare three descriptions of a piece: its raw pixels, the features of a network with **random** weights, and
-# those of the **pre-trained** one.
+# We compare three descriptions of a piece: its raw pixels, the features of a network with
+# **random** weights, and those of the **pre-trained** one.
 
 
 # %%
@@ -349,11 +369,13 @@ for name, d in descriptions.items():
     nearest = likeness[name].clone().fill_diagonal_(-2).argmax(1)
     hits[name] = (labels[nearest] == labels).sum().item()
 
-# %% alt="Three 36 by 36 grids of similarity. For raw pixels and the random network the same-photo blocks on the diagonal are faint; for the pre-trained network they stand out."
+# %%
+# alt: Three 36 by 36 grids of similarity. For raw pixels and the random network the same-photo
+#   blocks on the diagonal are faint; for the pre-trained network they stand out.
 fig, axes = plt.subplots(1, 3, figsize=(12, 4.6))
 for ax, (name, s) in zip(axes, likeness.items(), strict=True):
     ax.imshow(s, vmin=-1, vmax=1, cmap="PuOr_r")
-    ax.set_title(f"{name}\nnearest is from the same photo: {hits[name]} of {len(labels)}")
+    ax.set_title(f"{name}: {hits[name]} of {len(labels)}")
     ax.set_xticks([5.5, 17.5, 29.5], list(photos), fontsize=11)
     ax.set_yticks([5.5, 17.5, 29.5], list(photos), fontsize=11, rotation=90, va="center")
 fig.tight_layout()
@@ -368,21 +390,23 @@ print(
 )
 
 # %% [markdown]
-# Orange is alike, violet unlike. Pieces of one photo form a block on the diagonal when the features see that they
-# belong together. Even random convolutions describe colour and texture to a degree, so a good baseline is never
-# zero; pre-training adds the rest. **These features are what you buy with a pre-trained network**, and lesson 02
-# puts a head of your own on top.
+# Above each grid stands how many pieces have their nearest neighbour in the same photo. In the
+# grids, orange is alike and violet unlike. Pieces of one photo form a block on the diagonal when
+# the features see that they belong together. Even random convolutions describe colour and texture
+# to a degree, so a good baseline is never zero; pre-training adds the rest. **These features are
+# what you buy with a pre-trained network**, and lesson 02 puts a head of your own on top.
 
 # %% [markdown]
 # ## Predictions on real photos
 #
-# The head gives 200 *logits*, scores of any size. **Softmax** makes probabilities of them: all positive, and they sum
-# to one.
+# The head gives 200 *logits*, scores of any size. **Softmax** makes probabilities of them: all
+# positive, and they sum to one.
 #
 # ### Exercise 1.3: the top five
 #
-# Fill in `top5`. It takes the logits of **one** photo (shape `(classes,)`) and the list of category names, and returns five
-# pairs `(name, probability)`, the most probable first. It should work for any number of classes.
+# Fill in `top5`. It takes the logits of **one** photo (shape `(classes,)`) and the list of
+# category names, and returns five pairs `(name, probability)`, the most probable first. It should
+# work for any number of classes.
 
 
 # %% tags=["exercise"]
@@ -405,8 +429,8 @@ top5 = check.top5(top5)
 # %% [markdown]
 # ### Exercise 1.4: think before you run
 #
-# One of our photos shows a dahlia. The 200 classes of the pocket weights contain a goldfish, an orange and a
-# mushroom, but **no flower at all**:
+# One of our photos shows a dahlia. The 200 classes of the pocket weights contain a goldfish, an
+# orange and a mushroom, but **no flower at all** (a cauliflower does not count):
 
 # %%
 flowers = ("flower", "dahlia", "rose", "tulip", "daisy", "sunflower")
@@ -434,7 +458,9 @@ answer = "c"
 answer = check.dahlia(answer)
 # check.dahlia.hint()
 
-# %% alt="The three photos, each beside five horizontal bars with the five most probable classes and their probabilities."
+# %%
+# alt: The three photos, each beside five horizontal bars with the five most probable classes and
+#   their probabilities.
 fig, axes = plt.subplots(3, 2, figsize=(10, 8.5), gridspec_kw={"width_ratios": [1, 1.5]})
 for (left, right), (name, photo) in zip(axes, photos.items(), strict=True):
     with torch.inference_mode():
@@ -455,10 +481,10 @@ print("classes:", probabilities.shape[1])
 print("the probabilities sum to one:", abs(probabilities.sum().item() - 1) < 1e-4)
 
 # %% [markdown]
-# Be fair to this small network: 200 classes, trained on photos of 64 x 64 pixels. How often its first answer is right on
-# photos it never saw was measured and is part of the weights object. That number speaks of photos *like those in the
-# test*; your photos are different. And top-5 bars are not a certificate: the network must spread 100 % over what it
-# knows.
+# Be fair to this small network: 200 classes, trained on photos of 64 x 64 pixels. How often its
+# first answer is right on photos it never saw was measured and is part of the weights object. That
+# number speaks of photos *like those in the test*; your photos are different. And top-5 bars are
+# not a certificate: the network must spread 100 % over what it knows.
 
 # %% tags=["nbval-ignore-output"]
 weights.meta["_metrics"]
@@ -466,8 +492,9 @@ weights.meta["_metrics"]
 # %% [markdown]
 # ## The wrong-normalisation trap
 #
-# A colleague has written the preprocessing by hand: resize, crop, channels first, subtract the mean, divide by the
-# standard deviation. It runs. It returns a float tensor of exactly the right shape. No warning comes.
+# A colleague has written the preprocessing by hand: resize, crop, channels first, subtract the
+# mean, divide by the standard deviation. It runs. It returns a float tensor of exactly the right
+# shape. No warning comes.
 
 
 # %%
@@ -485,8 +512,9 @@ with torch.inference_mode():
     print("the network takes it:", tuple(model(x.unsqueeze(0)).shape))
 
 # %% [markdown]
-# How much does it matter? We take 20 pieces of each photo and count how many keep the answer that the right
-# transforms give. And we look at four more mistakes of this kind, all of which somebody has made in earnest.
+# How much does it matter? We take 20 pieces of each photo and count how many keep the answer that
+# the right transforms give. And we look at four more mistakes of this kind, all of which somebody
+# has made in earnest.
 
 # %%
 pieces, _ = pieces_of(photos, count=20, seed=1)
@@ -506,7 +534,9 @@ with torch.inference_mode():
 expected = answers["as the weights expect"]
 kept = {name: (a == expected).float().mean().item() for name, a in answers.items()}
 
-# %% alt="Horizontal bars: the share of 60 pieces that keep their answer; 100 percent for the right input, far less for each of five wrong normalisations."
+# %%
+# alt: Horizontal bars: the share of 60 pieces that keep their answer; 100 percent for the right
+#   input, far less for each of five wrong normalisations.
 fig, ax = plt.subplots(figsize=(9, 3.8))
 names = list(kept)[::-1]
 colours = [BLUE if name == "as the weights expect" else ORANGE for name in names]
@@ -523,8 +553,9 @@ print("each mistake changes answers:", all(v < 1 for k, v in kept.items() if k !
 print("the colleague's changes more than half:", kept["the colleague's"] < 0.5)
 
 # %% [markdown]
-# A changed answer need not be a worse one, so the same was measured where the truth is known: on validation photos of
-# Tiny ImageNet, which the network never trained on. This table was made by the command that it names.
+# A changed answer need not be a worse one, so the same was measured where the truth is known: on
+# validation photos of Tiny ImageNet, which the network never trained on. This table was made by
+# the command that it names.
 
 # %% tags=["nbval-ignore-output"]
 import json
@@ -537,9 +568,9 @@ for row in measured["rows"]:
     print(f"{row['input']:<26} {row['accuracy']:>8.1%}  (± {row['interval95']:.1%})")
 
 # %% [markdown]
-# Look at the evidence, not at the code: **print the range of what goes in**. Normalised photos have values of about
-# -2 to 2.6, a mean near 0 and a standard deviation near 1. That one line finds every row of the table except the
-# swapped colours.
+# Look at the evidence, not at the code: **print the range of what goes in**. Normalised photos
+# have values of about -2 to 2.6, a mean near 0 and a standard deviation near 1. That one line
+# finds every row of the table except the swapped colours.
 
 # %%
 for name in ("as the weights expect", "the colleague's"):
@@ -549,8 +580,8 @@ for name in ("as the weights expect", "the colleague's"):
 # %% [markdown]
 # ### Exercise 1.5: find the bug
 #
-# What did the colleague forget? Write `repair`, which takes a photo and returns what the network should get, a tensor of
-# shape (3, size, size). Any way that gives the right numbers is fine.
+# What did the colleague forget? Write `repair`, which takes a photo and returns what the network
+# should get, a tensor of shape (3, size, size). Any way that gives the right numbers is fine.
 
 
 # %% tags=["exercise"]
@@ -585,7 +616,8 @@ print("repaired: at least 95 % of the answers are back:", agreement >= 0.95)
 # %% [markdown]
 # ## The same path with a ResNet-50
 #
-# What you did with the pocket weights carries over letter by letter. With torchvision's own weights for ImageNet it reads:
+# What you did with the pocket weights carries over letter by letter. With torchvision's own
+# weights for ImageNet it reads:
 #
 # ```python
 # from torchvision.models import ResNet50_Weights, resnet50
@@ -595,9 +627,10 @@ print("repaired: at least 95 % of the answers are back:", agreement >= 0.95)
 # preprocess = weights.transforms()
 # ```
 #
-# In older tutorials you will meet `resnet50(pretrained=True)`. It meant `IMAGENET1K_V1`, without saying so, and left you
-# to find the right transforms yourself. Since torchvision 0.13 it is deprecated. Naming the weights says *which* ones:
-# there are two sets for ResNet-50, and **even their transforms differ**. You can ask all this without a download:
+# In older tutorials you will meet `resnet50(pretrained=True)`. It meant `IMAGENET1K_V1`, without
+# saying so, and left you to find the right transforms yourself. Since torchvision 0.13 it is
+# deprecated. Naming the weights says *which* ones: there are two sets for ResNet-50, and **even
+# their transforms differ**. You can ask all this without a download:
 
 # %%
 from torchvision.models import ResNet50_Weights, resnet50
@@ -607,8 +640,8 @@ for w in (ResNet50_Weights.IMAGENET1K_V1, ResNet50_Weights.IMAGENET1K_V2):
     print(f"{w.name}: top-1 {top1:.1f} %, resize {t.resize_size[0]}, crop {t.crop_size[0]}")
 
 # %% [markdown]
-# The architecture needs no download, either. Same stem, four stages, head; more and wider blocks, so **2,048 features**
-# in place of 512.
+# The architecture needs no download, either. Same stem, four stages, head; more and wider blocks,
+# so **2,048 features** in place of 512.
 
 # %%
 print_shapes(resnet50(weights=None).eval(), torch.zeros(1, 3, 224, 224))
@@ -616,8 +649,8 @@ print_shapes(resnet50(weights=None).eval(), torch.zeros(1, 3, 224, 224))
 # %% [markdown]
 # ### Which one should I take?
 #
-# Bigger networks know more and cost more, in time, memory and download. What torchvision reports, for the first
-# published weights of each:
+# Bigger networks know more and cost more, in time, memory and download. What torchvision reports,
+# for the first published weights of each:
 
 # %%
 print(f"{'':<10} {'parameters':>11} {'features':>9} {'GFLOPs':>7} {'download':>9} {'top-1':>7}")
@@ -631,14 +664,15 @@ for name in ("resnet18", "resnet34", "resnet50", "resnet101"):
     )
 
 # %% [markdown]
-# A good default: the pocket `resnet18` to learn and to try things out, `resnet18` or `resnet50` with ImageNet weights for
-# your own photos. Start with the small one. You will know within minutes whether your data is any good.
+# A good default: the pocket `resnet18` to learn and to try things out, `resnet18` or `resnet50`
+# with ImageNet weights for your own photos. Start with the small one. You will know within minutes
+# whether your data is any good.
 
 # %% [markdown]
 # ## Now with ImageNet weights
 #
-# This section runs only on request, since it downloads 98 MB: start JupyterLab with `FTCOURSE_PROFILE=full` in the environment. The
-# calls are those from above.
+# This section runs only on request, since it downloads 98 MB: start JupyterLab with
+# `FTCOURSE_PROFILE=full` in the environment. The calls are those from above.
 
 # %% tags=["nbval-ignore-output"]
 if opening.profile() == "full":
@@ -655,7 +689,8 @@ else:
 # %% [markdown]
 # ## What you can now do
 #
-# - You can say that fine-tuning solves $\min_{\theta,\varphi} L(\theta, \varphi)$, starting from somebody else's θ and a new φ.
+# - You can say that fine-tuning solves $\min_{\theta,\varphi} L(\theta, \varphi)$, starting from
+#   somebody else's θ and a new φ.
 # - You can load a ResNet, with its weights and with the transforms that belong to them.
 # - You know its parts, stem, `layer1` to `layer4`, head, and can predict the shape after each.
 # - You can turn logits into a top-5 list, and you know that "none of these" is not on it.
@@ -667,26 +702,33 @@ print(progress.summary("01"))
 # %% [markdown]
 # ## Common questions
 #
-# **Must my photos look like those of the pre-training?** No. The nearer, the better, but edges, textures and shapes are
-# useful almost anywhere. What your photos *must* share is the preprocessing.
+# **Must my photos look like those of the pre-training?** No. The nearer, the better, but edges,
+# textures and shapes are useful almost anywhere. What your photos *must* share is the
+# preprocessing.
 #
-# **My photos are larger than the crop. Is detail lost?** Yes, by resizing. The network takes larger inputs as well (you sent
-# 160 x 160 through it), at the price of time: twice the side, four times the work.
+# **My photos are larger than the crop. Is detail lost?** Yes, by resizing. The network takes
+# larger inputs as well (you sent 160 x 160 through it), at the price of time: twice the side, four
+# times the work.
 #
-# **Why `eval()` and `inference_mode()`?** `eval()` changes what BatchNorm and dropout *compute*. `inference_mode()` only saves
-# memory and time, by keeping no notes for gradients. Forgetting the first changes your numbers; lesson 03 shows how much.
+# **Why `eval()` and `inference_mode()`?** `eval()` changes what BatchNorm and dropout *compute*.
+# `inference_mode()` only saves memory and time, by keeping no notes for gradients. Forgetting the
+# first changes your numbers; lesson 03 shows how much.
 #
-# **May I use the weights for anything?** The code is free. The photos behind ImageNet and Tiny ImageNet are not: they were
-# collected for research and teaching. Ask before you build a product on them, and read the model card.
+# **May I use the weights for anything?** The code is free. The photos behind ImageNet and Tiny
+# ImageNet are not: they were collected for research and teaching. Ask before you build a product
+# on them, and read the model card.
 #
-# **Where do I find other networks?** In [torchvision](https://docs.pytorch.org/vision/stable/models.html), in
-# [timm](https://github.com/huggingface/pytorch-image-models) and on the [Hugging Face Hub](https://huggingface.co/models). Each
-# weights file has a licence, a size and a preprocessing of its own; look for all three.
+# **Where do I find other networks?** In
+# [torchvision](https://docs.pytorch.org/vision/stable/models.html), in
+# [timm](https://github.com/huggingface/pytorch-image-models) and on the [Hugging Face
+# Hub](https://huggingface.co/models). Each weights file has a licence, a size and a preprocessing
+# of its own; look for all three.
 #
 # ## One step further
 #
 # - Send a photo of your own through the network: `Image.open("my.jpg").convert("RGB")`.
 # - Which pieces of the temple does the network take for what? Print `top5` for a few of `pieces`.
-# - Draw single channels instead of the mean: `outputs["layer1"][0][k]`. Can you find one that reacts to vertical edges?
+# - Draw single channels instead of the mean: `outputs["layer1"][0][k]`. Can you find one that
+#   reacts to vertical edges?
 #
 # **Next:** [2. Replace the head](02_replace_the_head.ipynb), where φ becomes yours.

@@ -3,10 +3,11 @@
     python authoring/build.py               rebuild what changed, execute it, store the outputs
     python authoring/build.py --only 01     only this lesson
     python authoring/build.py --force       also what has not changed (after a change in ftcourse/)
-    python authoring/build.py --check       write nothing; fail where a notebook is not what its source says
+    python authoring/build.py --check       write nothing; fail where a notebook has drifted
 
-A source is a jupytext py:percent file. Cells tagged `exercise` go to lessons/ only, cells tagged `solution`
-to solutions/ only, all others to both. A cell's `alt="..."` is the text alternative of its figure.
+A source is a jupytext py:percent file. Cells tagged `exercise` go to lessons/ only, cells tagged
+`solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top of a code cell is
+taken out of it and becomes the text alternative of its figure.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -41,7 +43,7 @@ BADGE = (
 BOOTSTRAP = """\
 import importlib.util
 
-if importlib.util.find_spec("ftcourse") is None:  # Colab: the course package, never its dependencies
+if importlib.util.find_spec("ftcourse") is None:  # on Colab: this package, never its dependencies
     %pip install -q --no-deps "ftcourse @ git+{repository}"
 needed = {{"torchmetrics": "torchmetrics lightning-utilities", "imagehash": "ImageHash"}}
 missing = [names for module, names in needed.items() if importlib.util.find_spec(module) is None]
@@ -68,8 +70,9 @@ def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.
         nb.cells[:0] = _colab_cells(address, f"{folder}/{source.stem}.ipynb")
     _set_ids(nb, source.stem[:2])
     for cell in nb.cells:
+        _take_alt(cell)
         cell.metadata = nbformat.from_dict(
-            {key: cell.metadata[key] for key in ("tags", "alt") if key in cell.metadata}
+            {key: cell.metadata[key] for key in ("tags", "alt", "jupyter") if key in cell.metadata}
         )
     colab = {"provenance": [], "toc_visible": True}
     nb.metadata = nbformat.from_dict(
@@ -92,6 +95,16 @@ def _colab_cells(address: str, path: str) -> list[nbformat.NotebookNode]:
     return cells
 
 
+def _take_alt(cell: nbformat.NotebookNode) -> None:
+    """Move a leading comment "# alt: ..." (and its indented lines) into the cell's metadata."""
+    found = (
+        re.match(r"# alt: (.+\n(?:#   .+\n)*)", cell.source) if cell.cell_type == "code" else None
+    )
+    if found:
+        cell.metadata["alt"] = " ".join(found[1].replace("\n#", " ").split())
+        cell.source = cell.source[found.end() :]
+
+
 def _set_ids(nb: nbformat.NotebookNode, prefix: str) -> None:
     """An id made from the cell's source: an edited cell changes its own id and no other's."""
     seen: dict[str, int] = {}
@@ -107,7 +120,7 @@ def source_cells(nb: nbformat.NotebookNode) -> list:
 
 
 def source_hash(nb: nbformat.NotebookNode) -> str:
-    """sha256 of the source cells, stored in the notebook to tell whether its outputs belong to them."""
+    """sha256 of the source cells; in the notebook it says which source its outputs belong to."""
     text = json.dumps(source_cells(nb), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -74,11 +75,11 @@ class Exercise:
             self._print_hint(self.hints[0])
             return self.reference
         if isinstance(verdict, Wrong):
-            print(f"❌ {self.number} not yet: {verdict.observed}")
+            _say(f"❌ {self.number} not yet: {verdict.observed}")
             self._print_hint(verdict.hint or self.hints[0])
             progress.record(self.number, "wrong")
             return self.reference
-        print(f"✅ {self.number} right. {self.why}")
+        _say(f"✅ {self.number} right. {self.why}")
         progress.record(self.number, "right")
         return attempt
 
@@ -88,19 +89,19 @@ class Exercise:
             print(f"No more hints for {self.number}; check.{self.name}.solution() has the answer.")
             return
         self.shown += 1
-        print(
-            f"Hint {self.shown} of {len(self.hints)} for {self.number}: {self.hints[self.shown - 1]}"
-        )
+        text = self.hints[self.shown - 1]
+        _say(f"Hint {self.shown} of {len(self.hints)} for {self.number}: {text}")
         progress.record(self.number, "hint")
 
     def solution(self) -> None:
         """Print a worked answer and why it is right."""
-        print(f"One answer to {self.number}:\n\n{self.worked}\n\n{self.why}")
+        print(f"One answer to {self.number}:\n\n{self.worked}\n")
+        _say(self.why, indent="")
         progress.record(self.number, "solution")
 
     def _print_hint(self, hint: str) -> None:
-        print(f"   Hint: {hint}")
-        print(f"   More: check.{self.name}.hint(), or the answer: check.{self.name}.solution()")
+        _say(f"   Hint: {hint}")
+        _say(f"   More: check.{self.name}.hint(), or the answer: check.{self.name}.solution()")
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
         """True for right, `Wrong`, or None for not attempted; may raise what the attempt raises."""
@@ -157,7 +158,7 @@ class Value(Exercise):
 
 @dataclass
 class Choice(Exercise):
-    """One letter (or several, as "a, c") out of `options`; each wrong option says what speaks against it."""
+    """One letter (or several, as "a, c") of `options`; each wrong one says what speaks against it."""
 
     options: Mapping[str, Wrong | None] = field(kw_only=True, repr=False)
 
@@ -182,8 +183,13 @@ class Choice(Exercise):
         return Wrong(f"right so far, and {missing} more {'is' if missing == 1 else 'are'} true")
 
 
+def _say(text: str, indent: str = "   ") -> None:
+    """Print, broken at words: a notebook breaks long output anywhere."""
+    print(textwrap.fill(text, 96, subsequent_indent=indent, break_on_hyphens=False))
+
+
 def same_value(a: Any, b: Any) -> bool:
-    """Equal, up to float rounding, whether written as list, tuple, `torch.Size`, array or tensor."""
+    """Equal up to float rounding, whether list, tuple, `torch.Size`, array or tensor."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same_value(a[k], b[k]) for k in a)
     if isinstance(a, str) or isinstance(b, str):
@@ -219,10 +225,10 @@ def _undisturbed() -> Iterator[None]:
 def _describe(err: BaseException, attempt: Any) -> str:
     """The learner's error in one line: what, and in which line of their function."""
     text = next((line for line in str(err).splitlines() if line.strip()), "").strip()
-    code = getattr(attempt, "__code__", None)
+    code: Any = getattr(attempt, "__code__", None)
     where = ""
-    for frame in traceback.extract_tb(err.__traceback__) if code is not None else ():
-        if frame.filename == code.co_filename and frame.lineno:
+    for frame in traceback.extract_tb(err.__traceback__):
+        if code is not None and frame.filename == code.co_filename and frame.lineno:
             where = f", in line {frame.lineno - code.co_firstlineno + 1} of your function"
     return f"it stops with {type(err).__name__}: {_short(text, quote=False)}{where}"
 

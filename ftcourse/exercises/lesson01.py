@@ -14,6 +14,7 @@ from ftcourse.exercises import Choice, Function, Value, Wrong, same_value
 from ftcourse.pocket import ResNet18_Pocket_Weights
 
 _POCKET = ResNet18_Pocket_Weights.DEFAULT
+_PREPROCESS = _POCKET.transforms()
 
 
 def _photo(seed: int, width: int = 200, height: int = 150) -> Image.Image:
@@ -237,7 +238,7 @@ dahlia = Choice(
 
 
 def _repair(photo: Image.Image) -> torch.Tensor:
-    return _POCKET.transforms()(photo)
+    return _PREPROCESS(photo)
 
 
 def _judge_repair(attempt: Callable) -> Wrong | None:
@@ -270,7 +271,8 @@ def _judge_repair_values(answer: torch.Tensor, expected: torch.Tensor) -> Wrong 
         return Wrong(seen, "mean and std are for values between 0 and 1; the photo has 0 to 255.")
     if answer.min() >= 0 and answer.max() <= 1.01:
         return Wrong(seen, "dividing by 255 is half of it; subtract mean and divide by std, too.")
-    if answer.abs().max() < 0.5 * expected.abs().max():
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (_PREPROCESS.mean, _PREPROCESS.std))
+    if torch.allclose(answer, expected + mean / std * 254 / 255, atol=0.1):  # divided at the end
         return Wrong(seen, "order matters: first divide by 255, then subtract mean.")
     return Wrong(seen, "mean and std are those of the weights: preprocess.mean, preprocess.std.")
 

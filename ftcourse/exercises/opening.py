@@ -25,20 +25,18 @@ def profile() -> str:
 
 
 def device() -> str:
-    """A readable name of what the lesson computes on, such as "cpu, 2 cores"."""
+    """A readable name of what the lesson computes on, such as "cuda, NVIDIA T4"."""
     if torch.cuda.is_available():
         return f"cuda, {torch.cuda.get_device_name()}"
     if torch.backends.mps.is_available():
         return "mps, Apple GPU"
-    return f"cpu, {torch.get_num_threads()} threads"
+    return f"cpu, PyTorch threads: {torch.get_num_threads()}"
 
 
 def show(lesson: str, seconds: int, minutes: int) -> None:
-    """Print the tier, the device, the versions and the time to expect (measured on two CPU cores)."""
+    """Print tier, device, versions and the time to expect (measured on two CPU cores)."""
     tier = profile()
-    what = (
-        "pocket weights, offline" if tier == "pocket" else "and ImageNet weights, from the network"
-    )
+    what = "offline" if tier == "pocket" else "ImageNet weights as well, downloaded once"
     print(f"lesson    {lesson}: {minutes} minutes to work through")
     print(f"tier      {tier} ({what})")
     print(f"device    {device()}")

@@ -39,7 +39,7 @@ def _user_data() -> Path:
 
 
 def state() -> dict[str, dict[str, Any]]:
-    """By exercise number: `right` (bool), `tries`, `hints` (how many were shown), `solution` (bool)."""
+    """By exercise number: `right` (bool), `tries`, `hints` (how many shown), `solution` (bool)."""
     file = location()
     return _read(file) if file is not None and file.exists() else dict(_here)
 
@@ -107,7 +107,7 @@ def exercises() -> dict[str, list[str]]:
 
 
 def summary(lesson: str | None = None) -> str:
-    """One line a lesson: how many exercises are right, with which help. `lesson="01"` for one only."""
+    """One line a lesson: how many are right, with which help; `lesson="01"` for one only."""
     known, done = exercises(), state()
     lines = []
     for module, numbers in known.items():

@@ -26,7 +26,9 @@ def double(x):
 def double(x):
     return 2 * x
 
-# %% alt="a straight line"
+# %%
+# alt: a straight
+#   line
 import os
 
 print("progress", os.environ["FTCOURSE_PROGRESS"], "in", os.path.basename(os.getcwd()))
@@ -88,6 +90,7 @@ def test_metadata_keeps_tags_and_alt_text_and_nothing_else(root):
     lesson, _ = variants(root)
     assert set(lesson.metadata) == {"colab", "ftcourse", "kernelspec", "language_info"}
     assert lesson.cells[2].metadata == {"alt": "a straight line"}
+    assert lesson.cells[2].source.startswith("import os")
     assert lesson.cells[3].metadata == {"tags": ["nbval-ignore-output"]}
 
 

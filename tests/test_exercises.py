@@ -1,0 +1,289 @@
+"""Exercises: three states, never an error, and hints that fit the mistake."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from ftcourse.exercises import Choice, Exercise, Function, Value, Wrong, progress, same_value
+
+
+def make_double():
+    def judge(f):
+        got = f(3)
+        return None if got == 6 else Wrong(f"f(3) is {got!r}", None if got == 3 else "times two.")
+
+    return Function(
+        number="9.1",
+        name="double",
+        reference=lambda x: 2 * x,
+        why="Twice.",
+        hints=("look at 3.", "2 * x."),
+        worked="def double(x):\n    return 2 * x",
+        judge=judge,
+    )
+
+
+def make_value(**more):
+    texts = {"why": "So.", "hints": ("first.", "second."), "worked": "guess = 4"}
+    return Value(number="9.2", name="value", reference=4, **texts, **more)
+
+
+def make_choice(reference="b"):
+    texts = {"why": "So.", "hints": ("first.", "second."), "worked": 'answer = "b"'}
+    options = {"a": Wrong("a is too cold", "warmer."), "b": None, "c": None, "d": Wrong("no")}
+    return Choice(number="9.3", name="choice", reference=reference, options=options, **texts)
+
+
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch):
+    monkeypatch.setenv("FTCOURSE_PROGRESS", "off")
+    monkeypatch.setattr(progress, "_here", {})
+
+
+# ------------------------------------------------------------------------------ three states
+
+
+def test_a_stub_is_not_attempted_and_the_reference_comes_back(capsys):
+    def stub(x):
+        raise NotImplementedError
+
+    exercise = make_double()
+    assert exercise(stub) is exercise.reference
+    out = capsys.readouterr().out
+    assert "9.1 not attempted yet" in out and "Hint: look at 3." in out
+
+
+def test_a_wrong_answer_draws_its_hint_and_the_reference_comes_back(capsys):
+    exercise = make_double()
+    assert exercise(lambda x: x + 2) is exercise.reference
+    out = capsys.readouterr().out
+    assert "9.1 not yet: f(3) is 5" in out and "Hint: times two." in out
+    exercise(lambda x: x)
+    assert "Hint: look at 3." in capsys.readouterr().out
+
+
+def test_a_right_answer_comes_back_with_the_reason(capsys):
+    def double(x):
+        return x + x
+
+    assert make_double()(double) is double
+    assert "9.1 right. Twice." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("attempt", [None, ...])
+@pytest.mark.parametrize("make", [make_double, make_value, make_choice])
+def test_no_answer_yet_is_not_attempted_for_every_kind(make, attempt, capsys):
+    exercise = make()
+    assert exercise(attempt) is exercise.reference
+    assert "not attempted yet" in capsys.readouterr().out
+
+
+class Hostile:
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    def __iter__(self):
+        raise RuntimeError("no iteration")
+
+
+@pytest.mark.parametrize("make", [make_double, make_value, make_choice])
+@pytest.mark.parametrize(
+    "attempt",
+    [Hostile(), object(), float("nan"), "", "zz", [], {}, {1: 2}, lambda: 0, torch.zeros(0), type],
+)
+def test_a_check_never_raises_and_never_calls_nonsense_right(make, attempt, capsys):
+    exercise = make()
+    assert exercise(attempt) is exercise.reference
+    out = capsys.readouterr().out
+    assert "right" not in out.split("check.")[0] and "Traceback" not in out
+
+
+def test_an_error_in_the_learners_code_is_told_in_one_line_with_its_place(capsys):
+    def broken(x):
+        y = 0
+        return x / y
+
+    make_double()(broken)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "it stops with ZeroDivisionError: division by zero, in line 3 of your function" in out
+
+
+def test_leaving_the_interpreter_is_a_wrong_answer(capsys):
+    make_double()(lambda x: exit())
+    assert "SystemExit" in capsys.readouterr().out
+
+
+def test_the_call_in_place_of_the_function_is_recognised(capsys):
+    make_double()(6)
+    assert "without calling it" in capsys.readouterr().out
+
+
+def test_running_the_check_twice_asks_for_the_own_cell(capsys):
+    exercise = make_double()
+    exercise(exercise(lambda x: x))
+    assert "run the cell with your own function again" in capsys.readouterr().out
+
+
+def test_a_check_leaves_random_numbers_and_gradients_as_they_were():
+    def meddling(x):
+        torch.manual_seed(1)
+        torch.set_grad_enabled(False)
+        return 2 * x
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    make_double()(meddling)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.is_grad_enabled()
+
+
+def test_hints_come_one_after_the_other_and_then_point_to_the_solution(capsys):
+    exercise = make_double()
+    outs = []
+    for _ in range(3):
+        exercise.hint()
+        outs.append(capsys.readouterr().out)
+    assert "Hint 1 of 2" in outs[0] and "look at 3" in outs[0]
+    assert "Hint 2 of 2" in outs[1] and "2 * x" in outs[1]
+    assert "check.double.solution()" in outs[2]
+    exercise.solution()
+    assert "return 2 * x" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------- kinds
+
+
+@pytest.mark.parametrize("attempt", [4, 4.0, torch.tensor(4), "4"])
+def test_a_value_may_be_written_in_several_ways(attempt, capsys):
+    exercise = make_value(same=lambda a, b: same_value(float(a), b))
+    assert exercise(attempt) is attempt
+
+
+def test_a_typical_wrong_value_draws_its_own_hint(capsys):
+    exercise = make_value(
+        mistakes=((5, Wrong("one too many", "count.")), (lambda a: a < 0, Wrong("neg", "sign.")))
+    )
+    for attempt, words in ((5, "Hint: count."), (-1, "Hint: sign."), (7, "Hint: first.")):
+        exercise(attempt)
+        assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("attempt", ["b", "B", " b ", "(b)", ["b"], {"b"}])
+def test_a_choice_may_be_written_in_several_ways(attempt, capsys):
+    assert make_choice()(attempt) is attempt
+
+
+def test_a_choice_says_what_speaks_against_a_wrong_option(capsys):
+    make_choice()("a")
+    out = capsys.readouterr().out
+    assert "a is too cold" in out and "warmer." in out
+    make_choice()("x")
+    assert "is not among a, b, c, d" in capsys.readouterr().out
+
+
+def test_a_choice_with_two_letters_wants_both(capsys):
+    exercise = make_choice("b, c")
+    assert exercise("c b") == "c b"
+    exercise("b")
+    assert "1 more is true" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ((1, 2), [1, 2], True),
+        (torch.Size([1, 2]), (1, 2), True),
+        (torch.tensor([1.0, 2.0]), [1, 2], True),
+        (0.30000001, 0.3, True),
+        ("a ", "a", True),
+        ({"x": 1}, {"x": 1.0}, True),
+        ((1, 2), (2, 1), False),
+        ((1, 2), (1, 2, 3), False),
+        ("1", 1, False),
+        ({"x": 1}, {"y": 1}, False),
+    ],
+)
+def test_same_value(a, b, same):
+    assert same_value(a, b) is same
+
+
+# ---------------------------------------------------------------------------------- progress
+
+
+def test_progress_is_kept_in_the_file_that_the_environment_names(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "deep" / "progress.json"
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(file))
+    exercise = make_double()
+    exercise(lambda x: x)
+    exercise.hint()
+    exercise(lambda x: 2 * x)
+    exercise(lambda x: 0)  # playing on afterwards takes nothing away
+    entry = json.loads(file.read_text())["exercises"]["9.1"]
+    assert entry == {"right": True, "tries": 2, "hints": 1}
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_two_notebooks_keep_each_others_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(tmp_path / "p.json"))
+    progress.record("1.1", "right")
+    monkeypatch.setattr(progress, "_here", {})
+    progress.record("2.1", "right")
+    assert set(progress.state()) == {"1.1", "2.1"}
+
+
+def test_nothing_is_written_under_pytest_or_ci_unless_asked_for(monkeypatch):
+    monkeypatch.delenv("FTCOURSE_PROGRESS")
+    assert progress.location() is None  # this is pytest
+    for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    assert progress.location().name == "progress.json"
+    monkeypatch.setenv("CI", "true")
+    assert progress.location() is None
+
+
+def test_an_unwritable_place_does_not_stop_a_lesson(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(tmp_path / "file" / "progress.json"))
+    assert make_choice()("b") == "b"
+    assert "right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"exercises": 3}', '{"exercises": {"1.1": 2}}'])
+def test_a_damaged_file_is_set_aside(tmp_path, monkeypatch, text):
+    file = tmp_path / "p.json"
+    file.write_text(text)
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(file))
+    progress.record("1.1", "right")
+    assert progress.state() == {"1.1": {"right": True, "tries": 1}}
+    assert (tmp_path / "p.json.damaged").read_text() == text
+
+
+def test_the_summary_has_a_line_for_each_lesson(tmp_path, monkeypatch):
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(tmp_path / "p.json"))
+    for number, event in (("1.1", "right"), ("1.2", "wrong"), ("1.2", "hint")):
+        progress.record(number, event)
+    line = progress.summary("01")
+    assert line == "lesson 01  ●◐○○○  1 of 5 right (1 hint)"
+    assert line in progress.summary().splitlines()
+    progress.reset()
+    assert "0 of 5 right" in progress.summary("01")
+
+
+def test_every_lessons_exercises_are_numbered_and_named_as_the_lesson_calls_them():
+    import importlib
+
+    for module_name, numbers in progress.exercises().items():
+        lesson = int(module_name.removeprefix("lesson"))
+        assert numbers == [f"{lesson}.{i + 1}" for i in range(len(numbers))]
+        module = importlib.import_module(f"ftcourse.exercises.{module_name}")
+        for name, exercise in vars(module).items():
+            if isinstance(exercise, Exercise):
+                assert exercise.name == name
+                assert len(exercise.hints) == 2 and exercise.worked and exercise.why
