@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -286,11 +287,12 @@ def load_data(
         audit: keep the audit of the folder in `data.audit`.
         size: side of the crop in pixels, 128 by default.
         kwargs: for a folder `keep_placeholders=False` (files that stand in for a missing photo are
-            left out) and `cache_bytes=2**30` (memory for decoded photos); for a built-in set, the
-            arguments of its own `load`.
+            left out) and `cache_bytes=2**30` (memory for decoded photos); for a downloaded set also
+            `cache` and `sources`, see `datasets.fetch`; for "pocket-insects" those of its `load`.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `source` is no folder.
+        ConnectionError: a set is neither in the cache folder nor can it be downloaded.
         ValueError: a file cannot be decoded, a class is too small to split, there are no classes.
     """
     if on_error not in {"raise", "skip"}:
@@ -303,19 +305,27 @@ def load_data(
             )
     transforms = _transforms(transform, train_transform, size)
     if source == "pocket-insects":
-        from ftcourse.pocket import insects
-
+        insects = import_module("ftcourse.pocket.insects")  # drawn only when asked for
         return insects.load(seed=seed, **kwargs).with_transforms(*transforms)
     options: dict[str, Any] = {"seed": seed, "shares": shares, "transforms": transforms}
     options |= {"on_error": on_error, "audit": audit, **kwargs}
     if source in BUILT_IN:
-        from ftcourse import datasets
-
-        return datasets.load(str(source), **options)
+        return _load_named(str(source), options)
     if isinstance(source, str) and not Path(source).exists() and not {"/", "\\", "."} & set(source):
         names = ", ".join(repr(name) for name in BUILT_IN)
         raise FileNotFoundError(f"{source}: no such folder; give a folder of photos, or {names}")
     return load_folder(source, **options)
+
+
+def _load_named(name: str, options: dict[str, Any]) -> Data:
+    from ftcourse import datasets
+
+    where = {key: options.pop(key) for key in ("cache", "sources") if key in options}
+    data = load_folder(datasets.fetch(name, **where), name=name, **options)
+    data.notes.append(datasets.DATASETS[name].note)
+    if Path(name).is_dir():
+        data.notes.append(f"{name!r} is the built-in set; write './{name}' for the folder here.")
+    return data
 
 
 def _transforms(
