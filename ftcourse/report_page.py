@@ -1,0 +1,163 @@
+"""`report.json` as a page in Markdown: the result first, then why to believe it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["command_of", "headline", "page"]
+
+
+def headline(report: dict[str, Any]) -> str:
+    """The result in one sentence, with its interval and the two baselines."""
+    test, base = report["test"], report["baselines"]
+    low, high = test["accuracy_interval"]
+    return (
+        f"{test['accuracy']:.1%} of {test['samples']} test photos are right "
+        f"(95 % interval {low:.1%} to {high:.1%}; macro F1 {test['macro_f1']:.3f}), "
+        f"against {base['linear_probe']:.1%} for a linear probe and "
+        f'{base["majority"]:.1%} for always saying "{report["baseline_details"]["majority_class"]}".'
+    )
+
+
+def command_of(source: Any, out: Any, settings: dict[str, Any]) -> str:
+    """The command that makes this run again."""
+    words = ["ftcourse", "train", str(source), "--out", str(out)]
+    for name, value in settings.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def page(report: dict[str, Any]) -> str:
+    """The whole page."""
+    parts = [
+        f"# {report['name'].rstrip('/')}: {len(report['classes'])} classes",
+        headline(report),
+        *_bullets(report["notes"]),
+        *_classes(report),
+        "![Confusion on the test split](confusion.png)",
+        *_worst(report),
+        *_training(report),
+        *_photos(report),
+        *_remade(report),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _classes(report: dict[str, Any]) -> list[str]:
+    rows = [
+        [r["class"], _number(r["precision"]), _number(r["recall"]), _number(r["f1"]), r["support"]]
+        for r in report["test"]["per_class"]
+    ]
+    test = report["test"]
+    return [
+        "## Each class",
+        _table(["class", "precision", "recall", "F1", "test photos"], rows),
+        "Precision: how many of the photos called so are so. Recall: how many of those that are so were called "
+        "so. "
+        f"Expected calibration error {test['ece']:.3f}: confidence and accuracy lie that far apart on average.",
+    ]
+
+
+def _worst(report: dict[str, Any]) -> list[str]:
+    if not report["worst"]:
+        return ["## The worst photos", "No test photo was wrong."]
+    rows = [
+        [w["file"], w["true"], w["predicted"], f"{w['probability']:.2f}"] for w in report["worst"]
+    ]
+    return [
+        "## The worst photos",
+        "The most confident mistakes. Look at them: a wrong label or an odd photo shows here first.",
+        "![The worst photos](worst.png)",
+        _table(["file", "true", "predicted", "probability"], rows),
+    ]
+
+
+def _training(report: dict[str, Any]) -> list[str]:
+    best, planned = report["best"], sum(s["epochs"] for s in report["stages"])
+    rows = []
+    for stage in report["stages"]:
+        trains = stage["train"] if isinstance(stage["train"], str) else "+".join(stage["train"])
+        head = stage["head_lr"] or stage["lr"]
+        rows.append([trains, stage["epochs"], f"{stage['lr']:g}", f"{head:g}"])
+    times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report["times"].items())
+    start = "random weights" if report["weights"] == "none" else f'weights "{report["weights"]}"'
+    return [
+        "## What was trained",
+        f'{report["backbone"]} from {start}, strategy "{report["strategy"]}", '
+        f"input {report['size']}x{report['size']} "
+        f"pixels, seed {report['seed']}. Kept: the weights of epoch {best['epoch']} of {planned}, the best on the "
+        f"validation split ({best['val_accuracy']:.1%}).",
+        _table(["trains", "epochs", "learning rate", "of the head"], rows),
+        "![Loss and accuracy over the epochs](curves.png)",
+        f"It took {report['seconds']:.0f} s on {report['device']} ({times}).",
+        *_bullets([f"{f['what']}: {f['evidence']}. {f['fix']}." for f in report["findings"]]),
+    ]
+
+
+def _photos(report: dict[str, Any]) -> list[str]:
+    splits = list(report["counts"])
+    rows: list[list[Any]] = [
+        [name, *(report["counts_per_class"][s][name] for s in splits)] for name in report["classes"]
+    ]
+    rows.append(["all", *report["counts"].values()])
+    parts = ["## The photos", _table(["class", *splits], rows), *_bullets(report["data_notes"])]
+    if report["audit"] is None:
+        return parts
+    findings = report["audit"]["findings"]
+    told = [_finding(f) for f in findings] or ["The audit found nothing."]
+    return [*parts, "### Audit", *_bullets(told)]
+
+
+def _finding(finding: dict[str, Any]) -> str:
+    files = finding["files"]
+    shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    return f"{finding['severity']}, {finding['kind']}: {finding['message']}" + (
+        f" ({shown})" if shown else ""
+    )
+
+
+def _remade(report: dict[str, Any]) -> list[str]:
+    versions = ", ".join(f"{name} {value}" for name, value in report["versions"].items())
+    return [
+        "## To make this again",
+        f"```\n{report['command']}\n```",
+        f"With {versions}. The test split was looked at once, after training; the linear probe is logistic "
+        "regression on the pooled features of the backbone before training, its penalty chosen on the validation "
+        "split. Intervals: percentile bootstrap over the test photos, 2000 resamples.",
+    ]
+
+
+def _bullets(sentences: Sequence[str]) -> list[str]:
+    return ["\n".join(f"- {sentence}" for sentence in sentences)] if sentences else []
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|")
+
+
+def evaluation(result: dict[str, Any]) -> str:
+    """What `ftcourse evaluate` prints."""
+    low, high = result["accuracy_interval"]
+    lines = [
+        f"{result['accuracy']:.1%} of {result['samples']} photos are right ({result['source']}, split "
+        f"{result['split']}; 95 % interval {low:.1%} to {high:.1%}), macro F1 {result['macro_f1']:.3f}, "
+        f"loss {result['loss']:.3f}"
+    ]
+    for r in result["per_class"]:
+        recall, precision = _number(r["recall"]), _number(r["precision"])
+        lines.append(
+            f"  {r['class']}: recall {recall}, precision {precision}, {r['support']} photos"
+        )
+    return "\n".join(lines)
