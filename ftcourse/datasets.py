@@ -111,9 +111,8 @@ def fetch(
             `["http://192.168.1.5:8000"]` for a workshop that serves them in the room.
 
     Raises:
-        KeyError: no such data set.
-        ConnectionError: no source answers; the message says which file to put where.
-        ValueError: a file has the wrong hash, or an archive would write outside its folder.
+        ConnectionError: no source answers with the right file; the message says what to put where.
+        ValueError: no such data set, or an archive is damaged or would write outside its folder.
     """
     dataset = _known(name)
     home = cache_dir() if cache is None else Path(cache).expanduser()
@@ -134,7 +133,7 @@ def fetch(
 
 def _known(name: str) -> RealDataset:
     if name not in DATASETS:
-        raise KeyError(f"no data set {name!r}; there are {', '.join(sorted(DATASETS))}")
+        raise ValueError(f"no data set {name!r}; there are {', '.join(sorted(DATASETS))}")
     return DATASETS[name]
 
 
@@ -164,9 +163,10 @@ def _obtain(
             return target
         except (OSError, HTTPException, ValueError) as err:
             failures.append(f"{url}: {_reason(err)}")
+    needed = ", ".join(f.name for f in dataset.files if not (home / f.name).is_file())
     raise ConnectionError(
         f"cannot download {dataset.title} ({'; '.join(failures)}): with a network, run `ftcourse "
-        f"prefetch {dataset.name}`, or put {file.name} into {home}; "
+        f"prefetch {dataset.name}`, or put {needed} into {home}; "
         f'load_data("pocket-insects") needs no network'
     )
 

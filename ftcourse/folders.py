@@ -230,6 +230,12 @@ def _find_problems(found: Folder) -> None:
             f"{where}: a single class, {found.classes[0]!r}; a classifier needs at least two "
             f"class folders"
         )
+    meant = [SPLIT_NAMES.get(label.lower()) for label in found.classes]
+    if found.layout == "classes" and "train" in meant and len(meant) > 1 and None not in meant:
+        found.problems.append(
+            f"{where}: {' and '.join(f'{c}/' for c in found.classes)} hold photos but no class "
+            f"folders, so the photos have no labels; expected {where}/train/CLASS/*.jpg"
+        )
     if found.layout == "splits" and found.photos:
         train = by_split.get("train", set())
         for split in ("val", "test"):
@@ -342,7 +348,7 @@ def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool) -> Inspect
             one.format, one.mode, one.size = image.format or "", image.mode, image.size
             one.frames = getattr(image, "n_frames", 1)
             one.rotated = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-            one.transparent = image.has_transparency_data
+            one.transparent = _has_alpha(image)
             rgb = _decode(image, short_side)
         one.drawn = _is_drawn(rgb)
         pixels = _shrink(rgb, short_side)
@@ -376,11 +382,15 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bits(image).convert("RGB")
-    if image.has_transparency_data:
+    if _has_alpha(image):
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

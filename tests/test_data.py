@@ -207,9 +207,15 @@ def test_unlabelled_test_photos_are_left_out_with_a_note(tmp_path):
     assert any("no labels" in note for note in data.notes)
 
 
+def test_split_folders_without_class_folders_are_not_taken_for_classes(tmp_path):
+    class_folders(tmp_path, train=5, val=5)
+    with pytest.raises(ValueError, match=r"train/ and val/ hold photos but no class folders"):
+        load(tmp_path)
+
+
 def test_a_missing_folder_says_what_could_be_given():
     with pytest.raises(
-        FileNotFoundError, match="no such folder; give a folder .* 'pocket-insects'"
+        FileNotFoundError, match=r"no such folder; give a folder .* 'pocket-insects'"
     ):
         load_data("fotos")
     with pytest.raises(FileNotFoundError, match="no such folder"):

@@ -249,7 +249,9 @@ def test_a_full_disk_is_noticed_before_the_download(tiny_set, tmp_path, monkeypa
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
-    with pytest.raises(KeyError, match="no data set 'cars'; there are flowers, hymenoptera, pets"):
+    with pytest.raises(
+        ValueError, match="no data set 'cars'; there are flowers, hymenoptera, pets"
+    ):
         fetch("cars", cache=tmp_path)
 
 
