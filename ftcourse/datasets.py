@@ -264,14 +264,12 @@ def _unpack(archive: Path, folder: Path) -> None:
         ValueError: such an entry, or a damaged archive; the message names it.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
-                _write(archive, folder, _zip_entries(archive, packed))
-        elif archive.name.endswith((".tgz", ".tar.gz", ".tar")):
+        if archive.name.endswith((".tgz", ".tar.gz", ".tar")):
             with tarfile.open(archive) as packed_tar:
                 _write(archive, folder, _tar_entries(archive, packed_tar))
         elif archive.suffix == ".zip":
-            raise ValueError(f"{archive}: is damaged (not a zip file); remove it and try again")
+            with zipfile.ZipFile(archive) as packed:
+                _write(archive, folder, _zip_entries(archive, packed))
         else:
             shutil.copy(archive, folder / archive.name)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as err:

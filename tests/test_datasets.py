@@ -342,6 +342,37 @@ def test_flowers_are_laid_out_in_their_official_splits(tmp_path):
     assert len(set(datasets.FLOWERS)) == 102
 
 
+def test_a_set_of_several_files_is_fetched_and_a_missing_one_is_named(
+    tmp_path, server, monkeypatch
+):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as packed:
+        for name in ("images/Abyssinian_1.jpg", "images/pug_1.jpg", "images/pug_2.jpg"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 5
+            packed.addfile(entry, io.BytesIO(b"photo"))
+    lists = io.BytesIO()
+    with tarfile.open(fileobj=lists, mode="w:gz") as packed:
+        for name, text in {"trainval": b"Abyssinian_1 1\npug_1 2\n", "test": b"pug_2 2\n"}.items():
+            entry = tarfile.TarInfo(f"annotations/{name}.txt")
+            entry.size = len(text)
+            packed.addfile(entry, io.BytesIO(text))
+    contents = {"images.tar.gz": out.getvalue(), "annotations.tar.gz": lists.getvalue()}
+    files = tuple(
+        replace(file, sha256=hashlib.sha256(contents[file.name]).hexdigest())
+        for file in DATASETS["pets"].files
+    )
+    made = replace(DATASETS["pets"], files=files, photos={"train": 2, "test": 1})
+    monkeypatch.setitem(DATASETS, "pets", made)
+    server.files["/images.tar.gz"] = contents["images.tar.gz"]
+    with pytest.raises(ConnectionError, match=r"HTTP 404.* put annotations\.tar\.gz into"):
+        fetch("pets", cache=tmp_path, sources=[server.url])
+    server.files["/annotations.tar.gz"] = contents["annotations.tar.gz"]
+    folder = fetch("pets", cache=tmp_path, sources=[server.url])
+    assert [path for path, _ in server.asked].count("/images.tar.gz") == 1
+    assert (folder / "test" / "pug" / "pug_2.jpg").read_bytes() == b"photo"
+
+
 def test_pets_are_laid_out_in_their_official_splits(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "annotations").mkdir()
