@@ -302,6 +302,9 @@ ax.bar(list(relative), list(relative.values()), color=[BLUE] * 5 + [ORANGE])
 ax.set(yscale="log", ylabel="gradient / weights (norms)")
 plt.show()
 
+# %%
+print("the largest, for its size:", max(relative, key=relative.get))
+
 # %% [markdown]
 # Every part of the network is asked to move. The new head is wrong in a large way and pulls
 # hardest for its size, and through it its random weights decide what θ is told. That is the reason

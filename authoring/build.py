@@ -136,6 +136,7 @@ def execute(nb: nbformat.NotebookNode, cwd: Path, timeout: int = 600) -> None:
         timeout=timeout,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         extra_arguments=["--IPKernelApp.log_level=40"],  # ipykernel >= 7.3 warns of plain TCP
         resources={"metadata": {"path": str(cwd)}},
     ).execute()
