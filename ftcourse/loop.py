@@ -166,7 +166,8 @@ def finetune(
         FloatingPointError: the loss became nan or infinite; the model then has its best weights.
     """
     stages = [stages] if isinstance(stages, Stage) else list(stages)
-    settings = {"batch_size": batch_size, "seed": seed, "label_smoothing": label_smoothing}
+    settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    settings |= {"label_smoothing": label_smoothing}
     settings |= {"mix": mix, "ema": ema, "early_stopping": early_stopping, "bf16": bf16}
     settings |= {"classes": list(data.classes)}
     history = History(stages=[stage.to_dict() for stage in stages], settings=settings)

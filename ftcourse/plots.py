@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 __all__ = ["plot_confusion", "plot_history", "show_images"]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-STYLE = {
+STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 13,
     "axes.titleweight": "bold",
