@@ -163,7 +163,7 @@ def _metadata(classifier: Classifier) -> dict[str, Any]:
 
 
 def _inputs(classifier: Classifier, folder: Path) -> tuple[list[Tensor], str]:
-    """Batches of 1 and 3 random inputs, and one of photos that the run was tested on, if they are still there."""
+    """Batches of 1 and 3 random inputs, and one of photos of the run's folder, if that is still there."""
     generator = torch.Generator().manual_seed(0)
     side = classifier.size
     batches = [torch.randn(n, 3, side, side, generator=generator) for n in (1, 3)]
@@ -182,7 +182,8 @@ def _photos(classifier: Classifier, folder: Path) -> list[Tensor]:
     found: list[Tensor] = []
     if not Path(source).is_dir():
         return found
-    for file in find_photos([source])[:: max(1, len(find_photos([source])) // REAL)][:REAL]:
+    files = find_photos([source])
+    for file in files[:: max(1, len(files) // REAL)][:REAL]:
         with contextlib.suppress(ValueError, OSError):  # broken photos are not the export's affair
             pixels = torch.from_numpy(read_pixels(file, classifier.side)).permute(2, 0, 1)
             found.append(classifier.transform(pixels))
