@@ -24,13 +24,8 @@ class Commands(TyperGroup):
     """Tells errors in one sentence instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        from ftcourse.report import Interrupted
-
         try:
             return super().invoke(ctx)
-        except Interrupted as stop:
-            typer.echo(f"ftcourse: {stop}", err=True)
-            raise typer.Exit(130) from stop
         except BrokenPipeError:  # `ftcourse predict ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
@@ -165,15 +160,19 @@ def train(
     as_json: bool = JSON,
 ) -> None:
     """Fine-tune on a folder of photos; writes a model, a report and what is needed to resume."""
-    from ftcourse.report import Settings, train_and_report
+    from ftcourse.report import Interrupted, Settings, train_and_report
     from ftcourse.report_page import headline
 
     settings = Settings(
         strategy=strategy.value, epochs=epochs, seed=seed, weights=weights, backbone=backbone,
         size=size, batch_size=batch_size, on_error=on_error.value,
     )  # fmt: skip
-    with _only_json(as_json):
-        report = train_and_report(source, out, settings, resume=resume, force=force)
+    try:
+        with _only_json(as_json):
+            report = train_and_report(source, out, settings, resume=resume, force=force)
+    except Interrupted as stop:
+        typer.echo(f"ftcourse: {stop}", err=True)
+        raise typer.Exit(130) from stop
     for note in report["data_notes"] + report["notes"]:
         typer.echo(f"note: {note}", err=as_json)
     typer.echo(f"{headline(report)}\n{out / 'report.md'} has the rest.", err=as_json)

@@ -78,22 +78,22 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _memory() -> dict[str, float] | None:
-    """GB in all and free, where the system tells without another package."""
+def _memory() -> dict[str, float | None] | None:
+    """GB in all and free (None: unknown), where the system tells without another package."""
     try:
         page = os.sysconf("SC_PAGE_SIZE") / 1e9
         total = os.sysconf("SC_PHYS_PAGES") * page
     except (AttributeError, ValueError, OSError):
         return _windows_memory()
-    free = total
+    free = None
     if Path("/proc/meminfo").exists():
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         known = {line.split(":")[0]: float(line.split()[1]) * 1024 / 1e9 for line in lines}
-        free = known.get("MemAvailable", total)
-    return {"total": round(total, 1), "free": round(free, 1)}
+        free = known.get("MemAvailable")
+    return {"total": round(total, 1), "free": None if free is None else round(free, 1)}
 
 
-def _windows_memory() -> dict[str, float] | None:
+def _windows_memory() -> dict[str, float | None] | None:
     if sys.platform != "win32":
         return None
     import ctypes
@@ -137,7 +137,7 @@ def _judge(found: dict[str, Any]) -> None:
     if found["disk_free_gb"] < MIN_DISK:
         problems.append(f"{found['disk_free_gb']} GB of disk are free here; {MIN_DISK} are needed")
     memory = found["memory_gb"]
-    if memory and memory["free"] < MIN_MEMORY:
+    if memory and memory["free"] is not None and memory["free"] < MIN_MEMORY:
         warned.append(
             f"{memory['free']} GB of memory are free; close something, lessons want {MIN_MEMORY}"
         )
@@ -202,7 +202,9 @@ def summary(found: dict[str, Any]) -> str:
         note = "" if device["type"] != "cpu" else f", {device['threads']} threads; no GPU is needed"
         lines.append(f"device    {device['type']} ({device['name']}{note})")
     memory = found["memory_gb"]
-    told = f"{memory['free']} of {memory['total']} GB free" if memory else "unknown"
+    told = f"{memory['total']} GB" if memory else "unknown"
+    if memory and memory["free"] is not None:
+        told += f", {memory['free']} GB free"
     lines += [f"memory    {told}", f"disk      {found['disk_free_gb']} GB free here"]
     minutes = found["minutes"]
     if minutes:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from ftcourse.report import Settings, train_and_report
+from ftcourse.runs import Run
 
 CLASSES = {"circle": (220, 40, 40), "square": (40, 200, 60), "stripes": (50, 70, 230)}
 QUICK = Settings(strategy="layer4", epochs=2, size=32, batch_size=8)
@@ -70,3 +71,15 @@ def own_photos(tmp_path) -> Path:
 def run() -> Path:
     """A finished run on those photos: to read only."""
     return _run()
+
+
+def interrupt_after(epochs: int, monkeypatch) -> None:
+    """Press Ctrl-C when the checkpoint of that epoch has been written."""
+    save = Run.save
+
+    def save_then_stop(self, *args):
+        save(self, *args)
+        if len(self.history.epochs) == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "save", save_then_stop)

@@ -21,9 +21,8 @@ from ftcourse.baselines import Features, LinearProbe, majority_class, pooled_fea
 from ftcourse.inference import evaluate_folder
 from ftcourse.report import Interrupted, Settings, remarks, train_and_report
 from ftcourse.report_page import headline, page
-from ftcourse.runs import Run
 from tests.conftest import Blobs, tiny_resnet
-from tests.shapes import QUICK, own_photos, photos, run
+from tests.shapes import QUICK, interrupt_after, own_photos, photos, run
 
 RNG = np.random.default_rng(1)
 TRUTH = RNG.integers(0, 4, 300)
@@ -194,7 +193,12 @@ def test_what_weakens_a_result_is_said(changed, said):
 
 def test_the_headline_has_the_interval_and_both_baselines():
     text = headline(a_report())
-    for part in ("80.0% of 1000", "78.0% to 82.0%", "70.0% for a linear probe", '50.0% for always saying "a"'):
+    for part in (
+        "80.0% of 1000",
+        "78.0% to 82.0%",
+        "70.0% for a linear probe",
+        '50.0% for always saying "a"',
+    ):
         assert part in text
 
 
@@ -235,7 +239,13 @@ def test_the_page_leads_with_the_result_and_ends_with_the_command(run, result):
     text = (run / "report.md").read_text()
     assert text == page(result)
     assert text.index(headline(result)) < text.index("## Each class")
-    for part in ("confusion.png", "curves.png", result["command"], "Audit", "| circle | 6 | 2 | 2 |"):
+    for part in (
+        "confusion.png",
+        "curves.png",
+        result["command"],
+        "Audit",
+        "| circle | 6 | 2 | 2 |",
+    ):
         assert part in text
 
 
@@ -276,24 +286,15 @@ def test_no_test_photo_is_read_before_training_has_ended(photos, tmp_path, monke
 
     monkeypatch.setattr(ft.Split, "__getitem__", watched_item)
     monkeypatch.setattr(report, "finetune", watched_finetune)
-    train_and_report(photos, tmp_path / "run", replace(QUICK, strategy="head", epochs=1), progress=False)
+    train_and_report(
+        photos, tmp_path / "run", replace(QUICK, strategy="head", epochs=1), progress=False
+    )
     test = set(ft.load_data(photos).test.paths)
     assert [path for path, after in read if path in test and not after] == []
     assert {path for path, after in read if after} == test
 
 
 # -- interrupted, resumed, replaced ------------------------------------------------------------
-
-
-def interrupt_after(epochs, monkeypatch):
-    save = Run.save
-
-    def save_then_stop(self, *args):
-        save(self, *args)
-        if len(self.history.epochs) == epochs:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Run, "save", save_then_stop)
 
 
 def test_an_interrupted_run_resumes_to_the_same_weights_and_numbers(
@@ -317,7 +318,9 @@ def test_resuming_with_another_option_or_other_photos_is_refused(own_photos, tmp
     with pytest.raises(Interrupted):
         train_and_report(own_photos, out, settings, progress=False)
     with pytest.raises(ValueError, match="--batch-size 8, not 4"):
-        train_and_report(own_photos, out, replace(settings, batch_size=4), resume=True, progress=False)
+        train_and_report(
+            own_photos, out, replace(settings, batch_size=4), resume=True, progress=False
+        )
     (own_photos / "circle" / "00.png").unlink()
     with pytest.raises(ValueError, match="the photos or their splits have changed"):
         train_and_report(own_photos, out, settings, resume=True, progress=False)
@@ -329,7 +332,9 @@ def test_an_existing_run_is_refused_and_forced_it_is_moved_aside(photos, tmp_pat
     (out / "my notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"not empty.*--resume.*--force"):
         train_and_report(photos, out, settings, progress=False)
-    train_and_report(photos, out, replace(settings, seed=1), force=True, progress=False)
+    scratch = replace(settings, seed=1, weights="none")
+    found = train_and_report(photos, out, scratch, force=True, progress=False)
+    assert any("random weights" in note for note in found["notes"])
     assert json.loads((out / "before-1" / "report.json").read_text())["test"] == first["test"]
     assert json.loads((out / "report.json").read_text())["seed"] == 1
     assert (out / "my notes.txt").read_text() == "mine"
@@ -338,10 +343,3 @@ def test_an_existing_run_is_refused_and_forced_it_is_moved_aside(photos, tmp_pat
 def test_resuming_what_never_began_is_refused(photos, tmp_path):
     with pytest.raises(FileNotFoundError, match="no run to resume"):
         train_and_report(photos, tmp_path / "nothing", QUICK, resume=True, progress=False)
-
-
-def test_random_weights_are_said_to_be_random(photos, tmp_path):
-    settings = replace(QUICK, strategy="head", epochs=1, weights="none")
-    found = train_and_report(photos, tmp_path / "run", settings, progress=False)
-    assert found["baseline_details"]["linear_probe"]["features"] == "random weights"
-    assert any("random weights" in note for note in found["notes"])
