@@ -31,7 +31,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="02", seconds=15, minutes=30)
+opening.show(lesson="02", seconds=20, minutes=30)
 
 # %% [markdown]
 # ## The old head answers the wrong question

@@ -1,0 +1,520 @@
+# %% [markdown]
+# # 3. Freeze
+#
+# To freeze θ means: these weights do not move. It sounds like one line of code, and it is; but
+# that line has a twin that does nothing, and a network has three more ways to move while you
+# believe it stands still. None of them raises an error. In this lesson you run into each on
+# purpose, and learn to *prove* what moves.
+#
+# **What you will be able to do**
+#
+# - freeze none, some or all of a network, and thaw parts of it;
+# - explain why `model.fc.requires_grad = True` trains nothing, and prove it;
+# - choose the right order of freezing and replacing the head;
+# - keep BatchNorm inside frozen layers from drifting;
+# - read a freeze report, and keep the optimizer's list honest.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import ftcourse as ft
+from ftcourse.exercises import lesson03 as check
+from ftcourse.exercises import opening, progress, samples
+
+plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
+plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
+_ = torch.manual_seed(0)
+
+opening.show(lesson="03", seconds=25, minutes=35)
+
+# %% [markdown]
+# The photos are those of lesson 02: pieces of a temple and of a dahlia, 32 to train on. They are
+# 64 x 64 pixels this time, so that many small experiments take little time.
+
+# %%
+preprocess = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=73)
+photos = samples.sample_photos()
+photos = {name: photos[name] for name in ("temple", "dahlia")}
+pieces, targets = samples.pieces(photos, 16, half="left", seed=0)
+images = torch.stack([preprocess(piece) for piece in pieces])
+print("images:", len(images), "labels:", targets.bincount().tolist())
+
+# %% [markdown]
+# ## Why freeze?
+#
+# $$\min_{\theta,\,\varphi} L(\theta, \varphi) \qquad\text{becomes}\qquad \min_{\varphi} L(\theta_0, \varphi)$$
+#
+# with θ₀ what pre-training has found. Three reasons:
+#
+# - **Few photos.** 11 million weights can learn a hundred photos by heart. 1,026 cannot so easily.
+# - **A wild start.** A new head is random, and in the first steps it sends random wishes down to
+#   θ. Held still, θ loses nothing.
+# - **Time and memory.** Where nothing moves, no gradient needs to be computed.
+#
+# | freeze | trains | when |
+# | --- | --- | --- |
+# | all of θ | the head | few photos, like those of the pre-training; the first stage of any recipe |
+# | stem to `layer3` | `layer4` and head | some hundred photos |
+# | nothing | everything | many photos, or photos of another kind (X-rays, drawings) |
+
+# %% [markdown]
+# ## The switch is on the parameters
+#
+# Each weight tensor is a `Parameter`, and has a switch, `requires_grad`. Off means: `backward()`
+# computes no gradient for it, and without a gradient an optimizer leaves it alone.
+
+# %%
+model = ft.load_backbone("resnet18")
+model.fc = nn.Linear(model.fc.in_features, 2)
+
+for p in model.parameters():
+    p.requires_grad = False  # freeze everything
+
+print(
+    "tensors that train:",
+    sum(p.requires_grad for p in model.parameters()),
+    "of",
+    len(list(model.parameters())),
+)
+
+# %% [markdown]
+# ### The classic trap
+#
+# All is frozen. Now thaw the head. Many people write, and many tutorials have written:
+
+# %%
+model.fc.requires_grad = True  # thaw the head ... or so it seems
+
+# %% [markdown]
+# No error. Now train. Here PyTorch does complain:
+
+# %%
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loss = F.cross_entropy(model(images), targets)
+try:
+    loss.backward()
+except RuntimeError as err:
+    print("RuntimeError:", err)
+
+# %% [markdown]
+# Search for this message, and the first remedy that you find is `loss.requires_grad_(True)`. It
+# silences the error. Watch the loss.
+
+# %%
+head_before = model.fc.weight.detach().clone()
+trapped = []
+for _ in range(15):
+    loss = F.cross_entropy(model(images), targets)
+    loss.requires_grad_(True)  # the popular remedy
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    trapped.append(loss.item())
+
+print("no error in 15 steps; the loss has moved:", max(trapped) - min(trapped) > 1e-6)
+
+# %% [markdown]
+# Fifteen steps, no error, and nothing has happened. Here is the proof, in three pieces of
+# evidence:
+
+# %%
+print("1. tensors of the head that train:", sum(p.requires_grad for p in model.fc.parameters()))
+print("2. the head's weights have moved:", not torch.equal(head_before, model.fc.weight))
+print("3. 'requires_grad' is a plain attribute of the module:", "requires_grad" in vars(model.fc))
+
+# %% [markdown]
+# The third line says why. `model.fc` is a *module*. Modules have no such switch; only tensors have
+# one. Python lets you put any attribute on any object, so the line made a new attribute that
+# nobody reads. (`model.fc.requires_grad_(True)`, with an underscore, is a method that goes through
+# the parameters. One character decides.)
+#
+# ### Exercise 3.1: thaw the head
+#
+# Fill in `thaw_head`: the model comes entirely frozen. Let the head train, and nothing else;
+# return the model. The check makes one step and compares weights.
+
+
+# %% tags=["exercise"]
+def thaw_head(model):
+    """Let model.fc train, and nothing else; return the model."""
+    raise NotImplementedError  # your code here
+
+
+# %% tags=["solution"]
+def thaw_head(model):
+    """Let model.fc train, and nothing else; return the model."""
+    for p in model.fc.parameters():
+        p.requires_grad = True
+    return model
+
+
+# %%
+thaw_head = check.thaw_head(thaw_head)
+# check.thaw_head.hint()       # remove the first "#" for a hint; run it again for a second one
+# check.thaw_head.solution()   # ... and for a worked answer
+
+# %% [markdown]
+# The same 15 steps, with nothing else changed:
+
+# %%
+model = thaw_head(model)
+optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.02)
+repaired = []
+for _ in range(15):
+    loss = F.cross_entropy(model(images), targets)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    repaired.append(loss.item())
+
+# %%
+# alt: Loss over 15 steps: a flat grey line for the trapped model, a falling orange line for the
+#   repaired one.
+fig, ax = plt.subplots(figsize=(8, 3.2))
+ax.plot(trapped, color=GREY, lw=2.5, ls="--", label="model.fc.requires_grad = True")
+ax.plot(repaired, color=ORANGE, lw=2.5, label="its parameters thawed")
+ax.set(xlabel="step", ylabel="loss", ylim=(0, None))
+ax.legend(frameon=False)
+plt.show()
+print("the repaired loss has fallen:", repaired[-1] < repaired[0])
+
+# %% [markdown]
+# **A habit that saves days:** hand the optimizer only what trains, as above. In the trap this list
+# is empty, and PyTorch says so at once:
+
+# %%
+try:
+    torch.optim.SGD(
+        [p for p in nn.Linear(2, 2).requires_grad_(False).parameters() if p.requires_grad]
+    )
+except ValueError as err:
+    print("ValueError:", err)
+
+# %% [markdown]
+# ## The report
+#
+# You should not have to remember any of this. `ft.freeze_report` looks at what is: per layer
+# group, how many numbers there are, how many train, how many the optimizer holds, and how far they
+# have moved since they were loaded.
+
+# %%
+print(ft.freeze_report(model, optimizer))
+
+# %% [markdown]
+# Read the last but one row: all 1,026 numbers of the head train and are in the optimizer. `new`
+# means that the head was replaced. All others stand at 0, *measured*, not believed.
+#
+# ### Exercise 3.2: how many train?
+#
+# Next we freeze everything and thaw two groups, `layer4` and the head. Before you run it: how many
+# **numbers** will train? The table above has all you need.
+
+# %% tags=["exercise"]
+guess = None  # a whole number
+
+# %% tags=["solution"]
+guess = 8_393_728 + 2 * 512 + 2
+
+# %%
+count = check.count_trained(guess)
+# check.count_trained.hint()
+
+# %% [markdown]
+# Freezing with the package is one line, by the names in the first column, and so is thawing:
+
+# %%
+ft.freeze(model)  # everything
+ft.unfreeze(model, "layer4", "head")
+print(ft.freeze_report(model))
+
+# %% [markdown]
+# ## Order matters
+#
+# ### Exercise 3.3: which of these programs train the head?
+#
+# Each starts with a fresh `model = ft.load_backbone("resnet18")`. Give **all** letters that apply,
+# such as `"a, b"`.
+#
+# ```python
+# # A                                          # B
+# for p in model.parameters():                 model.fc = nn.Linear(512, 2)
+#     p.requires_grad = False                  for p in model.parameters():
+# model.fc = nn.Linear(512, 2)                     p.requires_grad = False
+#
+# # C                                          # D
+# model.fc = nn.Linear(512, 2)                 for p in model.parameters():
+# for name, p in model.named_parameters():         p.requires_grad = False
+#     if not name.startswith("fc."):           model.fc = nn.Linear(512, 2)
+#         p.requires_grad = False              model.fc.requires_grad = False
+# ```
+
+# %% tags=["exercise"]
+answer = None  # one or more letters in quotes
+
+# %% tags=["solution"]
+answer = "a, c, d"
+
+# %%
+answer = check.which_train(answer)
+# check.which_train.hint()
+
+# %% [markdown]
+# Again, evidence. Two of the four, run:
+
+# %%
+for name, replace_first in (("A", False), ("B", True)):
+    net = ft.load_backbone("resnet18")
+    if replace_first:
+        ft.replace_head(net, 2)
+    for p in net.parameters():
+        p.requires_grad = False
+    if not replace_first:
+        ft.replace_head(net, 2)
+    print(name, "head trains:", all(p.requires_grad for p in net.fc.parameters()))
+
+# %% [markdown]
+# **Freeze first, replace afterwards**, and the new head is born thawed. Or say what should train
+# at the end, in one place; that is what a `Stage` does.
+#
+# ## BatchNorm moves without gradients
+#
+# BatchNorm layers hold two kinds of numbers: weights, which gradients move, and **running
+# statistics**, the mean and variance of what came through. The statistics are no parameters. In
+# train mode each *forward pass* updates them, and `requires_grad` has no say.
+#
+# Let us freeze everything, use no optimizer at all, and send the photos through 20 times in train
+# mode.
+
+# %%
+net = ft.load_backbone("resnet18")
+ft.freeze(net)
+before = {name: value.clone() for name, value in net.state_dict().items()}
+with torch.no_grad():
+    logits_before = net(images)
+    net.train()
+    for _ in range(20):
+        net(images[torch.randperm(len(images))[:16]])
+    net.eval()
+    logits_after = net(images)
+
+moved = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
+print("state tensors that moved:", len(moved), "of", len(before))
+print("all of them in BatchNorm:", all("running" in n or "num_batches" in n for n in moved))
+shift = (logits_after - logits_before).abs().mean().item()
+print("scores have shifted by more than 0.1 on average:", shift > 0.1)
+
+# %%
+# alt: A scatter of scores before against scores after twenty passes; the points lie far from the
+#   diagonal.
+fig, ax = plt.subplots(figsize=(5, 4.4))
+ax.scatter(logits_before[::4].flatten(), logits_after[::4].flatten(), s=6, alpha=0.4, color=BLUE)
+low, high = logits_before.min().item(), logits_before.max().item()
+ax.plot([low, high], [low, high], color=GREY, lw=1.5)
+ax.set(xlabel="scores before", ylabel="scores after 20 passes")
+ax.set_title("a network with every weight frozen")
+plt.show()
+
+# %% [markdown]
+# Not one weight has moved, and it is another network. On the grey line nothing would have changed.
+# With few photos in a batch the statistics are poor, and the validation accuracy falls or jumps
+# for no visible reason.
+#
+# The cure: BatchNorm inside frozen layers stays in **eval mode**, where it uses its stored
+# statistics and leaves them alone. What trains is in train mode.
+#
+# ### Exercise 3.4: a train mode that respects what is frozen
+#
+# Fill in `train_mode`. It puts the whole model into train mode, but leaves each BatchNorm layer
+# whose weight does not require gradients in eval mode. The check sends photos through and looks at
+# what moved.
+
+
+# %% tags=["exercise"]
+def train_mode(model):
+    """As model.train(), but BatchNorm of frozen layers is in eval mode; return the model."""
+    raise NotImplementedError  # your code here
+
+
+# %% tags=["solution"]
+def train_mode(model):
+    """As model.train(), but BatchNorm of frozen layers is in eval mode; return the model."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()
+    return model
+
+
+# %%
+train_mode = check.train_mode(train_mode)
+# check.train_mode.hint()
+
+# %%
+net = ft.load_backbone("resnet18")
+ft.freeze(net)
+with torch.no_grad():
+    train_mode(net)
+    for _ in range(20):
+        net(images[torch.randperm(len(images))[:16]])
+moved = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
+print("state tensors that moved:", len(moved), "of", len(before))
+
+# %% [markdown]
+# The package's `ft.train_mode` does the same, and `ft.finetune` uses it in each epoch. Note the
+# trap next door: **call `model.train()` at the start of an epoch, and all BatchNorm layers are
+# awake again.**
+#
+# ## The optimizer has a memory
+#
+# ### Exercise 3.5: frozen too late
+#
+# You train the whole network for a while with Adam, in eval mode. Then you decide to freeze
+# `layer1` and go on with the same optimizer:
+#
+# ```python
+# for p in model.layer1.parameters():
+#     p.requires_grad = False
+#
+# optimizer.zero_grad(set_to_none=False)
+# loss = F.cross_entropy(model(images), targets)
+# loss.backward()
+# optimizer.step()
+# ```
+#
+# What do the weights of `layer1` do in this step?
+#
+# - **a** Nothing, they are frozen.
+# - **b** They move.
+# - **c** Nothing, an error comes: the optimizer holds tensors that do not train.
+# - **d** Only BatchNorm's statistics move.
+
+# %% tags=["exercise"]
+answer = None  # a letter in quotes
+
+# %% tags=["solution"]
+answer = "b"
+
+# %%
+answer = check.frozen_too_late(answer)
+# check.frozen_too_late.hint()
+
+
+# %%
+def layer1_moves(set_to_none, new_optimizer):
+    net = ft.replace_head(ft.load_backbone("resnet18"), 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for step in range(2):
+        if step == 1:
+            ft.freeze(net, "layer1")
+            if new_optimizer:
+                optimizer = torch.optim.Adam(
+                    [p for p in net.parameters() if p.requires_grad], lr=1e-3
+                )
+            before = net.layer1[0].conv1.weight.detach().clone()
+        optimizer.zero_grad(set_to_none=set_to_none)
+        F.cross_entropy(net(images[::4]), targets[::4]).backward()
+        optimizer.step()
+    return not torch.equal(before, net.layer1[0].conv1.weight)
+
+
+print("old optimizer, gradients set to zero:", layer1_moves(False, new_optimizer=False))
+print("old optimizer, gradients set to None:", layer1_moves(True, new_optimizer=False))
+print("new optimizer for what trains:       ", layer1_moves(False, new_optimizer=True))
+
+# %% [markdown]
+# A gradient of zero is still a gradient: Adam mixes it with its memory of earlier ones and makes a
+# step. `None` means "no gradient", and the tensor is skipped; that is PyTorch's default today, and
+# was not always. Weight decay pulls at frozen weights in the same way. **Make a new optimizer
+# whenever you change what trains**, and hand it only that.
+#
+# ## All of it as one object
+#
+# What trains, for how long and how fast: in this course that is a `Stage`. `apply_stage` freezes,
+# thaws and sets nothing else, and `make_optimizer` takes only what trains. `ft.finetune`, from
+# lesson 04 on, does both for each stage and makes a new optimizer every time.
+
+# %%
+model = ft.replace_head(ft.load_backbone("resnet18"), 2)
+stage = ft.Stage(train="layer4", epochs=5, lr=1e-3, head_lr=1e-2)
+ft.apply_stage(model, stage)
+print(ft.freeze_report(model, ft.make_optimizer(model, stage)))
+
+# %% [markdown]
+# And what does it buy in time? One forward and backward pass for 32 pieces, measured here and now.
+# Times differ from machine to machine; look at the ratio.
+
+# %% tags=["nbval-ignore-output"]
+import time
+
+
+def seconds_per_pass(train):
+    ft.apply_stage(model, ft.Stage(train=train))
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        F.cross_entropy(model(images), targets).backward()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+for train in ("all", "layer4", "head"):
+    print(f"{train:<7} {1000 * seconds_per_pass(train):6.0f} ms")
+
+# %% [markdown]
+# Going forward costs the same for all three. What freezing saves is the way back, and lesson 09
+# shows how to save most of the way forward, too.
+#
+# ## Now with ImageNet weights
+#
+# The same report for a ResNet-50. It downloads 98 MB, so it runs only with `FTCOURSE_PROFILE=full`
+# in the environment.
+
+# %% tags=["nbval-ignore-output"]
+if opening.profile() == "full":
+    large = ft.replace_head(ft.load_backbone("resnet50", weights="DEFAULT"), 2)
+    ft.apply_stage(large, ft.Stage(train="head"))
+    print(ft.freeze_report(large))
+else:
+    print("skipped: set FTCOURSE_PROFILE=full to run it")
+
+# %% [markdown]
+# ## What you can now do
+#
+# - You freeze and thaw *parameters*, and can prove that `model.fc.requires_grad = True` does
+#   neither.
+# - You freeze first and replace the head afterwards, or name what trains in one place.
+# - You keep BatchNorm of frozen layers in eval mode.
+# - You make a new optimizer when you change what trains, with only that in it.
+# - You look at `ft.freeze_report` before you believe anything.
+
+# %%
+print(progress.summary("03"))
+
+# %% [markdown]
+# ## Common questions
+#
+# **Is freezing the same as a learning rate of zero?** For the weights, yes. For the time it takes,
+# no: gradients are computed all the same. For BatchNorm's statistics, neither of the two helps.
+#
+# **Should BatchNorm's own weights train, when the rest is frozen?** It is a method of its own with
+# few weights, and sometimes a good one. But do it on purpose.
+#
+# **Why does `torch.no_grad()` around the backbone not do the same?** It does, for gradients: the
+# frozen part needs none. Statistics move under `no_grad` as well, as you have seen above.
+#
+# **How many layers should I freeze?** Start with all but the head; it takes a minute and gives you
+# a baseline. Then thaw `layer4`, and compare on the validation split. Lessons 06 and 08 measure
+# it.
+#
+# ## One step further
+#
+# - Put `model.fc.requires_grad_(True)`, with the underscore, into the trap. Does it thaw?
+# - In the 20 passes, use batches of 2 photos in place of 16. How far do the scores shift?
+# - Give the optimizer `weight_decay=0.1`, freeze `layer1` with gradients set to zero, and look at
+#   `ft.freeze_report`: which column tells?
+#
+# **Next:** 4. The training loop, where all this is put to work on real splits.
