@@ -55,14 +55,15 @@ class LinearProbe:
         self.scaler = StandardScaler().fit(train.x)
         x, x_val = self.scaler.transform(train.x), self.scaler.transform(val.x)
         self.val_accuracy, self.C = -1.0, CS[0]
+        fit = LogisticRegression(max_iter=300, warm_start=True)
         for c in CS:
-            fit = LogisticRegression(C=c, max_iter=300)
+            fit.set_params(C=c)
             with warnings.catch_warnings():  # stopping early is one more way to regularise
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 fit.fit(x, train.y)
             accuracy = float(fit.score(x_val, val.y))
             if accuracy > self.val_accuracy:
-                self.val_accuracy, self.C, self.model = accuracy, c, fit
+                self.val_accuracy, self.C, self.model = accuracy, c, copy.deepcopy(fit)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Classes int64 (N,) of features (N, F)."""

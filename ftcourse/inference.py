@@ -86,7 +86,10 @@ def find_photos(patterns: Iterable[str | os.PathLike]) -> list[Path]:
         path = Path(pattern).expanduser()
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            found.update(dict.fromkeys(p for p in inside if not p.name.startswith(".")))
+            hidden = {
+                p for p in inside if any(n.startswith(".") for n in p.relative_to(path).parts)
+            }
+            found.update(dict.fromkeys(p for p in inside if p not in hidden))
         elif path.exists():
             found[path] = None
         else:

@@ -56,15 +56,19 @@ def default_size(preset: Any) -> int:
     return int(crop[0] if isinstance(crop, (list, tuple)) else crop or DEFAULT_SIZE)
 
 
-def resolve_strategy(strategy: str, n_train: int, num_classes: int) -> str:
-    """ "head", "layer4" or "full", where "auto" is decided by the training photos a class.
+def resolve_strategy(
+    strategy: str, n_train: int, num_classes: int, from_scratch: bool = False
+) -> str:
+    """The strategy that "auto" means: by the training photos a class; from scratch always "full".
 
     Raises:
         ValueError: no such strategy.
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy={strategy!r}: use {', '.join(STRATEGIES)}")
-    return _row(n_train, num_classes).auto if strategy == "auto" else strategy
+    if strategy != "auto":
+        return strategy
+    return "full" if from_scratch else _row(n_train, num_classes).auto
 
 
 def recipe(
@@ -94,9 +98,9 @@ def recipe(
     """
     if epochs is not None and epochs < 1:
         raise ValueError(f"epochs={epochs}: at least one is needed")
-    name = resolve_strategy(strategy, n_train, num_classes)
+    name = resolve_strategy(strategy, n_train, num_classes, from_scratch)
     lengths = _row(n_train, num_classes).epochs
-    if from_scratch and strategy in ("auto", "full"):
+    if from_scratch and name == "full":
         return [replace(SCRATCH[0], epochs=epochs or sum(lengths.values()))]
     stages = [replace(stage, epochs=lengths[stage.label]) for stage in STAGES[name]]
     if epochs is None:

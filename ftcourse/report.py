@@ -333,7 +333,9 @@ def _report(
     source: Any, out: Path, settings: Settings, shape: dict[str, Any], data: Data,
     stages: list[Any], history: History, probe: LinearProbe, tested: Tested,
 ) -> dict[str, Any]:  # fmt: skip
-    strategy = recipes.resolve_strategy(settings.strategy, len(data.train), len(data.classes))
+    strategy = recipes.resolve_strategy(
+        settings.strategy, len(data.train), len(data.classes), settings.weights == "none"
+    )
     asked = {f.name: getattr(settings, f.name) for f in fields(settings)}
     report: dict[str, Any] = {
         "name": data.name,
@@ -405,7 +407,7 @@ def remarks(report: dict[str, Any]) -> list[str]:
             found.append(
                 f"Fine-tuning does not beat {title} ({accuracy:.1%} against {baseline:.1%}): "
                 + (
-                    "use the probe, or more photos."
+                    "train longer, find more photos, or use the probe."
                     if name == "linear_probe"
                     else "it learnt nothing of use."
                 )

@@ -142,6 +142,8 @@ def test_from_scratch_trains_everything_at_once_for_as_many_epochs():
     full = recipes.recipe("full", 300, 3)
     (scratch,) = recipes.recipe("auto", 300, 3, from_scratch=True)
     assert scratch.train == "all" and scratch.epochs == sum(stage.epochs for stage in full)
+    assert trained(recipes.recipe("auto", 30, 3, from_scratch=True)) == ["all"]
+    assert recipes.resolve_strategy("auto", 30, 3, from_scratch=True) == "full"
     assert trained(recipes.recipe("head", 300, 3, from_scratch=True)) == ["head"]
 
 
