@@ -1,0 +1,199 @@
+# %% [markdown]
+# # 0. Start here
+#
+# Welcome. In this course you take a network that has already learnt to see and make it see what
+# *you* care about, with a few hundred photos, on the machine in front of you.
+#
+# **What you will be able to do after this lesson**
+#
+# - tell whether your machine is ready, and how long the lessons will take on it;
+# - say which of the two tiers you are working in;
+# - use the exercises: try, get a hint, look at a worked answer, go on.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+
+import ftcourse as ft
+from ftcourse import doctor
+from ftcourse.exercises import lesson00 as check
+from ftcourse.exercises import opening, progress
+
+opening.show(lesson="00", seconds=10, minutes=10)
+
+# %% [markdown]
+# Each lesson starts with these lines. Look at `tier` and `device`: they tell what you are about to
+# use.
+#
+# ## Is the machine ready?
+#
+# The doctor looks at versions, memory, disk and device, times a few training steps, and says how
+# long a lesson will take. In a terminal it is `ftcourse doctor`.
+
+# %% tags=["nbval-ignore-output"]
+found = doctor.examine()
+for key in ("device", "memory_gb", "disk_free_gb", "minutes", "warnings"):
+    print(f"{key:<13} {found[key]}")
+
+# %%
+print("ready:", found["ok"])
+for problem in found["problems"]:
+    print("to do:", problem)
+
+# %% [markdown]
+# ## Two tiers
+#
+# | | pocket (default) | full |
+# | --- | --- | --- |
+# | network | `resnet18` on Tiny ImageNet, inside the package | torchvision's, on ImageNet, downloaded |
+# | needs | a CPU | a network connection once; a GPU for comfort |
+# | used by | every lesson | the last section of each lesson, on request |
+#
+# You ask for the full tier by setting `FTCOURSE_PROFILE=full` before you start JupyterLab. Nothing
+# switches by itself. Here is the pocket network; loading it took no download.
+
+# %%
+model = ft.load_backbone("resnet18")
+print(type(model).__name__, f"with {sum(p.numel() for p in model.parameters()):,} parameters")
+print("classes it knows:", len(ft.weights_of(model).meta["categories"]))
+
+# %% [markdown]
+# ## How exercises work
+#
+# You get a cell to fill in, and below it a cell that checks. The check has three answers: ✅ right,
+# ❌ not yet, with what it saw and a hint, and ⏳ not attempted. It never stops the notebook: until
+# your answer is right, the lesson goes on with a reference answer.
+#
+# ### Exercise 0.1: accuracy
+#
+# A network gives each photo a row of scores, the *logits*, one a class. Its answer is the class
+# with the largest score. Fill in `accuracy`: the share of photos whose answer is right, from 0 to
+# 1. Run the next two cells **before** you write anything, too, to see what the check says then.
+
+
+# %% tags=["exercise"]
+def accuracy(logits, targets):
+    """Share of right answers. logits: (photos, classes); targets: (photos,), the right classes."""
+    raise NotImplementedError  # your code here
+
+
+# %% tags=["solution"]
+def accuracy(logits, targets):
+    """Share of right answers. logits: (photos, classes); targets: (photos,), the right classes."""
+    return (logits.argmax(dim=1) == targets).float().mean().item()
+
+
+# %%
+accuracy = check.accuracy(accuracy)
+
+# %% [markdown]
+# Stuck? Take the `#` away and run the cell; run it again for the second hint. The worked answer is
+# there as well. Nobody counts against you, but try first: what you have tried, you remember.
+
+# %%
+# check.accuracy.hint()
+# check.accuracy.solution()
+
+# %%
+logits = torch.tensor([[2.0, 1.0], [0.5, 3.0], [1.0, 0.0]])
+print("2 of 3 right:", round(accuracy(logits, torch.tensor([0, 1, 1])), 3))
+
+# %% [markdown]
+# ### Exercise 0.2: predict
+#
+# Some exercises ask you to **predict before you run**. Guess, then compare; a wrong guess teaches
+# the most. A data set has 100 photos, and a `DataLoader` hands them out 32 at a time. How many
+# batches do you get in one pass?
+
+# %% tags=["exercise"]
+guess = None  # a whole number
+
+# %% tags=["solution"]
+guess = 4
+
+# %%
+number = check.batches(guess)
+# check.batches.hint()
+
+# %%
+loader = torch.utils.data.DataLoader(torch.zeros(100, 1), batch_size=32)
+print("batches:", len(loader), "of sizes", [len(batch) for batch in loader])
+
+# %% [markdown]
+# ### Exercise 0.3: choose
+#
+# Others let you choose. Photos are split in three: **train** (the network learns from it),
+# **validation** and **test**. You have trained three networks and want to pick the best. On which
+# split do you compare them?
+#
+# - **a** on train
+# - **b** on validation
+# - **c** on test
+# - **d** on all photos together
+
+# %% tags=["exercise"]
+answer = None  # a letter in quotes, such as "a"
+
+# %% tags=["solution"]
+answer = "b"
+
+# %%
+answer = check.which_split(answer)
+# check.which_split.hint()
+
+# %% [markdown]
+# Your progress is kept in a file on this machine and nowhere else. `ftcourse progress` shows it in
+# a terminal; here it is for this lesson:
+
+# %%
+print(progress.summary("00"))
+
+# %% [markdown]
+# ## A taste
+#
+# This is where the course is going: a photo goes in, scores come out, and by lesson 04 the scores
+# are for classes of your own.
+
+# %%
+# alt: The photo of an orange dahlia.
+from ftcourse.exercises import samples
+
+photo = samples.sample_photos()["dahlia"]
+fig, ax = plt.subplots(figsize=(4, 2.7), dpi=80)
+ax.imshow(photo)
+ax.axis("off")
+plt.show()
+
+# %%
+weights = ft.weights_of(model)
+with torch.inference_mode():
+    scores = model(weights.transforms()(photo).unsqueeze(0))
+print("scores:", tuple(scores.shape))
+
+# %% [markdown]
+# ## What you can now do
+#
+# - You know that your machine is ready, or what it lacks.
+# - You know the tiers and how to ask for the full one.
+# - You can work with exercises, hints and worked answers.
+#
+# ## Common questions
+#
+# **I changed a cell and now nothing works.** *Kernel → Restart Kernel and Run All Cells* brings
+# every lesson back, solved or not.
+#
+# **Where are the solutions?** In the folder `solutions/`, the same notebooks with every exercise
+# solved.
+#
+# **Do I need a GPU?** No. Each lesson runs in under two minutes on a laptop. Lesson 05 tells what
+# a GPU would change.
+#
+# **How much mathematics?** One formula runs through the course, and lesson 01 explains it in words
+# first.
+#
+# ## One step further
+#
+# - Run `ftcourse doctor` in a terminal: *File → New → Terminal*.
+# - Type `check.accuracy` alone into a cell, and `check.accuracy(3)`. What do the answers tell you?
+#
+# **Next:** [1. Load a pre-trained ResNet](01_load_a_pretrained_resnet.ipynb).
