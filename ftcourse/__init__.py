@@ -8,17 +8,28 @@
     ft.evaluate(model, data.test)
 """
 
-from ftcourse.audit import audit
-from ftcourse.backbones import layer_groups, load_backbone, replace_head, weights_of
-from ftcourse.checkpoints import load_model, save_model
-from ftcourse.data import Data, Split, load_data
-from ftcourse.freezing import freeze, freeze_report, train_mode, unfreeze
-from ftcourse.history import History
-from ftcourse.loop import best_device, evaluate, finetune, predict, train_one_epoch
-from ftcourse.plots import plot_confusion, plot_history, show_images
-from ftcourse.pocket import ResNet18_Pocket_Weights
-from ftcourse.preflight import preflight
-from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
+try:
+    from ftcourse.audit import audit
+    from ftcourse.backbones import layer_groups, load_backbone, replace_head, weights_of
+    from ftcourse.checkpoints import load_model, save_model
+    from ftcourse.data import Data, Split, load_data
+    from ftcourse.freezing import freeze, freeze_report, train_mode, unfreeze
+    from ftcourse.history import History
+    from ftcourse.loop import best_device, evaluate, finetune, predict, train_one_epoch
+    from ftcourse.plots import plot_confusion, plot_history, show_images
+    from ftcourse.pocket import ResNet18_Pocket_Weights
+    from ftcourse.preflight import preflight
+    from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
+except ModuleNotFoundError as err:
+    if (err.name or "").startswith("ftcourse"):
+        raise
+    _missing = err.name  # `ftcourse doctor` must run where a package is missing, to say so
+
+    def __getattr__(name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ImportError(f"ftcourse.{name} needs {_missing}, which is not installed: `ftcourse doctor`")
+
 
 __version__ = "0.1.0"
 

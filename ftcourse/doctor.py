@@ -29,6 +29,7 @@ EXTRAS = {
 }
 LESSON_MINUTES = 1.5  # the most a lesson's code may take on the machine below
 REFERENCE_RATE = 390.0  # training steps of resnet18 at 64x64 pixels, images/s, on two cores
+SLOW_MINUTES = 15  # a lesson that takes longer is no lesson
 MIN_DISK, MIN_MEMORY = 0.5, 2.0  # GB
 
 
@@ -162,6 +163,10 @@ def _look_at_torch(found: dict[str, Any], measure: bool) -> None:
     if measure:
         rate = _training_rate(model.to(device))
         lesson = round(max(0.5, LESSON_MINUTES * REFERENCE_RATE / rate), 1)
+        if lesson > SLOW_MINUTES:
+            found["warnings"].append(
+                f"only {rate:.1f} images/s: if other programs are running, stop them and ask again"
+            )
         count = len(list(Path("lessons").glob("[0-9]*.ipynb")))
         found["images_per_second"] = round(rate)
         found["minutes"] = {

@@ -60,6 +60,7 @@ def plot_history(history: Any, path: str | Path | None = None) -> Figure:
                     mec="white", label="kept", zorder=5,
                 )  # fmt: skip
             ax.set(title=title, xlabel="epoch")
+            ax.set_xlim(0.5, len(rows) + 0.5)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             _mark_stages(ax, rows)
         axes[0].set_ylim(bottom=0)
@@ -75,7 +76,7 @@ def _mark_stages(ax: Any, rows: list[dict[str, Any]]) -> None:
             if i:
                 ax.axvline(row["epoch"] - 0.5, color=GREY, lw=1, ls=":")
             ax.annotate(
-                row["train"], (row["epoch"] - 0.4, 0.03), xycoords=("data", "axes fraction"),
+                row["train"], (row["epoch"] - 0.45, 0.03), xycoords=("data", "axes fraction"),
                 color=GREY, fontsize=10,
             )  # fmt: skip
 
