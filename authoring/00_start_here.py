@@ -66,9 +66,9 @@ print("classes it knows:", len(ft.weights_of(model).meta["categories"]))
 #
 # ### Exercise 0.1: accuracy
 #
-# A network gives each photo a row of scores, the *logits*, one a class. Its answer is the class
-# with the largest score. Fill in `accuracy`: the share of photos whose answer is right, from 0 to
-# 1. Run the next two cells **before** you write anything, too, to see what the check says then.
+# A network gives each photo a row of scores, the *logits*, one a class. Its answer is the class with
+# the largest score. Fill in `accuracy`: the share of photos whose answer is right, as a fraction.
+# Run the next two cells **before** you write anything, too, to see what the check says then.
 
 
 # %% tags=["exercise"]
