@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup lab test unit lessons lint bench pretrain
+.PHONY: setup lab test unit lessons lint
 
 setup: $(READY)
 
@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 lab: $(READY)
-	$(BIN)/jupyter lab lessons/01_load_a_pretrained_resnet.ipynb
+	$(BIN)/jupyter lab lessons/00_start_here.ipynb
 
 test: lint unit
 	$(BIN)/python authoring/build.py --check
