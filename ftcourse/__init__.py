@@ -1,11 +1,11 @@
 """ftcourse: learn fine-tuning by doing it, with the small package that does it for real.
 
-    import ftcourse as ft
+import ftcourse as ft
 
-    data = ft.load_data("photos/")
-    model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=len(data.classes))
-    history = ft.finetune(model, data, ft.Stage(train="head", epochs=5, lr=1e-2))
-    ft.evaluate(model, data.test)
+data = ft.load_data("photos/")
+model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=len(data.classes))
+history = ft.finetune(model, data, ft.Stage(train="head", epochs=5, lr=1e-2))
+ft.evaluate(model, data.test)
 """
 
 try:
@@ -28,7 +28,9 @@ except ModuleNotFoundError as err:
     def __getattr__(name: str):
         if name.startswith("__"):
             raise AttributeError(name)
-        raise ImportError(f"ftcourse.{name} needs {_missing}, which is not installed: `ftcourse doctor`")
+        raise ImportError(
+            f"ftcourse.{name} needs {_missing}, which is not installed: `ftcourse doctor`"
+        )
 
 
 __version__ = "0.1.0"

@@ -116,7 +116,9 @@ def _download(url: str) -> dict[str, Tensor]:
         try:
             torch.hub.download_url_to_file(url, str(file), hash_prefix=prefix or None)
         except RuntimeError as err:  # torch's word for a hash that differs; it kept no file
-            raise ValueError(f"{url}: damaged on the way ({err}); nothing was kept, try again") from err
+            raise ValueError(
+                f"{url}: damaged on the way ({err}); nothing was kept, try again"
+            ) from err
         except (URLError, OSError) as err:
             raise ConnectionError(
                 f"cannot download {url} ({err}); use weights='pocket' (needs no network), "

@@ -87,7 +87,9 @@ def test_weights_come_back_from_a_file_with_the_head_they_had(tmp_path, suffix):
 
 def test_a_wrapped_state_dict_of_a_parallel_model_is_understood(tmp_path):
     state = models.resnet18(num_classes=4).state_dict()
-    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "a.pth")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "a.pth"
+    )
     assert ft.load_backbone("resnet18", weights=tmp_path / "a.pth").fc.out_features == 4
 
 

@@ -28,7 +28,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path):
 def test_a_saved_model_loads_with_torchvision_alone(tmp_path):
     model = ft.load_backbone("resnet18", weights=None, num_classes=3)
     path = ft.save_model(
-        model, tmp_path / "m.safetensors", architecture="resnet18", classes=["a", "b", "ü"], crop_size=96
+        model,
+        tmp_path / "m.safetensors",
+        architecture="resnet18",
+        classes=["a", "b", "ü"],
+        crop_size=96,
     )
     plain = models.resnet18(num_classes=3).eval()
     plain.load_state_dict(load_file(path))

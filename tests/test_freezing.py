@@ -45,7 +45,11 @@ def test_frozen_batchnorm_does_not_drift_in_train_mode(tiny):
     ft.train_mode(tiny)
     before = {k: v.clone() for k, v in tiny.state_dict().items() if "running" in k}
     tiny(torch.randn(4, 3, 32, 32) + 5)
-    changed = {k.split(".")[0] for k, v in tiny.state_dict().items() if "running" in k and not v.equal(before[k])}
+    changed = {
+        k.split(".")[0]
+        for k, v in tiny.state_dict().items()
+        if "running" in k and not v.equal(before[k])
+    }
     assert changed == {"layer3", "layer4"}
 
 
@@ -64,7 +68,9 @@ def test_the_report_counts_what_trains_and_what_the_optimizer_holds():
     assert table["head"]["in_optimizer"] == 512 * 2
     assert table["layer4"]["trainable"] == 0
     assert table["layer4"]["batchnorm"] == "eval"
-    assert sum(r["parameters"] for r in table.values()) == sum(p.numel() for p in model.parameters())
+    assert sum(r["parameters"] for r in table.values()) == sum(
+        p.numel() for p in model.parameters()
+    )
 
 
 def test_the_report_sees_how_far_weights_and_statistics_have_moved():

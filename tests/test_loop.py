@@ -68,18 +68,24 @@ def test_a_resumed_run_ends_with_the_same_bits(blobs, tmp_path, broken_after, em
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
-        ft.finetune(broken, blobs, STAGES, out_dir=tmp_path, ema=ema, on_epoch=pull_the_plug, **QUIET)
+        ft.finetune(
+            broken, blobs, STAGES, out_dir=tmp_path, ema=ema, on_epoch=pull_the_plug, **QUIET
+        )
     fresh = tiny_resnet(seed=9)
     two = ft.finetune(fresh, blobs, STAGES, out_dir=tmp_path, resume=True, ema=ema, **QUIET)
     assert moved(fresh, state_of(unbroken)) == set()
     columns = ("train_loss", "val_loss", "val_accuracy", "lr", "stage")
-    assert [[r[c] for c in columns] for r in one.epochs] == [[r[c] for c in columns] for r in two.epochs]
+    assert [[r[c] for c in columns] for r in one.epochs] == [
+        [r[c] for c in columns] for r in two.epochs
+    ]
 
 
 def test_resuming_with_other_settings_is_refused_with_the_setting_named(tiny, blobs, tmp_path):
     ft.finetune(tiny, blobs, STAGES[0], out_dir=tmp_path, **QUIET)
     with pytest.raises(ValueError, match="batch_size=8, not 4"):
-        ft.finetune(tiny, blobs, STAGES[0], out_dir=tmp_path, resume=True, **{**QUIET, "batch_size": 4})
+        ft.finetune(
+            tiny, blobs, STAGES[0], out_dir=tmp_path, resume=True, **{**QUIET, "batch_size": 4}
+        )
     with pytest.raises(ValueError, match="other stages"):
         ft.finetune(tiny, blobs, STAGES, out_dir=tmp_path, resume=True, **QUIET)
 

@@ -125,7 +125,9 @@ def test_a_loss_far_above_log_c(tiny, blobs):
 
 
 def test_a_learning_rate_that_is_too_high(tiny, blobs):
-    assert names(tiny, blobs, ft.Stage("head", lr=50.0, optimizer="sgd")) == {"learning rate too high"}
+    assert names(tiny, blobs, ft.Stage("head", lr=50.0, optimizer="sgd")) == {
+        "learning rate too high"
+    }
 
 
 def test_photos_that_are_in_train_and_validation(tiny, blobs, tmp_path):
@@ -163,7 +165,10 @@ def test_finetune_prints_findings_and_keeps_them(tiny, capsys):
 def test_a_loss_that_rises_between_epochs_is_told_while_training():
     from ftcourse.preflight import while_training
 
-    rows = [{"epoch": 1, "train": "all", "train_loss": 0.5}, {"epoch": 2, "train": "all", "train_loss": 1.4}]
+    rows = [
+        {"epoch": 1, "train": "all", "train_loss": 0.5},
+        {"epoch": 2, "train": "all", "train_loss": 1.4},
+    ]
     (finding,) = while_training(ft.History(epochs=rows))
     assert finding.name == "learning rate too high"
     assert while_training(ft.History(epochs=rows[::-1])) == []

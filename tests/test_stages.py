@@ -30,7 +30,9 @@ def test_the_optimizer_holds_only_what_trains_and_decays_no_norm_or_bias(tiny):
     optimizer = ft.make_optimizer(ft.apply_stage(tiny, stage), stage)
     held = [p for g in optimizer.param_groups for p in g["params"]]
     assert {id(p) for p in held} == {id(p) for p in tiny.parameters() if p.requires_grad}
-    assert all((g["weight_decay"] > 0) == (p.ndim > 1) for g in optimizer.param_groups for p in g["params"])
+    assert all(
+        (g["weight_decay"] > 0) == (p.ndim > 1) for g in optimizer.param_groups for p in g["params"]
+    )
 
 
 def test_the_schedule_warms_up_to_the_peak_and_falls_to_zero(tiny):
