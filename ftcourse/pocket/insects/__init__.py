@@ -13,4 +13,14 @@ from ftcourse.pocket.insects.picture import DOMAINS, Picture, render
 from ftcourse.pocket.insects.scenery import BACKGROUNDS
 from ftcourse.pocket.insects.shapes import PARTS
 
-__all__ = ["BACKGROUNDS", "CLASSES", "DOMAINS", "PARTS", "TARGETS", "InsectSplit", "Picture", "load", "render"]
+__all__ = [
+    "BACKGROUNDS",
+    "CLASSES",
+    "DOMAINS",
+    "PARTS",
+    "TARGETS",
+    "InsectSplit",
+    "Picture",
+    "load",
+    "render",
+]

@@ -7,6 +7,7 @@ beetles are red and spotted, some ladybirds black, some spiders short-legged and
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -103,10 +104,16 @@ def _feelers(
             if length <= 0:
                 continue
             level = cos(rise)
-            end = (x + length * cos(turn) * level, y + length * sin(turn) * level, z + length * sin(rise))
+            end = (
+                x + length * cos(turn) * level,
+                y + length * sin(turn) * level,
+                z + length * sin(rise),
+            )
             tip = thick * (club if k == 3 else 1.0)
             a, b = (x, side * y, z), (end[0], side * end[1], end[2])
-            limbs.append(Limb(a, b, thick if k < 3 else thick * (1 + club) / 2, tip, skin, ANTENNAE))
+            limbs.append(
+                Limb(a, b, thick if k < 3 else thick * (1 + club) / 2, tip, skin, ANTENNAE)
+            )
             x, y, z = end
             rise -= 0.15
     return limbs
@@ -123,7 +130,9 @@ def _clear_wings(
         for fore in (False, True):
             skin = Skin(tint, veins, gloss=0.8, mottle=0.1)
             long = length if fore else 0.68 * length
-            along, across = direction(open_ - (0 if fore else 0.32), rise - (0 if fore else 0.04), side)
+            along, across = direction(
+                open_ - (0 if fore else 0.32), rise - (0 if fore else 0.04), side
+            )
             root = (at[0] - (0 if fore else 0.05), side * at[1], at[2] + (0.01 if fore else 0))
             if fore:
                 upper = outline(0.03, 0.07, 0.09, 0.085, 0.0)
@@ -158,8 +167,13 @@ def _ant(rng: Rng) -> Animal:
     ring = bands(rng(1.8, 2.6), 0.12, 0.1, rng())
     gold = vary(rng, COLOURS["amber"] if rng.chance(0.5) else COLOURS["grey"])
     back = Skin(
-        other if two else shell, gold, ring if rng.chance(0.6) else None, gloss=gloss, hairs=30 + rng.below(120),
-        hair_length=0.03, hair=gold,
+        other if two else shell,
+        gold,
+        ring if rng.chance(0.6) else None,
+        gloss=gloss,
+        hairs=30 + rng.below(120),
+        hair_length=0.03,
+        hair=gold,
     )
     limb = Skin(tuple(0.5 * c + 0.5 * d for c, d in zip(shell, other, strict=True)), gloss=0.4)  # type: ignore[arg-type]
     fat = rng(0.85, 1.25)
@@ -170,33 +184,59 @@ def _ant(rng: Rng) -> Animal:
     hx, hz = 0.37, z + 0.03
     animal.balls = [
         Ball((hx, 0, hz), (0.125 * big, 0.115 * big, 0.085 * big), skin, HEAD, pitch=nod),
-        Ball((hx + 0.06 * big, 0, hz - 0.01), (0.075 * big, 0.085 * big, 0.06 * big), skin, HEAD, pitch=nod),
+        Ball(
+            (hx + 0.06 * big, 0, hz - 0.01),
+            (0.075 * big, 0.085 * big, 0.06 * big),
+            skin,
+            HEAD,
+            pitch=nod,
+        ),
         Ball((0.17, 0, z + 0.02), (0.105, 0.085 * fat, 0.08), skin, THORAX, pitch=0.15),
         Ball((0.06, 0, z + 0.015), (0.1, 0.068 * fat, 0.07), skin, THORAX),
         Ball((-0.05, 0, z), (0.095, 0.066 * fat, 0.072), skin, THORAX, pitch=-0.15),
         Ball((-0.165, 0, z + 0.005), (0.032, 0.042, 0.065), skin, ABDOMEN),
-        Ball((-0.34, 0, z + 0.01 - 0.1 * curl), (0.165, 0.125 * fat, 0.115 * fat), back, ABDOMEN, pitch=curl),
+        Ball(
+            (-0.34, 0, z + 0.01 - 0.1 * curl),
+            (0.165, 0.125 * fat, 0.115 * fat),
+            back,
+            ABDOMEN,
+            pitch=curl,
+        ),
     ]
     if rng.chance(0.4):
         animal.balls.append(Ball((-0.21, 0, z), (0.03, 0.042, 0.055), skin, ABDOMEN))
     eye = Skin((0.01, 0.01, 0.01), gloss=1.0, mottle=0)
     for side in (1, -1):
-        animal.balls.append(Ball((hx + 0.02, side * 0.1 * big, hz + 0.03), (0.026, 0.02, 0.026), eye, HEAD))
+        animal.balls.append(
+            Ball((hx + 0.02, side * 0.1 * big, hz + 0.03), (0.026, 0.02, 0.026), eye, HEAD)
+        )
         tip = (hx + rng(0.15, 0.2), side * rng(0.005, 0.05), hz - 0.03)
-        animal.limbs.append(Limb((hx + 0.11, side * 0.055, hz - 0.02), tip, 0.025, 0.01, skin, HEAD))
+        animal.limbs.append(
+            Limb((hx + 0.11, side * 0.055, hz - 0.02), tip, 0.025, 0.01, skin, HEAD)
+        )
     hips = [(0.17, 0.05, z - 0.04), (0.07, 0.05, z - 0.04), (-0.03, 0.05, z - 0.04)]
     animal.limbs += _spread_legs(
         rng, hips, [48, 95, 140], [0.44, 0.44, 0.56], (0.27, 0.27, 0.16), rng(0.013, 0.019), limb
     )
     animal.limbs += _feelers(
-        rng, (hx + 0.09, 0.05, hz + 0.03), rng(0.17, 0.22), rng(0.25, 0.34), 0.0125, limb, club=1.15,
-        curve=0.75, out=1.15, lift=0.2,
+        rng,
+        (hx + 0.09, 0.05, hz + 0.03),
+        rng(0.17, 0.22),
+        rng(0.25, 0.34),
+        0.0125,
+        limb,
+        club=1.15,
+        curve=0.75,
+        out=1.15,
+        lift=0.2,
     )
-    if rng.chance(0.22):
+    if rng.chance(0.15):
         animal.words += " with wings"
         tint = vary(rng, COLOURS["grey"])
         open_ = rng(-1.5, -1.25) if rng.chance(0.7) else rng(-1.0, -0.2)
-        animal.wings = _clear_wings(rng, (0.1, 0.05, z + 0.1), rng(0.75, 1.0), open_, rng(0, 0.25), tint)
+        animal.wings = _clear_wings(
+            rng, (0.1, 0.05, z + 0.1), rng(0.75, 1.0), open_, rng(0, 0.25), tint
+        )
     return animal
 
 
@@ -224,23 +264,56 @@ def _bee(rng: Rng) -> Animal:
     face = Skin(dark, gloss=0.4, hairs=hairs // 4, hair_length=0.035, hair=hair)
     under: Colour = tuple(0.45 * d + 0.4 * h for d, h in zip(dark, hair, strict=True))  # type: ignore[assignment]
     coat = Skin(under, gloss=0.05, hairs=hairs, hair_length=rng(0.035, 0.06), hair=hair)
-    back = Skin(shell, mark, ring, gloss=gloss, hairs=int(hairs * rng(0.15, 0.8)), hair_length=0.03, mottle=0.2)
-    eye = Skin(vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown"])]), gloss=0.9, mottle=0.1)
+    back = Skin(
+        shell,
+        mark,
+        ring,
+        gloss=gloss,
+        hairs=int(hairs * rng(0.15, 0.8)),
+        hair_length=0.03,
+        mottle=0.2,
+    )
+    eye = Skin(
+        vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown"])]),
+        gloss=0.9,
+        mottle=0.1,
+    )
     limb = Skin(vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown"])]), gloss=0.4)
     animal = Animal("bees", f"{name} bee", extent=1.0)
     animal.balls = [
         Ball((0.37, 0, z - 0.01), (0.085, 0.135, 0.12), face, HEAD, pitch=-0.2),
         Ball((0.16, 0, z + 0.02), (0.165, 0.155 * fat, 0.15 * fat), coat, THORAX),
-        Ball((-0.05 - long + 0.02, 0, z - 0.01 - 0.12 * droop), (long, 0.165 * fat, 0.15 * fat), back, ABDOMEN, pitch=droop),
-        Ball((-0.05 - 1.55 * long, 0, z - 0.02 - 0.4 * droop * long), (0.5 * long, 0.09 * fat, 0.085 * fat), back, ABDOMEN, pitch=droop),
+        Ball(
+            (-0.05 - long + 0.02, 0, z - 0.01 - 0.12 * droop),
+            (long, 0.165 * fat, 0.15 * fat),
+            back,
+            ABDOMEN,
+            pitch=droop,
+        ),
+        Ball(
+            (-0.05 - 1.55 * long, 0, z - 0.02 - 0.4 * droop * long),
+            (0.5 * long, 0.09 * fat, 0.085 * fat),
+            back,
+            ABDOMEN,
+            pitch=droop,
+        ),
     ]
     for side in (1, -1):
-        animal.balls.append(Ball((0.385, side * 0.105, z + 0.01), (0.062, 0.046, 0.095), eye, HEAD, yaw=-0.2 * side))
+        animal.balls.append(
+            Ball((0.385, side * 0.105, z + 0.01), (0.062, 0.046, 0.095), eye, HEAD, yaw=-0.2 * side)
+        )
     hips = [(0.24, 0.07, z - 0.1), (0.14, 0.08, z - 0.11), (0.04, 0.08, z - 0.1)]
     flying = rng.chance(0.12)
     reach = [0.2, 0.2, 0.24] if flying else [0.3, 0.3, 0.4]
     limbs = _spread_legs(
-        rng, hips, [40, 90, 145], reach, (0.19, 0.2, 0.14), rng(0.018, 0.026), limb, z - 0.26 if flying else 0.0
+        rng,
+        hips,
+        [40, 90, 145],
+        reach,
+        (0.19, 0.2, 0.14),
+        rng(0.018, 0.026),
+        limb,
+        z - 0.26 if flying else 0.0,
     )
     animal.limbs = limbs
     if rng.chance(0.3):  # pollen in the baskets of the hind legs
@@ -248,20 +321,40 @@ def _bee(rng: Rng) -> Animal:
         for hind in (limbs[13], limbs[16]):
             middle = tuple(0.5 * (p + q) for p, q in zip(hind.a, hind.b, strict=True))
             animal.balls.append(Ball(middle, (0.055, 0.04, 0.06), pollen, LEGS))  # type: ignore[arg-type]
-    animal.limbs += _feelers(rng, (0.44, 0.045, z + 0.04), 0.1, 0.19, 0.0135, limb, curve=0.6, out=0.95, lift=0.2)
+    animal.limbs += _feelers(
+        rng, (0.44, 0.045, z + 0.04), 0.1, 0.19, 0.0135, limb, curve=0.6, out=0.95, lift=0.2
+    )
     open_ = rng.pick([rng(-1.45, -1.15), rng(-1.1, -0.5), rng(-0.4, 0.2)], [4, 3, 1.5])
     tint = vary(rng, COLOURS[rng.pick(["grey", "cream", "amber"])])
-    animal.wings = _clear_wings(rng, (0.15, 0.1, z + 0.13), rng(0.62, 0.78), open_, rng(-0.02, 0.4), tint)
+    animal.wings = _clear_wings(
+        rng, (0.15, 0.1, z + 0.13), rng(0.62, 0.78), open_, rng(-0.02, 0.4), tint
+    )
     return animal
 
 
 def _beetle(rng: Rng) -> Animal:
     name = rng.pick(
-        ["black", "dark brown", "reddish brown", "metallic green", "metallic blue", "amber", "red", "orange"],
+        [
+            "black",
+            "dark brown",
+            "reddish brown",
+            "metallic green",
+            "metallic blue",
+            "amber",
+            "red",
+            "orange",
+        ],
         [4, 3, 2.5, 2, 1.5, 1.5, 1.5, 1],
     )
     shell = vary(rng, COLOURS[name])
-    ink = vary(rng, COLOURS["black" if name not in ("black", "dark brown") else rng.pick(["orange", "cream", "amber"])])
+    ink = vary(
+        rng,
+        COLOURS[
+            "black"
+            if name not in ("black", "dark brown")
+            else rng.pick(["orange", "cream", "amber"])
+        ],
+    )
     metal = name.startswith("metallic")
     gloss = rng(0.3, 1.0)
     wide, long = rng(0.16, 0.25), rng(0.3, 0.36)
@@ -271,16 +364,28 @@ def _beetle(rng: Rng) -> Animal:
     pattern: Pattern = lines
     words = f"{name} beetle"
     if design == "bands":
-        pattern, mark = either(bands(rng(0.8, 1.6), rng(0.3, 0.5), 0.08, rng(), rng(-0.3, 0.3)), lines), ink
+        pattern, mark = (
+            either(bands(rng(0.8, 1.6), rng(0.3, 0.5), 0.08, rng(), rng(-0.3, 0.3)), lines),
+            ink,
+        )
         words += " with bands"
     elif design == "spots":
         where = [(rng(-0.7, 0.6), rng(0.3, 0.62), rng(0.1, 0.24)) for _ in range(1 + rng.below(4))]
         pattern, mark = either(spots(where), lines), ink
         words += " with spots"
-    sheen = vary(rng, COLOURS[rng.pick(["metallic blue", "amber", "metallic green"])]) if metal else None
+    sheen = (
+        vary(rng, COLOURS[rng.pick(["metallic blue", "amber", "metallic green"])])
+        if metal
+        else None
+    )
     case = Skin(shell, mark, pattern, gloss, 0.2, bump=rng(0.05, 0.35), sheen=sheen)
     same = rng.chance(0.6)
-    front = Skin(shell if same else ink if design != "plain" else vary(rng, COLOURS["black"]), gloss=gloss, bump=0.25, sheen=sheen)
+    front = Skin(
+        shell if same else ink if design != "plain" else vary(rng, COLOURS["black"]),
+        gloss=gloss,
+        bump=0.25,
+        sheen=sheen,
+    )
     dark = Skin(vary(rng, COLOURS["black"]), gloss=0.5)
     limb = Skin(vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown"])]), gloss=0.5)
     z = rng(0.12, 0.18)
@@ -288,21 +393,58 @@ def _beetle(rng: Rng) -> Animal:
     neck = rng(0.55, 0.95)
     animal = Animal("beetles", words, extent=1.05)
     animal.balls = [
-        Ball((0.43, 0, z - 0.01), (0.085, 0.095, 0.075), front if rng.chance(0.5) else dark, HEAD, pitch=-0.15),
+        Ball(
+            (0.43, 0, z - 0.01),
+            (0.085, 0.095, 0.075),
+            front if rng.chance(0.5) else dark,
+            HEAD,
+            pitch=-0.15,
+        ),
         Ball((0.28, 0, z), (0.13, wide * neck, 0.11), front, THORAX, cut=-0.5),
         Ball((-0.11, 0, z - 0.02), (long, wide, high + 0.02), case, WINGS, cut=-0.15),
         Ball((-0.11, 0, z - 0.02), (long * 0.93, wide * 0.92, 0.1), dark, ABDOMEN),
     ]
     for side in (1, -1):
-        animal.balls.append(Ball((0.45, side * 0.08, z + 0.02), (0.03, 0.024, 0.03), Skin((0.01, 0.01, 0.01), gloss=1), HEAD))
-        animal.limbs.append(Limb((0.49, side * 0.04, z - 0.03), (0.54, side * 0.02, z - 0.04), 0.022, 0.01, dark, HEAD))
-    hips = [(0.24, 0.6 * wide, z - 0.06), (0.08, 0.7 * wide, z - 0.07), (-0.08, 0.7 * wide, z - 0.07)]
-    animal.limbs += _spread_legs(rng, hips, [42, 95, 142], [0.36, 0.34, 0.44], (0.2, 0.21, 0.14), rng(0.016, 0.028), limb)
+        animal.balls.append(
+            Ball(
+                (0.45, side * 0.08, z + 0.02),
+                (0.03, 0.024, 0.03),
+                Skin((0.01, 0.01, 0.01), gloss=1),
+                HEAD,
+            )
+        )
+        animal.limbs.append(
+            Limb(
+                (0.49, side * 0.04, z - 0.03),
+                (0.54, side * 0.02, z - 0.04),
+                0.022,
+                0.01,
+                dark,
+                HEAD,
+            )
+        )
+    hips = [
+        (0.24, 0.6 * wide, z - 0.06),
+        (0.08, 0.7 * wide, z - 0.07),
+        (-0.08, 0.7 * wide, z - 0.07),
+    ]
+    animal.limbs += _spread_legs(
+        rng, hips, [42, 95, 142], [0.36, 0.34, 0.44], (0.2, 0.21, 0.14), rng(0.016, 0.028), limb
+    )
     style = rng.pick(["thread", "club", "long"], [4, 2, 2])
     rest = {"thread": rng(0.24, 0.36), "club": rng(0.14, 0.2), "long": rng(0.8, 1.3)}[style]
     curve = {"thread": 0.1, "club": 0.3, "long": -0.55}[style]
     animal.limbs += _feelers(
-        rng, (0.48, 0.05, z + 0.02), 0.07, rest, 0.013, limb, 2.2 if style == "club" else 0.8, curve, 0.75, 0.25
+        rng,
+        (0.48, 0.05, z + 0.02),
+        0.07,
+        rest,
+        0.013,
+        limb,
+        2.2 if style == "club" else 0.8,
+        curve,
+        0.75,
+        0.25,
     )
     if style == "long":
         animal.words += " with long antennae"
@@ -334,7 +476,13 @@ def _ladybird(rng: Rng) -> Animal:
             where.append(new)
     shell, black = vary(rng, COLOURS[ground]), vary(rng, COLOURS["black"])
     seam = grooves(1.0, 0.028, 0.0)
-    case = Skin(shell, vary(rng, COLOURS[ink]), either(spots(where), seam) if where else seam, rng(0.5, 1.0), 0.15)
+    case = Skin(
+        shell,
+        vary(rng, COLOURS[ink]),
+        either(spots(where), seam) if where else seam,
+        rng(0.5, 1.0),
+        0.15,
+    )
     pale = vary(rng, COLOURS["cream"])
     cheeks = spots([(0.1, 0.72, rng(0.25, 0.45))])
     collar = Skin(black, pale, cheeks if rng.chance(0.75) else None, 0.7)
@@ -351,22 +499,51 @@ def _ladybird(rng: Rng) -> Animal:
         Ball((-0.06, 0, z), (0.38, wide * 0.9, 0.05), Skin(black), ABDOMEN),
     ]
     for side in (1, -1):
-        animal.balls.append(Ball((0.47, side * 0.095, z + 0.04), (0.03, 0.022, 0.03), Skin((0.01, 0.01, 0.01), gloss=1), HEAD))
-    hips = [(0.24, 0.55 * wide, z - 0.02), (0.06, 0.6 * wide, z - 0.02), (-0.12, 0.6 * wide, z - 0.02)]
+        animal.balls.append(
+            Ball(
+                (0.47, side * 0.095, z + 0.04),
+                (0.03, 0.022, 0.03),
+                Skin((0.01, 0.01, 0.01), gloss=1),
+                HEAD,
+            )
+        )
+    hips = [
+        (0.24, 0.55 * wide, z - 0.02),
+        (0.06, 0.6 * wide, z - 0.02),
+        (-0.12, 0.6 * wide, z - 0.02),
+    ]
     animal.limbs = _spread_legs(
         rng, hips, [50, 92, 135], [0.3, 0.3, 0.34], (0.17, 0.15, 0.09), rng(0.016, 0.026), limb
     )
-    animal.limbs += _feelers(rng, (0.5, 0.05, z + 0.02), 0.04, 0.13, 0.012, limb, 1.9, 0.2, 0.9, 0.2)
+    animal.limbs += _feelers(
+        rng, (0.5, 0.05, z + 0.02), 0.04, 0.13, 0.012, limb, 1.9, 0.2, 0.9, 0.2
+    )
     return animal
 
 
 def _spider(rng: Rng) -> Animal:
     name = rng.pick(
-        ["dark brown", "grey", "black", "reddish brown", "amber", "yellow", "cream", "metallic green"],
+        [
+            "dark brown",
+            "grey",
+            "black",
+            "reddish brown",
+            "amber",
+            "yellow",
+            "cream",
+            "metallic green",
+        ],
         [4, 3, 2.5, 2.5, 2, 1, 1, 0.6],
     )
     base = vary(rng, COLOURS[name])
-    ink = vary(rng, COLOURS["cream" if name in ("black", "dark brown") else rng.pick(["black", "dark brown", "white"])])
+    ink = vary(
+        rng,
+        COLOURS[
+            "cream"
+            if name in ("black", "dark brown")
+            else rng.pick(["black", "dark brown", "white"])
+        ],
+    )
     kind = rng.pick(["round", "long", "furry"], [4, 3, 3])
     furry = kind == "furry"
     hairs = 800 + rng.below(700) if furry else rng.below(150)
@@ -374,7 +551,15 @@ def _spider(rng: Rng) -> Animal:
     stripe = spots([(0.5 - 0.28 * k, rng(0, 0.3), rng(0.1, 0.22)) for k in range(2 + rng.below(4))])
     design = rng.pick([None, ring, stripe, either(ring, stripe)], [2, 2, 3, 1])
     back = Skin(base, ink, design, rng(0.1, 0.6), 0.45, 0.2, None, hairs, 0.028, None)
-    front = Skin(vary(rng, COLOURS[name]), ink, spots([(0, 0.55, 0.2)]) if rng.chance(0.4) else None, 0.35, 0.3, hairs=hairs // 2, hair_length=0.028)
+    front = Skin(
+        vary(rng, COLOURS[name]),
+        ink,
+        spots([(0, 0.55, 0.2)]) if rng.chance(0.4) else None,
+        0.35,
+        0.3,
+        hairs=hairs // 2,
+        hair_length=0.028,
+    )
     limb = Skin(base, ink, None, 0.35, 0.3)
     z = rng(0.14, 0.24)
     wide, long = {"round": (0.24, 0.28), "long": (0.14, 0.33), "furry": (0.17, 0.25)}[kind]
@@ -384,7 +569,13 @@ def _spider(rng: Rng) -> Animal:
     animal.balls = [
         Ball((0.2, 0, z), (0.19, chest, 0.1), front, THORAX, pitch=0.05),
         Ball((0.29, 0, z + 0.02), (0.1, chest * 0.75, 0.085), front, HEAD),
-        Ball((-0.02 - long * 0.85, 0, z + 0.04), (long, wide, wide * rng(0.8, 1.0)), back, ABDOMEN, pitch=rng(-0.1, 0.25)),
+        Ball(
+            (-0.02 - long * 0.85, 0, z + 0.04),
+            (long, wide, wide * rng(0.8, 1.0)),
+            back,
+            ABDOMEN,
+            pitch=rng(-0.1, 0.25),
+        ),
     ]
     eye = Skin((0.01, 0.01, 0.012), gloss=1.3, mottle=0)
     size = rng(0.024, 0.034) if furry else rng(0.013, 0.018)
@@ -401,7 +592,9 @@ def _spider(rng: Rng) -> Animal:
     angles = [25 + tilt, 62 + tilt, 108, 150]
     thick = rng(0.022, 0.032) if furry else rng(0.012, 0.022)
     far = [reach * v for v in (1.1, 0.95, 0.8, 1.1)]
-    animal.limbs += _spread_legs(rng, hips, angles, far, (reach * 0.56, reach * 0.52, reach * 0.36), thick, limb)
+    animal.limbs += _spread_legs(
+        rng, hips, angles, far, (reach * 0.56, reach * 0.52, reach * 0.36), thick, limb
+    )
     if rng.chance(0.5):
         animal.limbs = _ringed(animal.limbs, Skin(ink, gloss=0.3))
     animal.extent = 0.8 + 0.55 * reach
@@ -454,7 +647,9 @@ def _wing_design(rng: Rng) -> Pattern:
         for ex, ey, radius in eyes:
             far = (x - ex) * (x - ex) + (y - ey) * (y - ey)
             rim = smooth(radius * radius, 0.7 * radius * radius, far)
-            total = np.maximum(total * (1 - rim), rim - smooth(0.15, 0.08, far / (radius * radius)) * 0.9)
+            total = np.maximum(
+                total * (1 - rim), rim - smooth(0.15, 0.08, far / (radius * radius)) * 0.9
+            )
         return total
 
     return pattern
@@ -465,7 +660,8 @@ def _butterfly(rng: Rng) -> Animal:
     base, mark = vary(rng, COLOURS[ground]), vary(rng, COLOURS[ink])
     body = vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown", "grey"])])
     coat = Skin(body, gloss=0.1, hairs=420, hair_length=0.035, hair=tuple(1.6 * c for c in body))  # type: ignore[arg-type]
-    tail = Skin(body, tuple(1.8 * c for c in body), bands(2.5, 0.3, 0.2, 0), 0.1, hairs=80, hair_length=0.03)  # type: ignore[arg-type]
+    pale: Any = tuple(1.8 * c for c in body)
+    tail = Skin(body, pale, bands(2.5, 0.3, 0.2, 0), 0.1, hairs=80, hair_length=0.03)
     limb = Skin(body, gloss=0.2)
     z = rng(0.16, 0.22)
     animal = Animal("butterflies", f"{name} butterfly")
@@ -478,9 +674,20 @@ def _butterfly(rng: Rng) -> Animal:
     for side in (1, -1):
         animal.balls.append(Ball((0.345, side * 0.05, z + 0.01), (0.032, 0.025, 0.034), eye, HEAD))
     hips = [(0.22, 0.04, z - 0.05), (0.16, 0.05, z - 0.05), (0.1, 0.05, z - 0.05)]
-    animal.limbs = _spread_legs(rng, hips, [40, 85, 135], [0.26, 0.26, 0.3], (0.16, 0.16, 0.1), 0.011, limb)
+    animal.limbs = _spread_legs(
+        rng, hips, [40, 85, 135], [0.26, 0.26, 0.3], (0.16, 0.16, 0.1), 0.011, limb
+    )
     animal.limbs += _feelers(
-        rng, (0.37, 0.025, z + 0.03), 0.05, rng(0.34, 0.5), 0.009, limb, 2.6, 0.08, rng(0.35, 0.7), 0.35
+        rng,
+        (0.37, 0.025, z + 0.03),
+        0.05,
+        rng(0.34, 0.5),
+        0.009,
+        limb,
+        2.6,
+        0.08,
+        rng(0.35, 0.7),
+        0.35,
     )
     rise = rng.pick([rng(-0.02, 0.25), rng(0.3, 0.8), rng(1.25, 1.5)], [5, 3, 2])
     if rise > 1.2:
@@ -509,7 +716,9 @@ def _scaled_wings(rng: Rng, z: float, rise: float, base: Colour, mark: Colour) -
         up = rise + rng(-0.04, 0.04)
         for fore in (False, True):
             skin = Skin(base, mark, fore_design if fore else hind_design, 0.08, 0.25)
-            along, across = direction(sweep if fore else sweep - rng(0.75, 0.95), up - (0 if fore else 0.05), side)
+            along, across = direction(
+                sweep if fore else sweep - rng(0.75, 0.95), up - (0 if fore else 0.05), side
+            )
             long = length if fore else length * rng(0.68, 0.82)
             root = (0.2 if fore else 0.1, side * 0.045, z + (0.045 if fore else 0.035))
             wings.append(

@@ -39,7 +39,15 @@ HABITAT = dict(zip(CLASSES, ("soil", "petal", "bark", "sand", "leaf", "bark"), s
 @lru_cache
 def version() -> str:
     """A checksum of the code that draws: what it drew in another version is not used again."""
-    names = ("exact.py", "shapes.py", "anatomy.py", "render.py", "scenery.py", "picture.py", "blocks.py")
+    names = (
+        "exact.py",
+        "shapes.py",
+        "anatomy.py",
+        "render.py",
+        "scenery.py",
+        "picture.py",
+        "blocks.py",
+    )
     total = 0
     for name in names:
         total = zlib.crc32((HERE / name).read_bytes().replace(b"\r\n", b"\n"), total)
@@ -61,7 +69,11 @@ class Block:
 
     @property
     def name(self) -> str:
-        kind = "scene-" + "".join(str(CLASSES.index(c)) for c in self.classes) if self.scene else self.classes[0]
+        kind = (
+            "scene-" + "".join(str(CLASSES.index(c)) for c in self.classes)
+            if self.scene
+            else self.classes[0]
+        )
         look = f"{self.size}-{self.domain}-{round(1000 * self.shortcut)}"
         return f"{look}-seed{self.seed}-{self.split}-{kind}-{self.number:04d}.npz"
 
@@ -78,12 +90,18 @@ class Block:
         index = i * len(CLASSES) + label  # a class looks the same whichever others are loaded
         forced = Rng(self.seed, split, index, 98).chance(self.shortcut)
         ground = HABITAT[self.classes[0]] if forced else None
-        return render(label, (self.seed, split, index), self.size, background=ground, domain=self.domain)
+        return render(
+            label, (self.seed, split, index), self.size, background=ground, domain=self.domain
+        )
 
     def arrays(self) -> Arrays:
         """The pictures as arrays, those of boxes with a row (picture, class, left, top, right, bottom) each."""
         done = self.pictures()
-        rows = [(i, c, *box) for i, p in enumerate(done) for c, box in zip(p.labels, p.boxes, strict=True)]
+        rows = [
+            (i, c, *box)
+            for i, p in enumerate(done)
+            for c, box in zip(p.labels, p.boxes, strict=True)
+        ]
         return {
             "images": np.stack([p.image for p in done]),
             "parts": np.stack([p.parts for p in done]),
@@ -117,7 +135,9 @@ def save(path: Path, arrays: Arrays) -> None:
         part.unlink(missing_ok=True)
 
 
-def gather(blocks: Sequence[Block], folder: Path, tick: Callable[[int], Any] | None = None) -> list[Arrays]:
+def gather(
+    blocks: Sequence[Block], folder: Path, tick: Callable[[int], Any] | None = None
+) -> list[Arrays]:
     """The arrays of each block: read from `folder`, or drawn and kept there.
 
     `tick` is called with the number of pictures just drawn. Many blocks are drawn by several processes.
@@ -163,7 +183,11 @@ def _pool(blocks: Sequence[Block], home: Path, tick: Callable[[int], Any] | None
         for k in range(count):
             command = [sys.executable, "-c", WORKER, *folders, str(home)]
             worker = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                text=True,
             )
             workers.append(worker)
             assert worker.stdin is not None

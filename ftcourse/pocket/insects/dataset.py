@@ -68,14 +68,20 @@ class InsectSplit(Split):
             return tv_tensors.Mask(self.parts[k].long())
         labels = self.box_labels[k]
         if self.target == "semantic":
-            return tv_tensors.Mask(torch.cat([torch.zeros(1, dtype=torch.int64), labels + 1])[owners.long()])
+            return tv_tensors.Mask(
+                torch.cat([torch.zeros(1, dtype=torch.int64), labels + 1])[owners.long()]
+            )
         boxes = tv_tensors.BoundingBoxes(
             self.boxes[k].float(),
             format=tv_tensors.BoundingBoxFormat.XYXY,
             canvas_size=tuple(owners.shape),
         )
         masks = owners[None] == torch.arange(1, len(labels) + 1)[:, None, None]
-        return {"boxes": boxes, "labels": labels + 1, "masks": tv_tensors.Mask(masks.to(torch.uint8))}
+        return {
+            "boxes": boxes,
+            "labels": labels + 1,
+            "masks": tv_tensors.Mask(masks.to(torch.uint8)),
+        }
 
     def with_target(self, target: str) -> InsectSplit:
         """The same photos with another target, one of `TARGETS`.
@@ -96,7 +102,15 @@ class InsectSplit(Split):
             images, [self.targets[i] for i in keep], self.classes, transform=transform,
             index=[self.index[i] for i in keep],
         )  # fmt: skip
-        for name in ("parts", "owners", "boxes", "box_labels", "sentences", "backgrounds", "target"):
+        for name in (
+            "parts",
+            "owners",
+            "boxes",
+            "box_labels",
+            "sentences",
+            "backgrounds",
+            "target",
+        ):
             setattr(copy, name, getattr(self, name))
         wrong = set(self.mislabelled)
         copy.mislabelled = [new for new, old in enumerate(keep) if old in wrong]
@@ -131,7 +145,10 @@ def _without_empty(target: dict[str, Any]) -> dict[str, Any]:
     keep = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)
     if keep.all():
         return target
-    return {k: tv_tensors.wrap(v[keep], like=v) if isinstance(v, tv_tensors.TVTensor) else v[keep] for k, v in target.items()}
+    return {
+        k: tv_tensors.wrap(v[keep], like=v) if isinstance(v, tv_tensors.TVTensor) else v[keep]
+        for k, v in target.items()
+    }
 
 
 def load(
@@ -180,7 +197,10 @@ def load(
     test_domain = test_domain or domain
     _check(classes, size, target, scene, share, label_noise, imbalance, (domain, test_domain))
     counts = {
-        "train": [max(1, round(per_class * imbalance ** (-k / max(len(classes) - 1, 1)))) for k in range(len(classes))],
+        "train": [
+            max(1, round(per_class * imbalance ** (-k / max(len(classes) - 1, 1))))
+            for k in range(len(classes))
+        ],
         "val": [val_per_class] * len(classes),
         "test": [test_per_class] * len(classes),
     }
@@ -198,12 +218,15 @@ def load(
     splits = {}
     for split in SPLITS:
         transform = train_transforms() if split == "train" else eval_transforms()
-        splits[split] = _split([drawn[b] for b in plan[split]], classes, counts[split], scene, transform)
+        splits[split] = _split(
+            [drawn[b] for b in plan[split]], classes, counts[split], scene, transform
+        )
         splits[split].target = target
     if label_noise:
         _spoil(splits["train"], label_noise, seed)
     notes = _notes(seed, classes, share, label_noise, imbalance, domain, test_domain, scene)
-    return Data(classes, **splits, name="pocket-insects", notes=notes)
+    train, val, test = (splits[name] for name in ("train", "val", "test"))
+    return Data(classes, train, val, test, name="pocket-insects", notes=notes)
 
 
 def _check(
@@ -212,28 +235,38 @@ def _check(
 ) -> None:  # fmt: skip
     unknown = [c for c in classes if c not in CLASSES]
     if unknown or not classes or len(set(classes)) < len(classes):
-        raise ValueError(f"classes={tuple(classes)}: choose different ones from {', '.join(CLASSES)}")
+        raise ValueError(
+            f"classes={tuple(classes)}: choose different ones from {', '.join(CLASSES)}"
+        )
     if not 32 <= size <= 256:
         raise ValueError(f"size={size}: photos are drawn from 32 to 256 pixels wide")
     if target not in TARGETS:
         raise ValueError(f"target={target!r}: use one of {', '.join(TARGETS)}")
     if scene and target == "label":
-        raise ValueError('scene=True has several animals a photo: use target="boxes", or "semantic"')
+        raise ValueError(
+            'scene=True has several animals a photo: use target="boxes", or "semantic"'
+        )
     if scene and share:
         raise ValueError("shortcut: a scene has no class for its background to go with")
     for name, value in (("shortcut", share), ("label_noise", label_noise)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name}={value} is a share, from 0 to 1")
     if imbalance < 1:
-        raise ValueError(f"imbalance={imbalance}: how many times larger the first class is, at least 1")
+        raise ValueError(
+            f"imbalance={imbalance}: how many times larger the first class is, at least 1"
+        )
     for domain in domains:
         if domain not in DOMAINS:
             raise ValueError(f"domain={domain!r}: use one of {', '.join(DOMAINS)}")
 
 
-def _plan(split: str, classes: list[str], counts: list[int], seed: int, look: dict[str, Any]) -> list[Block]:
+def _plan(
+    split: str, classes: list[str], counts: list[int], seed: int, look: dict[str, Any]
+) -> list[Block]:
     if look["scene"]:
-        return [Block(seed, split, tuple(classes), k, **look) for k in range(-(-sum(counts) // BLOCK))]
+        return [
+            Block(seed, split, tuple(classes), k, **look) for k in range(-(-sum(counts) // BLOCK))
+        ]
     return [
         Block(seed, split, (name,), k, **look)
         for name, count in zip(classes, counts, strict=True)
@@ -241,12 +274,14 @@ def _plan(split: str, classes: list[str], counts: list[int], seed: int, look: di
     ]
 
 
-def _draw(blocks: list[Block], cache: str | Path | None, progress: bool) -> dict[Block, dict[str, np.ndarray]]:
+def _draw(
+    blocks: list[Block], cache: str | Path | None, progress: bool
+) -> dict[Block, dict[str, np.ndarray]]:
     bar: list[tqdm] = []
 
     def tick(n: int) -> None:
         if not bar and progress:
-            bar.append(tqdm(desc="drawing insects", unit="photo"))
+            bar.append(tqdm(desc="drawing insects", unit="photo", mininterval=0.5))
         for one in bar:
             one.update(n)
 
@@ -259,24 +294,40 @@ def _draw(blocks: list[Block], cache: str | Path | None, progress: bool) -> dict
 
 
 def _split(
-    blocks: list[dict[str, np.ndarray]], classes: list[str], counts: list[int], scene: bool, transform: Transform
+    blocks: list[dict[str, np.ndarray]],
+    classes: list[str],
+    counts: list[int],
+    scene: bool,
+    transform: Transform,
 ) -> InsectSplit:
     """Blocks to a split: the classes take turns, so that each prefix of an even split is balanced."""
-    every = {k: np.concatenate([b[k] for b in blocks]) for k in ("images", "parts", "owners", "backgrounds", "sentences")}
-    rows = np.concatenate([b["boxes"] + np.array([BLOCK * k, 0, 0, 0, 0, 0]) for k, b in enumerate(blocks)])
+    every = {
+        k: np.concatenate([b[k] for b in blocks])
+        for k in ("images", "parts", "owners", "backgrounds", "sentences")
+    }
+    rows = np.concatenate(
+        [b["boxes"] + np.array([BLOCK * k, 0, 0, 0, 0, 0]) for k, b in enumerate(blocks)]
+    )
     new = {CLASSES.index(name): i for i, name in enumerate(classes)}
     if scene:
         order = [(0, k) for k in range(sum(counts))]
     else:
         start = np.cumsum([0] + [BLOCK * -(-n // BLOCK) for n in counts])
-        order = [(c, int(start[c]) + k) for k in range(max(counts)) for c in range(len(classes)) if k < counts[c]]
+        order = [
+            (c, int(start[c]) + k)
+            for k in range(max(counts))
+            for c in range(len(classes))
+            if k < counts[c]
+        ]
     keep = [k for _, k in order]
     of = {k: rows[rows[:, 0] == k] for k in keep}
     box_labels = [torch.tensor([new[int(c)] for c in of[k][:, 1]], dtype=torch.int64) for k in keep]
     targets = [int(labels[0]) for labels in box_labels] if scene else [c for c, _ in order]
     images = torch.from_numpy(every["images"][keep]).permute(0, 3, 1, 2).contiguous()
     split = InsectSplit(images, targets, classes, transform=transform)
-    split.parts, split.owners = (torch.from_numpy(every[name][keep]) for name in ("parts", "owners"))
+    split.parts, split.owners = (
+        torch.from_numpy(every[name][keep]) for name in ("parts", "owners")
+    )
     split.boxes = [torch.from_numpy(of[k][:, 2:].astype(np.int64)) for k in keep]
     split.box_labels = box_labels
     split.sentences = [str(s) for s in every["sentences"][keep]]
@@ -304,9 +355,13 @@ def _notes(
     notes = [f"Rendered by this package from seed {seed}; no photo of an animal is in it."]
     if share:
         pairs = ", ".join(f"{c} on {HABITAT[c]}" for c in classes)
-        notes.append(f"Shortcut: {share:.0%} of train and val have the background of their class ({pairs}); test has not.")
+        notes.append(
+            f"Shortcut: {share:.0%} of train and val have the background of their class ({pairs}); test has not."
+        )
     if label_noise:
-        notes.append(f"{label_noise:.0%} of the training labels are wrong; train.mislabelled lists them.")
+        notes.append(
+            f"{label_noise:.0%} of the training labels are wrong; train.mislabelled lists them."
+        )
     if imbalance > 1:
         notes.append(f"Training photos are imbalanced, {imbalance:g} to 1; val and test are not.")
     if (domain, test_domain) != ("day", "day"):

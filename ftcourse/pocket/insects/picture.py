@@ -6,8 +6,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ftcourse.pocket.insects import anatomy, render as drawing
-from ftcourse.pocket.insects.exact import LATTICE, PI, Rng, blur, cos, jpeg, mat, noise, rotation, sin, smooth, soften
+from ftcourse.pocket.insects import anatomy
+from ftcourse.pocket.insects import render as drawing
+from ftcourse.pocket.insects.exact import (
+    LATTICE,
+    PI,
+    Rng,
+    blur,
+    cos,
+    jpeg,
+    mat,
+    noise,
+    rotation,
+    sin,
+    smooth,
+    soften,
+)
 from ftcourse.pocket.insects.render import Canvas, Light, Pose
 from ftcourse.pocket.insects.scenery import BACKGROUNDS, backdrop, occluders, surface
 from ftcourse.pocket.insects.shapes import Array, Colour
@@ -61,14 +75,22 @@ def _light(rng: Rng, view: View, domain: str) -> tuple[Light, tuple[float, float
     azimuth, height = rng(-PI, PI), rng(24, 62) * PI / 180
     towards = np.array([[cos(height) * cos(azimuth)], [cos(height) * sin(azimuth)], [sin(height)]])
     warm, strength = rng(0.0, 1.0), rng(0.9, 2.1)
-    key: Colour = (strength * (1.0 + 0.18 * warm), strength * (0.96 - 0.14 * warm), strength * (0.90 - 0.42 * warm))
+    key: Colour = (
+        strength * (1.0 + 0.18 * warm),
+        strength * (0.96 - 0.14 * warm),
+        strength * (0.90 - 0.42 * warm),
+    )
     level = rng(0.3, 0.6)
     sky: Colour = (level * (0.86 - 0.1 * warm), level * 0.95, level * (1.05 + 0.2 * warm))
     if domain == "night":
         key, sky = (0.62 * strength, 0.78 * strength, 1.05 * strength), (0.03, 0.045, 0.08)
     elif domain == "fog":
         key, sky = tuple(0.25 * c for c in key), (0.72, 0.75, 0.78)  # type: ignore[assignment]
-    ground: Colour = (0.34 * sky[0] + 0.06 * key[0], 0.34 * sky[1] + 0.06 * key[1], 0.30 * sky[2] + 0.05 * key[2])
+    ground: Colour = (
+        0.34 * sky[0] + 0.06 * key[0],
+        0.34 * sky[1] + 0.06 * key[1],
+        0.30 * sky[2] + 0.05 * key[2],
+    )
     seen = mat(view.frame, towards)[:, 0]
     up = view.frame[:, 2]
     light = Light(tuple(float(v) for v in seen), tuple(float(v) for v in up), key, sky, ground)  # type: ignore[arg-type]
@@ -85,7 +107,9 @@ class Placed:
     y: float
 
 
-def _place_one(rng: Rng, animal: anatomy.Animal, label: int, length: float, x: float, y: float, top: bool) -> Placed:
+def _place_one(
+    rng: Rng, animal: anatomy.Animal, label: int, length: float, x: float, y: float, top: bool
+) -> Placed:
     heading = rng(-PI, PI)
     if not top and rng.chance(0.7):  # from the side, mostly broadside
         heading = rng(-0.6, 0.6) + rng.pick([0.0, PI])
@@ -97,12 +121,13 @@ def _place_one(rng: Rng, animal: anatomy.Animal, label: int, length: float, x: f
 def _places(rng: Rng, number: int) -> list[tuple[float, float, float]]:
     """Places (x, y) from the middle and sizes, apart from each other, in widths of the picture."""
     if number == 1:
-        return [(rng(-0.13, 0.13), rng(-0.13, 0.13), rng(0.4, 0.8))]
+        return [(rng(-0.08, 0.08), rng(-0.08, 0.08), rng(0.62, 0.95))]
     places: list[tuple[float, float, float]] = []
     for _ in range(60):
         new = (rng(-0.36, 0.36), rng(-0.36, 0.36), rng(0.2, 0.38))
         if all(
-            (new[0] - x) * (new[0] - x) + (new[1] - y) * (new[1] - y) > 0.3 * (new[2] + s) * (new[2] + s)
+            (new[0] - x) * (new[0] - x) + (new[1] - y) * (new[1] - y)
+            > 0.3 * (new[2] + s) * (new[2] + s)
             for x, y, s in places
         ):
             places.append(new)
@@ -112,12 +137,24 @@ def _places(rng: Rng, number: int) -> list[tuple[float, float, float]]:
 
 
 def _pixel_grid(size: int) -> tuple[Array, Array]:
-    line = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(1.0 / size) - np.float32(0.5)
+    line = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(
+        1.0 / size
+    ) - np.float32(0.5)
     x, y = np.broadcast_arrays(line, line[:, None])
     return x.copy(), y.copy()
 
 
-def _lit_ground(kind: str, rng: Rng, lattice: Array, view: View, light: Light, towards: tuple, grid: tuple, focus: float, size: int) -> tuple[Array, Array, Array]:
+def _lit_ground(
+    kind: str,
+    rng: Rng,
+    lattice: Array,
+    view: View,
+    light: Light,
+    towards: tuple,
+    grid: tuple,
+    focus: float,
+    size: int,
+) -> tuple[Array, Array, Array]:
     """The ground without shadows, in key light and in sky light, (H, W, 3) each; and how far off focus (H, W)."""
     c, s = cos(view.roll), sin(view.roll)
     gx = grid[0] * c + grid[1] * s
@@ -151,7 +188,13 @@ def _lit_ground(kind: str, rng: Rng, lattice: Array, view: View, light: Light, t
 
 
 def _shadows(placed: list[Placed], view: View, towards: tuple, size: int) -> Array:
-    slide = np.array([[1.0, 0.0, -towards[0] / towards[2]], [0.0, 1.0, -towards[1] / towards[2]], [0.0, 0.0, 0.0]])
+    slide = np.array(
+        [
+            [1.0, 0.0, -towards[0] / towards[2]],
+            [0.0, 1.0, -towards[1] / towards[2]],
+            [0.0, 0.0, 0.0],
+        ]
+    )
     dark = np.zeros((size, size), np.float32)
     for one in placed:
         frame = mat(view.frame, mat(slide, one.world)) * float(size)
@@ -161,7 +204,12 @@ def _shadows(placed: list[Placed], view: View, towards: tuple, size: int) -> Arr
 
 
 def render(
-    label: int | list[int], key: tuple[int, ...], size: int = 96, *, background: str | None = None, domain: str = "day"
+    label: int | list[int],
+    key: tuple[int, ...],
+    size: int = 96,
+    *,
+    background: str | None = None,
+    domain: str = "day",
 ) -> Picture:
     """Draw one picture.
 
@@ -186,14 +234,20 @@ def render(
     for k, one in enumerate(placed):
         frame = mat(view.frame, one.world) * float(grain * size)
         origin = ((one.x + 0.5) * grain * size, (one.y + 0.5) * grain * size, 0.0)
-        drawing.draw(canvas, one.animal, Pose(frame, origin, one.length * grain * size), light, base.child(6, k))
+        drawing.draw(
+            canvas,
+            one.animal,
+            Pose(frame, origin, one.length * grain * size),
+            light,
+            base.child(6, k),
+        )
     biggest = max(one.length for one in placed)
     rgb, alpha = _shrink(*drawing.shade(canvas, light, biggest * grain * size), grain)
     grid = _pixel_grid(size)
     ground = _ground(kind, base.child(7), lattice, view, light, towards, grid, placed, size)
     lens = base.child(8)
-    if lens.chance(0.5):  # slightly out of focus
-        both = blur(np.concatenate([rgb, alpha[..., None]], -1), lens(0.2, 0.8) * size / 96)
+    if lens.chance(0.3):  # slightly out of focus
+        both = blur(np.concatenate([rgb, alpha[..., None]], -1), lens(0.2, 0.6) * size / 96)
         rgb, alpha = both[..., :3], both[..., 3]
     photo = ground * (1.0 - alpha)[..., None] + rgb
     cover, hidden = _occluded(base.child(9), lattice, grid, light, size)
@@ -216,12 +270,24 @@ def _cast_of(base: Rng, labels: list[int], view: View) -> list[Placed]:
 def _shrink(rgb: Array, alpha: Array, grain: int) -> tuple[Array, Array]:
     """Average the fine pixels of each pixel; colours stay premultiplied by opacity."""
     while grain > 1:
-        rgb, alpha = ((v[::2, ::2] + v[1::2, ::2] + v[::2, 1::2] + v[1::2, 1::2]) * 0.25 for v in (rgb, alpha))
+        rgb, alpha = (
+            (v[::2, ::2] + v[1::2, ::2] + v[::2, 1::2] + v[1::2, 1::2]) * 0.25 for v in (rgb, alpha)
+        )
         grain //= 2
     return rgb, alpha
 
 
-def _ground(kind: str, rng: Rng, lattice: Array, view: View, light: Light, towards: tuple, grid: tuple, placed: list[Placed], size: int) -> Array:
+def _ground(
+    kind: str,
+    rng: Rng,
+    lattice: Array,
+    view: View,
+    light: Light,
+    towards: tuple,
+    grid: tuple,
+    placed: list[Placed],
+    size: int,
+) -> Array:
     c, s = cos(view.roll), sin(view.roll)
     focus = (placed[0].x * s - placed[0].y * c) / sin(view.rise)
     keyed, ambient, off = _lit_ground(kind, rng, lattice, view, light, towards, grid, focus, size)
@@ -230,14 +296,19 @@ def _ground(kind: str, rng: Rng, lattice: Array, view: View, light: Light, towar
     wide = blur(dark, 0.035 * size)
     fade = 1.0 - 0.92 * np.maximum(sharp, 0.0)
     out = keyed * fade[..., None] + ambient * (1.0 - 0.55 * wide)[..., None]
-    depth = rng(0.008, 0.03) if view.top else rng(0.025, 0.07)
-    return soften(out, np.clip(off, 0.0, 1.0) if not view.top else off * 0.5, depth * size)
+    # seen from above the whole ground lies a little behind the focus, from the side what is before and behind
+    depth = rng(0.015, 0.04) if view.top else rng(0.03, 0.07)
+    return soften(out, 0.3 + 0.5 * off if view.top else 0.15 + 0.85 * off, depth * size)
 
 
-def _occluded(rng: Rng, lattice: Array, grid: tuple, light: Light, size: int) -> tuple[Array | None, Array]:
-    if not rng.chance(0.3):
+def _occluded(
+    rng: Rng, lattice: Array, grid: tuple, light: Light, size: int
+) -> tuple[Array | None, Array]:
+    if not rng.chance(0.22):
         return None, np.zeros((size, size), np.float32)
-    return occluders(rng, lattice, grid[0], grid[1], light.key, light.sky, 1 + rng.below(2), 0.2, size)
+    return occluders(
+        rng, lattice, grid[0], grid[1], light.key, light.sky, 1 + rng.below(2), 0.2, size
+    )
 
 
 def _labels_of(canvas: Canvas, alpha: Array, hidden: Array, grain: int) -> tuple[Array, Array]:
@@ -256,12 +327,21 @@ def _labels_of(canvas: Canvas, alpha: Array, hidden: Array, grain: int) -> tuple
     return maps[0], maps[1]
 
 
-def _develop(photo: Array, rng: Rng, lattice: Array, grid: tuple, size: int, domain: str, alpha: Array, hidden: Array) -> Array:
+def _develop(
+    photo: Array,
+    rng: Rng,
+    lattice: Array,
+    grid: tuple,
+    size: int,
+    domain: str,
+    alpha: Array,
+    hidden: Array,
+) -> Array:
     """From light to a file: exposure, colour cast, vignette, tone curve, noise, JPEG."""
     exposure = rng(0.75, 1.5)
     gains = [rng.near(1.0, 0.1) for _ in range(3)]
     corner = 1.0 - rng(0.1, 0.75) * (grid[0] * grid[0] + grid[1] * grid[1])
-    strength, quality = rng(0.004, 0.028), 50 + rng.below(44)
+    strength, quality = rng(0.003, 0.016), 60 + rng.below(36)
     if domain == "night":
         glow = smooth(0.55, 0.05, grid[0] * grid[0] + grid[1] * grid[1])
         photo = photo * (0.25 + 0.75 * glow)[..., None] * 0.30
@@ -295,7 +375,9 @@ def _sketch(shown: Array, alpha: Array, rng: Rng, lattice: Array, grid: tuple, s
         dx, dy = np.zeros_like(tone), np.zeros_like(tone)
         dx[:, 1:-1] = layer[:, 2:] - layer[:, :-2]
         dy[1:-1] = layer[2:] - layer[:-2]
-        line = line + np.sqrt(dx * dx + dy * dy) * weight * (0.35 + 0.65 * alpha if weight > 3 else 1.0)
+        line = line + np.sqrt(dx * dx + dy * dy) * weight * (
+            0.35 + 0.65 * alpha if weight > 3 else 1.0
+        )
     t = (grid[0] + grid[1] * rng(0.5, 1.0)) * rng(30, 42) * (1.0 if size >= 64 else 0.5)
     t = np.abs(t - np.floor(t) - 0.5) * 2.0
     dark = smooth(0.62, 0.15, tone) * (0.3 + 0.7 * alpha)
@@ -303,10 +385,20 @@ def _sketch(shown: Array, alpha: Array, rng: Rng, lattice: Array, grid: tuple, s
     rough = 0.75 + 0.5 * noise(lattice, grid[0] * 60.0, grid[1] * 60.0, 2)
     ink = np.clip((np.minimum(line, 1.0) * 0.85 + 0.5 * hatch) * rough, 0.0, 0.9)
     paper = np.asarray([0.95, 0.93, 0.88], np.float32) * (0.94 + 0.08 * rough)[..., None]
-    return paper * (1.0 - ink)[..., None] + np.asarray([0.14, 0.13, 0.14], np.float32) * ink[..., None]
+    return (
+        paper * (1.0 - ink)[..., None] + np.asarray([0.14, 0.13, 0.14], np.float32) * ink[..., None]
+    )
 
 
-def _finish(image: Array, parts: Array, owner: Array, placed: list[Placed], kind: str, view: View, domain: str) -> Picture:
+def _finish(
+    image: Array,
+    parts: Array,
+    owner: Array,
+    placed: list[Placed],
+    kind: str,
+    view: View,
+    domain: str,
+) -> Picture:
     labels, boxes, words = [], [], []
     order = np.zeros(len(placed) + 1, np.uint8)
     for k, one in enumerate(placed):
@@ -317,13 +409,19 @@ def _finish(image: Array, parts: Array, owner: Array, placed: list[Placed], kind
         order[k + 1] = len(labels)
         words.append(one.animal.words)
         if len(rows):
-            boxes.append((int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1))
+            boxes.append(
+                (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+            )
         else:
             boxes.append((0, 0, 1, 1))
     owner = order[owner]
     angle = "from above" if view.top else "from the side"
-    time = {"day": "", "night": ", at night", "fog": ", in fog", "sketch": ", drawn in pencil"}[domain]
+    time = {"day": "", "night": ", at night", "fog": ", in fog", "sketch": ", drawn in pencil"}[
+        domain
+    ]
     named = [f"{'an' if w[0] in 'aeiou' else 'a'} {w}" for w in words]
     listed = named[0] if len(named) == 1 else ", ".join(named[:-1]) + " and " + named[-1]
     sentence = f"{listed[0].upper()}{listed[1:]} on {WHERE[kind]}, seen {angle}{time}."
-    return Picture(image, np.where(owner > 0, parts, 0).astype(np.uint8), owner, kind, sentence, labels, boxes)
+    return Picture(
+        image, np.where(owner > 0, parts, 0).astype(np.uint8), owner, kind, sentence, labels, boxes
+    )

@@ -7,6 +7,7 @@ Coordinates are (right, down, towards the viewer), in pixels of the fine grid (`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,9 @@ class Canvas:
         self.number = 0
         self.films: list[tuple[Array, Array, Array]] = []  # of clear wings: pixels, colour, opacity
 
-    def window(self, x0: float, x1: float, y0: float, y1: float) -> tuple[Array, Array, Array] | None:
+    def window(
+        self, x0: float, x1: float, y0: float, y1: float
+    ) -> tuple[Array, Array, Array] | None:
         """Fine pixels in a box: their indices, and x and y of their centres; None outside the picture."""
         left, right = max(int(x0), 0), min(int(x1) + 2, self.side)
         top, bottom = max(int(y0), 0), min(int(y1) + 2, self.side)
@@ -73,7 +76,15 @@ class Canvas:
         shape = (bottom - top, right - left)
         return index, np.broadcast_to(x, shape).ravel(), np.broadcast_to(y, shape).ravel()
 
-    def write(self, index: Array, depth: Array, normal: tuple[Array, Array, Array], colour: list[Array], gloss: float, part: int) -> None:
+    def write(
+        self,
+        index: Array,
+        depth: Array,
+        normal: tuple[Array, Array, Array],
+        colour: list[Array],
+        gloss: float,
+        part: int,
+    ) -> None:
         self.depth[index] = depth
         for k in range(3):
             self.normal[k][index] = normal[k]
@@ -87,11 +98,13 @@ def paint(canvas: Canvas, skin: Skin, x: Array, y: Array, z: Array, facing: Arra
     """The colour (three arrays) of a skin at its own coordinates; `facing` is 1 head on, 0 at the rim."""
     speck = 1.0 - skin.mottle * 0.5
     if skin.mottle:
-        speck = speck + skin.mottle * noise(canvas.lattice, x * 5.0 + 11.3, (y + 0.7 * z) * 5.0 + 3.1, 2)
+        speck = speck + skin.mottle * noise(
+            canvas.lattice, x * 5.0 + 11.3, (y + 0.7 * z) * 5.0 + 3.1, 2
+        )
     share = None if skin.pattern is None else skin.pattern(x, y, z)
-    out = []
+    out: list[Array] = []
     for k in range(3):
-        base = skin.base[k]
+        base: Any = skin.base[k]
         if skin.sheen is not None:
             base = base + (skin.sheen[k] - base) * smooth(0.95, 0.35, facing)
         out.append((base if share is None else base + (skin.mark[k] - base) * share) * speck)
@@ -111,7 +124,9 @@ def draw_ball(canvas: Canvas, pose: Pose, ball: Ball, rng: Rng) -> None:
         _hairs(canvas, pose, ball, axes, inverse, rng)
 
 
-def _ball_pixels(canvas: Canvas, ball: Ball, inverse: Array, centre: tuple[float, float, float], found: tuple) -> None:
+def _ball_pixels(
+    canvas: Canvas, ball: Ball, inverse: Array, centre: tuple[float, float, float], found: tuple
+) -> None:
     index, px, py = found
     m = [[float(v) for v in row] for row in inverse]
     dx, dy = px - centre[0], py - centre[1]
@@ -134,9 +149,12 @@ def _ball_pixels(canvas: Canvas, ball: Ball, inverse: Array, centre: tuple[float
     skin = ball.skin
     unit = 1.0 / np.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2])
     n = [v * unit for v in n]
-    colour = paint(canvas, skin, *local, n[2])
+    colour = paint(canvas, skin, local[0], local[1], local[2], n[2])
     if skin.bump:
-        rough = noise(canvas.lattice, local[0] * 13.0 + 5.0, local[1] * 13.0 + local[2] * 9.0 + 8.0, 2) - 0.5
+        rough = (
+            noise(canvas.lattice, local[0] * 13.0 + 5.0, local[1] * 13.0 + local[2] * 9.0 + 8.0, 2)
+            - 0.5
+        )
         n = [n[0] + skin.bump * rough, n[1] - skin.bump * rough, n[2]]
     canvas.write(index, depth, (n[0], n[1], n[2]), colour, skin.gloss, ball.part)
 
@@ -165,7 +183,7 @@ def _hairs(canvas: Canvas, pose: Pose, ball: Ball, axes: Array, inverse: Array, 
     depth = (points[..., 2] + pose.point(ball.at)[2]).astype(np.float32)
     inside = (x >= 0) & (y >= 0) & (x < canvas.side) & (y < canvas.side)
     local = [v[:, k].astype(np.float32) for k in range(3)]
-    tone = paint(canvas, skin, *local, normal[:, 2].astype(np.float32))
+    tone = paint(canvas, skin, local[0], local[1], local[2], normal[:, 2].astype(np.float32))
     if skin.hair is not None:
         tone = [0.25 * c + 0.75 * h for c, h in zip(tone, skin.hair, strict=True)]
     bright = (0.65 + 0.6 * rng.array(len(v)))[:, None] * (0.75 + 0.4 * t.astype(np.float32))
@@ -179,7 +197,9 @@ def _hairs(canvas: Canvas, pose: Pose, ball: Ball, axes: Array, inverse: Array, 
     order, strand, index = order[near], strand[near], index[near]
     colours = [(c[:, None] * bright).ravel()[order].astype(np.float32) for c in tone]
     normals = [lean[strand, k].astype(np.float32) for k in range(3)]
-    canvas.write(index, depth.ravel()[order], (normals[0], normals[1], normals[2]), colours, 0.08, ball.part)
+    canvas.write(
+        index, depth.ravel()[order], (normals[0], normals[1], normals[2]), colours, 0.08, ball.part
+    )
 
 
 def draw_limb(canvas: Canvas, pose: Pose, limb: Limb) -> None:
@@ -253,7 +273,11 @@ def draw_wing(canvas: Canvas, pose: Pose, wing: Wing, light: Light) -> None:
     nx, ny, nz = u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], area
     unit = (1.0 if nz > 0 else -1.0) / float(np.sqrt(nx * nx + ny * ny + nz * nz))
     ripple = (smooth(0.0, 0.05, vein) - 0.5) * 0.25
-    normal = (nx * unit + ripple, ny * unit - ripple * 0.6, np.full(len(index), nz * unit, np.float32))
+    normal = (
+        nx * unit + ripple,
+        ny * unit - ripple * 0.6,
+        np.full(len(index), nz * unit, np.float32),
+    )
     if wing.opacity >= 1.0:
         colour = paint(canvas, wing.skin, along, share, vein, normal[2])
         canvas.write(index, depth, normal, colour, wing.skin.gloss, wing.part)
@@ -262,11 +286,22 @@ def draw_wing(canvas: Canvas, pose: Pose, wing: Wing, light: Light) -> None:
     return None
 
 
-def _film(canvas: Canvas, wing: Wing, light: Light, index: Array, along: Array, share: Array, vein: Array, normal: tuple) -> None:
+def _film(
+    canvas: Canvas,
+    wing: Wing,
+    light: Light,
+    index: Array,
+    along: Array,
+    share: Array,
+    vein: Array,
+    normal: tuple,
+) -> None:
     cross = np.minimum(np.abs(along - 0.42 - 0.12 * share), np.abs(along - 0.66 + 0.1 * share))
     line = smooth(wing.vein_width, 0.3 * wing.vein_width, np.minimum(vein, cross))
     line = np.maximum(line, smooth(0.07, 0.0, along))
-    shine = normal[0] * light.towards[0] + normal[1] * light.towards[1] + normal[2] * light.towards[2]
+    shine = (
+        normal[0] * light.towards[0] + normal[1] * light.towards[1] + normal[2] * light.towards[2]
+    )
     tone = noise(canvas.lattice, along * 9.0, share * 4.0 + 20.0)
     glint = smooth(0.55, 0.95, tone) * np.maximum(shine, 0.0) * 0.7
     opacity = wing.opacity * (0.6 + 0.8 * tone) + 0.6 * line + 0.3 * glint
@@ -326,7 +361,11 @@ def _lit(canvas: Canvas, light: Light, scale: float, index: Array) -> Array:
     unit = 1.0 / np.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2] + 1e-6)
     n = [v * unit for v in n]
     lx, ly, lz = light.towards
-    direct = np.maximum(n[0] * lx + n[1] * ly + n[2] * lz + 0.12, 0.0) * (1 / 1.12) * (0.35 + 0.65 * dark)
+    direct = (
+        np.maximum(n[0] * lx + n[1] * ly + n[2] * lz + 0.12, 0.0)
+        * (1 / 1.12)
+        * (0.35 + 0.65 * dark)
+    )
     over = (n[0] * light.up[0] + n[1] * light.up[1] + n[2] * light.up[2]) * 0.5 + 0.5
     half = float(np.sqrt(lx * lx + ly * ly + (lz + 1) * (lz + 1)))
     shine = np.maximum((n[0] * lx + n[1] * ly + n[2] * (lz + 1)) * (1 / half), 0.0)
@@ -338,7 +377,11 @@ def _lit(canvas: Canvas, light: Light, scale: float, index: Array) -> Array:
     out = np.empty((len(index), 3), np.float32)
     for k in range(3):
         ambient = (light.ground[k] + (light.sky[k] - light.ground[k]) * over) * dark
-        glint = gloss * (light.key[k] * (shine * 0.75 + 0.02) + light.sky[k] * (rim * 0.5 + 0.03 * over)) * dark
+        glint = (
+            gloss
+            * (light.key[k] * (shine * 0.75 + 0.02) + light.sky[k] * (rim * 0.5 + 0.03 * over))
+            * dark
+        )
         out[:, k] = canvas.albedo[k][index] * (direct * light.key[k] + ambient) + glint
     return out
 
@@ -392,7 +435,13 @@ def _ball_shadow(dark: Array, ball: Ball, pose: Pose) -> None:
 
 
 def _rod_shadow(dark: Array, a: tuple, b: tuple, width: float) -> None:
-    found = _patch(dark, min(a[0], b[0]) - width, max(a[0], b[0]) + width, min(a[1], b[1]) - width, max(a[1], b[1]) + width)
+    found = _patch(
+        dark,
+        min(a[0], b[0]) - width,
+        max(a[0], b[0]) + width,
+        min(a[1], b[1]) - width,
+        max(a[1], b[1]) + width,
+    )
     if found is None:
         return
     view, px, py = found

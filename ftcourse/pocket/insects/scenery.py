@@ -54,11 +54,40 @@ def _ridges(n: Array) -> Array:
     return 1.0 - np.abs(n * 2.0 - 1.0)
 
 
-LEAVES: list[Colour] = [(0.30, 0.45, 0.16), (0.22, 0.36, 0.17), (0.42, 0.50, 0.18), (0.52, 0.40, 0.16), (0.48, 0.24, 0.14), (0.36, 0.33, 0.22)]
-PETALS: list[Colour] = [(0.86, 0.82, 0.76), (0.80, 0.50, 0.58), (0.82, 0.64, 0.22), (0.55, 0.40, 0.62), (0.80, 0.45, 0.22), (0.70, 0.25, 0.22)]
-BARKS: list[Colour] = [(0.40, 0.30, 0.22), (0.46, 0.42, 0.37), (0.52, 0.37, 0.25), (0.28, 0.23, 0.19)]
-SANDS: list[Colour] = [(0.70, 0.58, 0.42), (0.62, 0.55, 0.46), (0.66, 0.47, 0.33), (0.76, 0.69, 0.56)]
-SOILS: list[Colour] = [(0.30, 0.22, 0.16), (0.24, 0.19, 0.15), (0.40, 0.29, 0.21), (0.34, 0.31, 0.27)]
+LEAVES: list[Colour] = [
+    (0.30, 0.45, 0.16),
+    (0.22, 0.36, 0.17),
+    (0.42, 0.50, 0.18),
+    (0.52, 0.40, 0.16),
+    (0.48, 0.24, 0.14),
+    (0.36, 0.33, 0.22),
+]
+PETALS: list[Colour] = [
+    (0.86, 0.82, 0.76),
+    (0.80, 0.50, 0.58),
+    (0.82, 0.64, 0.22),
+    (0.55, 0.40, 0.62),
+    (0.80, 0.45, 0.22),
+    (0.70, 0.25, 0.22),
+]
+BARKS: list[Colour] = [
+    (0.40, 0.30, 0.22),
+    (0.46, 0.42, 0.37),
+    (0.52, 0.37, 0.25),
+    (0.28, 0.23, 0.19),
+]
+SANDS: list[Colour] = [
+    (0.70, 0.58, 0.42),
+    (0.62, 0.55, 0.46),
+    (0.66, 0.47, 0.33),
+    (0.76, 0.69, 0.56),
+]
+SOILS: list[Colour] = [
+    (0.30, 0.22, 0.16),
+    (0.24, 0.19, 0.15),
+    (0.40, 0.29, 0.21),
+    (0.34, 0.31, 0.27),
+]
 
 
 def _leaf(rng: Rng, lattice: Array, x: Array, y: Array) -> Ground:
@@ -69,7 +98,12 @@ def _leaf(rng: Rng, lattice: Array, x: Array, y: Array) -> Ground:
     mottle = noise(lattice, x * 5.0 + 31.0, y * 5.0 + 7.0, 3)
     albedo = _mix(_plain(x.shape, colour), other, 0.45 * smooth(0.35, 0.8, mottle))
     pitch, lean = rng(3.5, 8.0), rng(0.5, 1.0)
-    t = x * pitch + side * (lean * pitch) + 0.15 * (mottle - 0.5) + (0.4 if rng.chance(0.5) else 0.0) * (y > 0)
+    t = (
+        x * pitch
+        + side * (lean * pitch)
+        + 0.15 * (mottle - 0.5)
+        + (0.4 if rng.chance(0.5) else 0.0) * (y > 0)
+    )
     lateral = np.abs(t - np.floor(t) - 0.5) * (1.0 / pitch)
     rib = np.minimum(smooth(0.012, 0.026, side), 0.25 + 0.75 * smooth(0.004, 0.014, lateral))
     net = _ridges(noise(lattice, x * 34.0, y * 34.0 + 40.0))
@@ -77,12 +111,17 @@ def _leaf(rng: Rng, lattice: Array, x: Array, y: Array) -> Ground:
     pale: Colour = tuple(min(1.0, 1.5 * c + 0.05) for c in colour)  # type: ignore[assignment]
     albedo = _mix(albedo, pale, (1.0 - rib) * 0.55)
     albedo *= (1.0 - 0.16 * smooth(0.82, 0.97, net))[..., None]
-    height = 0.022 * rib + 0.004 * net + 0.02 * mottle + 0.014 * smooth(0.0, 0.35, lateral * pitch * 2)
+    height = (
+        0.022 * rib + 0.004 * net + 0.02 * mottle + 0.014 * smooth(0.0, 0.35, lateral * pitch * 2)
+    )
     if rng.chance(0.35):  # the leaf's rim, and what is behind it
         edge = rng(0.3, 0.6) - 0.25 * x * x + 0.03 * (mottle - 0.5)
         beyond = smooth(edge - 0.004, edge + 0.012, side)
         dim = vary(rng, (0.16, 0.18, 0.12))
-        albedo = _mix(albedo, dim, beyond) * (1.0 - 0.5 * smooth(edge + 0.2, edge, side) * beyond)[..., None]
+        albedo = (
+            _mix(albedo, dim, beyond)
+            * (1.0 - 0.5 * smooth(edge + 0.2, edge, side) * beyond)[..., None]
+        )
         height = height * (1.0 - beyond) - 0.03 * beyond
     return Ground(albedo, height, 0.25)
 
@@ -100,15 +139,23 @@ def _petal(rng: Rng, lattice: Array, x: Array, y: Array) -> Ground:
         u = u * 0.85
         v = v * 0.85
         reach = 1.15
-        body = u * (1.0 / reach) * (1.0 - u * (1.0 / reach)) * 4.0  # 0 at both ends, 1 in the middle
+        body = (
+            u * (1.0 / reach) * (1.0 - u * (1.0 / reach)) * 4.0
+        )  # 0 at both ends, 1 in the middle
         half = width * np.sqrt(np.maximum(body, 0.0)) * (0.65 + 0.5 * u)
         inside = smooth(-0.006, 0.006, half - np.abs(v)) * (u > 0)
         if not inside.any():
             continue
-        line = noise(lattice, v * streak / (0.25 + np.maximum(u, 0.0)) + 13.0 * k, u * 2.2 + 5.0 * k, 3)
+        line = noise(
+            lattice, v * streak / (0.25 + np.maximum(u, 0.0)) + 13.0 * k, u * 2.2 + 5.0 * k, 3
+        )
         tone = _mix(_plain(x.shape, colour), throat, smooth(0.5, 0.0, u) * 0.8)
-        tone *= (0.72 + 0.5 * line)[..., None] * (0.75 + 0.25 * smooth(0.0, 0.2, half - np.abs(v)))[..., None]
-        under = smooth(-0.06, 0.0, half - np.abs(v)) * (1.0 - inside) * 0.45  # its shadow on the petal below
+        tone *= (0.72 + 0.5 * line)[..., None] * (0.75 + 0.25 * smooth(0.0, 0.2, half - np.abs(v)))[
+            ..., None
+        ]
+        under = (
+            smooth(-0.06, 0.0, half - np.abs(v)) * (1.0 - inside) * 0.45
+        )  # its shadow on the petal below
         albedo = albedo * (1.0 - under)[..., None]
         albedo = _mix(albedo, tone, inside)
         fold = 0.035 * line + 0.10 * (np.abs(v) / (half + 0.05)) * np.abs(v)
@@ -188,18 +235,33 @@ def surface(kind: str, rng: Rng, lattice: Array, x: Array, y: Array) -> Ground:
 
 def backdrop(rng: Rng, lattice: Array, x: Array, y: Array) -> Array:
     """What lies far behind, out of focus: linear RGB (H, W, 3) with discs of light."""
-    dark, light = vary(rng, rng.pick([(0.14, 0.17, 0.11), (0.17, 0.14, 0.11), (0.12, 0.14, 0.17)])), vary(rng, rng.pick([*LEAVES, *SANDS]))
+    dark, light = (
+        vary(rng, rng.pick([(0.14, 0.17, 0.11), (0.17, 0.14, 0.11), (0.12, 0.14, 0.17)])),
+        vary(rng, rng.pick([*LEAVES, *SANDS])),
+    )
     tone = noise(lattice, x * 2.5 + 3.0, y * 2.5 + 44.0, 3)
     out = _mix(_plain(x.shape, dark), light, smooth(0.35, 0.85, tone) * 0.7)
     for _ in range(rng.below(9)):
         dx, dy, radius = x - rng(-0.6, 0.6), y - rng(-0.2, 0.9), rng(0.03, 0.1)
         far = dx * dx + dy * dy
-        disc = smooth(radius * radius * 1.3, radius * radius * 0.8, far) * (0.6 + 0.4 * far / (radius * radius))
+        disc = smooth(radius * radius * 1.3, radius * radius * 0.8, far) * (
+            0.6 + 0.4 * far / (radius * radius)
+        )
         out = _mix(out, light, np.minimum(disc, 1.0) * rng(0.15, 0.5))
     return out
 
 
-def occluders(rng: Rng, lattice: Array, x: Array, y: Array, key: Colour, sky: Colour, number: int, near: float, pixels: int) -> tuple[Array, Array]:
+def occluders(
+    rng: Rng,
+    lattice: Array,
+    x: Array,
+    y: Array,
+    key: Colour,
+    sky: Colour,
+    number: int,
+    near: float,
+    pixels: int,
+) -> tuple[Array, Array]:
     """Leaves and blades of grass before the lens: premultiplied linear RGB (H, W, 3), opacity (H, W).
 
     `near` is how close to the middle they come, in widths of the picture.
@@ -216,11 +278,22 @@ def occluders(rng: Rng, lattice: Array, x: Array, y: Array, key: Colour, sky: Co
             half = rng(0.1, 0.2) * np.maximum(t * (1.0 - t) * 4.0, 0.0)
         inside = smooth(-0.004, 0.008, half - np.abs(v))
         colour = vary(rng, rng.pick(LEAVES, [4, 3, 3, 1, 1, 1]))
-        tone = (0.7 + 0.6 * noise(lattice, u * 4.0 + 60.0, v * 30.0, 2)) * (0.8 + 0.4 * smooth(-0.1, 0.1, v))
+        tone = (0.7 + 0.6 * noise(lattice, u * 4.0 + 60.0, v * 30.0, 2)) * (
+            0.8 + 0.4 * smooth(-0.1, 0.1, v)
+        )
         tone = tone * (1.0 + 0.35 * smooth(0.012, 0.0, np.abs(v)))
         lit = tuple(c * (0.6 * k + 0.7 * s) for c, k, s in zip(colour, key, sky, strict=True))
         soft = rng(0.006, 0.022) * pixels
-        layer = blur(np.concatenate([tone[..., None] * np.asarray(lit, np.float32) * inside[..., None], inside[..., None]], -1), soft)
+        layer = blur(
+            np.concatenate(
+                [
+                    tone[..., None] * np.asarray(lit, np.float32) * inside[..., None],
+                    inside[..., None],
+                ],
+                -1,
+            ),
+            soft,
+        )
         rgb = rgb * (1.0 - layer[..., 3:]) + layer[..., :3]
         alpha = alpha * (1.0 - layer[..., 3]) + layer[..., 3]
     return rgb, alpha
