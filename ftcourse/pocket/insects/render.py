@@ -96,7 +96,7 @@ class Canvas:
 
 def paint(canvas: Canvas, skin: Skin, x: Array, y: Array, z: Array, facing: Array) -> list[Array]:
     """The colour (three arrays) of a skin at its own coordinates; `facing` is 1 head on, 0 at the rim."""
-    speck = 1.0 - skin.mottle * 0.5
+    speck: Any = 1.0 - skin.mottle * 0.5
     if skin.mottle:
         speck = speck + skin.mottle * noise(
             canvas.lattice, x * 5.0 + 11.3, (y + 0.7 * z) * 5.0 + 3.1, 2
