@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 lab: $(READY)
-	$(BIN)/jupyter lab lessons/00_start_here.ipynb
+	$(BIN)/jupyter lab --ServerApp.allow_root=True lessons/00_start_here.ipynb
 
 test: lint unit
 	$(BIN)/python authoring/build.py --check
