@@ -157,7 +157,7 @@ def _clear_wings(
     return wings
 
 
-def _ant(rng: Rng) -> Animal:
+def _ant(rng: Rng, top: bool) -> Animal:
     name = rng.pick(["black", "dark brown", "reddish brown", "amber"], [4, 3, 3, 1.5])
     shell = vary(rng, COLOURS[name])
     other = vary(rng, COLOURS["black" if rng.chance(0.7) else "reddish brown"])
@@ -216,7 +216,7 @@ def _ant(rng: Rng) -> Animal:
         )
     hips = [(0.17, 0.05, z - 0.04), (0.07, 0.05, z - 0.04), (-0.03, 0.05, z - 0.04)]
     animal.limbs += _spread_legs(
-        rng, hips, [48, 95, 140], [0.44, 0.44, 0.56], (0.27, 0.27, 0.16), rng(0.013, 0.019), limb
+        rng, hips, [45, 92, 140], [0.46, 0.46, 0.58], (0.27, 0.27, 0.16), rng(0.016, 0.023), limb
     )
     animal.limbs += _feelers(
         rng,
@@ -251,7 +251,7 @@ BEES: list[tuple[str, str, str, str, int]] = [  # name, abdomen, bands, fur, hai
 ]
 
 
-def _bee(rng: Rng) -> Animal:
+def _bee(rng: Rng, top: bool) -> Animal:
     name, body, stripe, fur, hairs = rng.pick(BEES, [4, 3, 2, 2, 1.5, 1, 3])
     shell, mark, hair = (vary(rng, COLOURS[c]) for c in (body, stripe, fur))
     dark = vary(rng, COLOURS["black"])
@@ -332,7 +332,7 @@ def _bee(rng: Rng) -> Animal:
     return animal
 
 
-def _beetle(rng: Rng) -> Animal:
+def _beetle(rng: Rng, top: bool) -> Animal:
     name = rng.pick(
         [
             "black",
@@ -461,7 +461,7 @@ LADYBIRDS: list[tuple[str, str, str]] = [  # name, ground, spots
 ]
 
 
-def _ladybird(rng: Rng) -> Animal:
+def _ladybird(rng: Rng, top: bool) -> Animal:
     name, ground, ink = rng.pick(LADYBIRDS, [4, 3, 1.5, 2, 1.5, 1.5])
     number = rng.pick([0, 1, 3, 5, 8], [1, 1.5, 3, 3, 1])
     where: list[tuple[float, float, float]] = []
@@ -521,7 +521,7 @@ def _ladybird(rng: Rng) -> Animal:
     return animal
 
 
-def _spider(rng: Rng) -> Animal:
+def _spider(rng: Rng, top: bool) -> Animal:
     name = rng.pick(
         [
             "dark brown",
@@ -544,7 +544,7 @@ def _spider(rng: Rng) -> Animal:
             else rng.pick(["black", "dark brown", "white"])
         ],
     )
-    kind = rng.pick(["round", "long", "furry"], [4, 3, 3])
+    kind = rng.pick(["round", "long", "furry"], [5, 2, 3])
     furry = kind == "furry"
     hairs = 800 + rng.below(700) if furry else rng.below(150)
     ring = bands(rng(1.2, 2.4), rng(0.2, 0.4), 0.15, rng(), rng(-0.5, 0.5))
@@ -562,7 +562,7 @@ def _spider(rng: Rng) -> Animal:
     )
     limb = Skin(base, ink, None, 0.35, 0.3)
     z = rng(0.14, 0.24)
-    wide, long = {"round": (0.24, 0.28), "long": (0.14, 0.33), "furry": (0.17, 0.25)}[kind]
+    wide, long = {"round": (0.27, 0.3), "long": (0.16, 0.33), "furry": (0.2, 0.26)}[kind]
     wide, long = wide * rng.near(1, 0.15), long * rng.near(1, 0.1)
     chest = 0.16 if furry else rng(0.12, 0.16)
     animal = Animal("spiders", f"{name} spider" + (" covered in fur" if furry else ""))
@@ -586,18 +586,18 @@ def _spider(rng: Rng) -> Animal:
         animal.limbs.append(Limb((0.36, side * 0.04, z - 0.01), jaw, 0.035, 0.02, front, HEAD))
         palp = (rng(0.46, 0.52), side * rng(0.06, 0.12), z - 0.04)
         animal.limbs.append(Limb((0.34, side * 0.08, z), palp, 0.016, 0.018, limb, HEAD))
-    reach = rng(0.4, 0.55) if furry else rng(0.55, 0.95)
+    reach = rng(0.45, 0.6) if furry else rng(0.65, 0.95)
     hips = [(0.28 - 0.075 * k, 0.75 * chest, z - 0.03) for k in range(4)]
     tilt = rng(-8, 12)
     angles = [25 + tilt, 62 + tilt, 108, 150]
-    thick = rng(0.022, 0.032) if furry else rng(0.012, 0.022)
+    thick = rng(0.024, 0.034) if furry else rng(0.017, 0.026)
     far = [reach * v for v in (1.1, 0.95, 0.8, 1.1)]
     animal.limbs += _spread_legs(
         rng, hips, angles, far, (reach * 0.56, reach * 0.52, reach * 0.36), thick, limb
     )
     if rng.chance(0.5):
         animal.limbs = _ringed(animal.limbs, Skin(ink, gloss=0.3))
-    animal.extent = 0.8 + 0.55 * reach
+    animal.extent = 0.8 + 0.6 * reach
     return animal
 
 
@@ -655,7 +655,7 @@ def _wing_design(rng: Rng) -> Pattern:
     return pattern
 
 
-def _butterfly(rng: Rng) -> Animal:
+def _butterfly(rng: Rng, top: bool) -> Animal:
     name, ground, ink = rng.pick(BUTTERFLIES, [3, 3, 1.5, 1.5, 1.5, 3, 1.5, 1.5])
     base, mark = vary(rng, COLOURS[ground]), vary(rng, COLOURS[ink])
     body = vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown", "grey"])])
@@ -689,7 +689,9 @@ def _butterfly(rng: Rng) -> Animal:
         rng(0.35, 0.7),
         0.35,
     )
-    rise = rng.pick([rng(-0.02, 0.25), rng(0.3, 0.8), rng(1.25, 1.5)], [5, 3, 2])
+    rise = rng.pick(
+        [rng(-0.02, 0.25), rng(0.3, 0.8), rng(1.25, 1.5)], [6, 3, 0.5] if top else [0.6, 3, 5]
+    )
     if rise > 1.2:
         animal.words += " with closed wings"
     animal.wings = _scaled_wings(rng, z, rise, base, mark)
@@ -736,7 +738,7 @@ def _scaled_wings(rng: Rng, z: float, rise: float, base: Colour, mark: Colour) -
     return wings
 
 
-MAKERS: dict[str, Callable[[Rng], Animal]] = {
+MAKERS: dict[str, Callable[[Rng, bool], Animal]] = {
     "ants": _ant,
     "bees": _bee,
     "beetles": _beetle,
@@ -747,6 +749,6 @@ MAKERS: dict[str, Callable[[Rng], Animal]] = {
 CLASSES = tuple(MAKERS)
 
 
-def make(kind: str, rng: Rng) -> Animal:
-    """A random animal of a class, in a random pose of its limbs."""
-    return MAKERS[kind](rng)
+def make(kind: str, rng: Rng, top: bool = True) -> Animal:
+    """A random animal of a class, in a random pose of its limbs, to be seen from the `top` or the side."""
+    return MAKERS[kind](rng, top)

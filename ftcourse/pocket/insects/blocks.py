@@ -14,6 +14,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -124,15 +125,14 @@ def load(path: Path) -> Arrays | None:
 def save(path: Path, arrays: Arrays) -> None:
     """Write beside, then rename; a folder that cannot be written to costs only the next rendering."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        os.replace(part, path)
-    except OSError:
-        pass
-    finally:
-        part.unlink(missing_ok=True)
+        try:
+            with open(part, "wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def gather(

@@ -121,7 +121,7 @@ def _place_one(
 def _places(rng: Rng, number: int) -> list[tuple[float, float, float]]:
     """Places (x, y) from the middle and sizes, apart from each other, in widths of the picture."""
     if number == 1:
-        return [(rng(-0.08, 0.08), rng(-0.08, 0.08), rng(0.62, 0.95))]
+        return [(rng(-0.08, 0.08), rng(-0.08, 0.08), rng(0.68, 1.0))]
     places: list[tuple[float, float, float]] = []
     for _ in range(60):
         new = (rng(-0.36, 0.36), rng(-0.36, 0.36), rng(0.2, 0.38))
@@ -246,7 +246,7 @@ def render(
     grid = _pixel_grid(size)
     ground = _ground(kind, base.child(7), lattice, view, light, towards, grid, placed, size)
     lens = base.child(8)
-    if lens.chance(0.3):  # slightly out of focus
+    if lens.chance(0.22):  # slightly out of focus
         both = blur(np.concatenate([rgb, alpha[..., None]], -1), lens(0.2, 0.6) * size / 96)
         rgb, alpha = both[..., :3], both[..., 3]
     photo = ground * (1.0 - alpha)[..., None] + rgb
@@ -262,7 +262,7 @@ def _cast_of(base: Rng, labels: list[int], view: View) -> list[Placed]:
     rng = base.child(5)
     placed = []
     for k, (x, y, size) in enumerate(_places(rng, len(labels))):
-        animal = anatomy.make(anatomy.CLASSES[labels[k]], base.child(5, k))
+        animal = anatomy.make(anatomy.CLASSES[labels[k]], base.child(5, k), view.top)
         placed.append(_place_one(rng, animal, labels[k], size / animal.extent, x, y, view.top))
     return placed
 
@@ -304,7 +304,7 @@ def _ground(
 def _occluded(
     rng: Rng, lattice: Array, grid: tuple, light: Light, size: int
 ) -> tuple[Array | None, Array]:
-    if not rng.chance(0.22):
+    if not rng.chance(0.16):
         return None, np.zeros((size, size), np.float32)
     return occluders(
         rng, lattice, grid[0], grid[1], light.key, light.sky, 1 + rng.below(2), 0.2, size
@@ -338,7 +338,7 @@ def _develop(
     hidden: Array,
 ) -> Array:
     """From light to a file: exposure, colour cast, vignette, tone curve, noise, JPEG."""
-    exposure = rng(0.75, 1.5)
+    exposure = rng(0.85, 1.45)
     gains = [rng.near(1.0, 0.1) for _ in range(3)]
     corner = 1.0 - rng(0.1, 0.75) * (grid[0] * grid[0] + grid[1] * grid[1])
     strength, quality = rng(0.003, 0.016), 60 + rng.below(36)
