@@ -35,7 +35,7 @@ HASHES = {
     (4, 128, "day"): "c8542b79c4e36e27",
     (5, 32, "day"): "fe790d41e4e56570",
     (0, 64, "night"): "f356ed41ddb27534",
-    (1, 64, "fog"): "f7c10d0ada5e16e3",
+    (1, 64, "fog"): "d36d80e2be0b3df8",
     (3, 64, "sketch"): "4c408de45bbfb695",
 }
 

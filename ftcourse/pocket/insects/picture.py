@@ -85,7 +85,7 @@ def _light(rng: Rng, view: View, domain: str) -> tuple[Light, tuple[float, float
     if domain == "night":
         key, sky = (0.62 * strength, 0.78 * strength, 1.05 * strength), (0.03, 0.045, 0.08)
     elif domain == "fog":
-        key, sky = tuple(0.25 * c for c in key), (0.72, 0.75, 0.78)  # type: ignore[assignment]
+        key, sky = tuple(0.3 * c for c in key), (0.42, 0.44, 0.46)  # type: ignore[assignment]
     ground: Colour = (
         0.34 * sky[0] + 0.06 * key[0],
         0.34 * sky[1] + 0.06 * key[1],
@@ -360,9 +360,9 @@ def _develop(
 
 
 def _fog(photo: Array, rng: Rng, lattice: Array, grid: tuple, size: int) -> Array:
-    thick = rng(0.45, 0.75) + 0.35 * (noise(lattice, grid[0] * 2.2 + 9.0, grid[1] * 2.2, 3) - 0.5)
-    thick = np.clip(thick - 0.25 * grid[1], 0.2, 0.9)
-    white = np.asarray([0.72, 0.75, 0.78], np.float32)
+    thick = rng(0.4, 0.65) + 0.5 * (noise(lattice, grid[0] * 2.2 + 9.0, grid[1] * 2.2, 3) - 0.5)
+    thick = np.clip(thick - 0.3 * grid[1], 0.2, 0.8)
+    white = np.asarray([0.42, 0.44, 0.46], np.float32)
     soft = blur(photo, 0.012 * size)
     return soft * (1.0 - thick)[..., None] + white * thick[..., None]
 
