@@ -11,23 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from ftcourse.pocket.insects.exact import PI, Rng, cos, sin, smooth
+from ftcourse.pocket.insects.bodies import (
+    ABDOMEN,
+    COLOURS,
+    HEAD,
+    LEGS,
+    THORAX,
+    WINGS,
+    clear_wings,
+    feelers,
+    ringed,
+    spread_legs,
+)
+from ftcourse.pocket.insects.exact import Rng, smooth
 from ftcourse.pocket.insects.shapes import (
-    PARTS,
     Animal,
     Array,
     Ball,
     Colour,
     Limb,
     Pattern,
-    Point,
     Skin,
     Wing,
     bands,
     direction,
     either,
     grooves,
-    leg,
     outline,
     rounded,
     spots,
@@ -35,126 +44,6 @@ from ftcourse.pocket.insects.shapes import (
 )
 
 __all__ = ["CLASSES", "make"]
-
-HEAD, THORAX, ABDOMEN, LEGS, ANTENNAE, WINGS = range(1, 7)
-assert PARTS[WINGS] == "wings"
-
-COLOURS: dict[str, Colour] = {  # as displayed, 0 to 1
-    "black": (0.13, 0.12, 0.12),
-    "dark brown": (0.27, 0.17, 0.11),
-    "reddish brown": (0.46, 0.22, 0.12),
-    "amber": (0.72, 0.44, 0.16),
-    "yellow": (0.85, 0.66, 0.17),
-    "orange": (0.85, 0.42, 0.12),
-    "red": (0.70, 0.15, 0.10),
-    "cream": (0.84, 0.78, 0.62),
-    "grey": (0.47, 0.44, 0.41),
-    "metallic green": (0.12, 0.42, 0.22),
-    "metallic blue": (0.13, 0.24, 0.48),
-    "white": (0.90, 0.88, 0.83),
-}
-
-
-def _spread_legs(
-    rng: Rng,
-    hips: list[Point],
-    angles: list[float],
-    reach: list[float],
-    lengths: tuple[float, float, float],
-    thick: float,
-    skin: Skin,
-    ground: float = 0.0,
-) -> list[Limb]:
-    """Legs on both sides; `angles` in degrees from straight ahead. Feet swing in a tripod gait."""
-    limbs: list[Limb] = []
-    stride = rng(0.0, 16.0)
-    for k, (hip, angle, far) in enumerate(zip(hips, angles, reach, strict=True)):
-        for side in (1, -1):
-            swing = stride if (k + (side > 0)) % 2 else -stride
-            turn = (angle + swing + rng(-9, 9)) * PI / 180
-            length = far * rng.near(1, 0.1)
-            foot = (hip[0] + length * cos(turn), side * (hip[1] + length * sin(turn)), ground)
-            start = (hip[0], side * hip[1], hip[2])
-            grow = far / max(reach[0], 1e-6)
-            femur, tibia, tarsus = (v * (0.75 + 0.25 * grow) for v in lengths)
-            limbs += leg(start, foot, femur, tibia, tarsus, thick, skin)
-    return limbs
-
-
-def _feelers(
-    rng: Rng,
-    at: Point,
-    scape: float,
-    rest: float,
-    thick: float,
-    skin: Skin,
-    club: float = 1.0,
-    curve: float = 0.5,
-    out: float = 0.9,
-    lift: float = 0.25,
-) -> list[Limb]:
-    """Two antennae: a first segment outwards, then a curved row of three; `club` thickens the end."""
-    limbs = []
-    for side in (1, -1):
-        angle, rise = out * rng.near(1, 0.25), lift * rng(0.3, 1.6)
-        bend = curve * rng.near(1, 0.4)
-        x, y, z = at[0], at[1], at[2]
-        steps = [(scape, angle)] + [(rest / 3, angle - bend * (0.75 + 0.5 * k)) for k in range(3)]
-        for k, (length, turn) in enumerate(steps):
-            if length <= 0:
-                continue
-            level = cos(rise)
-            end = (
-                x + length * cos(turn) * level,
-                y + length * sin(turn) * level,
-                z + length * sin(rise),
-            )
-            tip = thick * (club if k == 3 else 1.0)
-            a, b = (x, side * y, z), (end[0], side * end[1], end[2])
-            limbs.append(
-                Limb(a, b, thick if k < 3 else thick * (1 + club) / 2, tip, skin, ANTENNAE)
-            )
-            x, y, z = end
-            rise -= 0.15
-    return limbs
-
-
-def _clear_wings(
-    rng: Rng, at: Point, length: float, sweep: float, rise: float, tint: Colour
-) -> list[Wing]:
-    """Two pairs of clear wings with veins, as ants and bees have them; `sweep` in radians forward."""
-    wings = []
-    opacity, veins = rng(0.16, 0.34), vary(rng, COLOURS["dark brown"])
-    for side in (1, -1):
-        open_ = sweep + rng(-0.08, 0.08)
-        for fore in (False, True):
-            skin = Skin(tint, veins, gloss=0.8, mottle=0.1)
-            long = length if fore else 0.68 * length
-            along, across = direction(
-                open_ - (0 if fore else 0.32), rise - (0 if fore else 0.04), side
-            )
-            root = (at[0] - (0 if fore else 0.05), side * at[1], at[2] + (0.01 if fore else 0))
-            if fore:
-                upper = outline(0.03, 0.07, 0.09, 0.085, 0.0)
-                lower = outline(-0.03, -0.11, -0.2, -0.21, -0.04)
-            else:
-                upper = outline(0.02, 0.06, 0.08, 0.06, 0.0)
-                lower = outline(-0.02, -0.14, -0.2, -0.17, -0.03)
-            lower, upper = rounded(lower, upper)
-            wings.append(
-                Wing(
-                    root,
-                    tuple(long * v for v in along),  # type: ignore[arg-type]
-                    tuple(long * v for v in across),  # type: ignore[arg-type]
-                    lower,
-                    upper,
-                    skin,
-                    opacity,
-                    (0.97, 0.78, 0.55, 0.3, 0.12) if fore else (0.95, 0.6, 0.3),
-                    0.011,
-                )
-            )
-    return wings
 
 
 def _ant(rng: Rng, top: bool) -> Animal:
@@ -215,10 +104,10 @@ def _ant(rng: Rng, top: bool) -> Animal:
             Limb((hx + 0.11, side * 0.055, hz - 0.02), tip, 0.025, 0.01, skin, HEAD)
         )
     hips = [(0.17, 0.05, z - 0.04), (0.07, 0.05, z - 0.04), (-0.03, 0.05, z - 0.04)]
-    animal.limbs += _spread_legs(
+    animal.limbs += spread_legs(
         rng, hips, [45, 92, 140], [0.46, 0.46, 0.58], (0.27, 0.27, 0.16), rng(0.016, 0.023), limb
     )
-    animal.limbs += _feelers(
+    animal.limbs += feelers(
         rng,
         (hx + 0.09, 0.05, hz + 0.03),
         rng(0.17, 0.22),
@@ -234,7 +123,7 @@ def _ant(rng: Rng, top: bool) -> Animal:
         animal.words += " with wings"
         tint = vary(rng, COLOURS["grey"])
         open_ = rng(-1.5, -1.25) if rng.chance(0.7) else rng(-1.0, -0.2)
-        animal.wings = _clear_wings(
+        animal.wings = clear_wings(
             rng, (0.1, 0.05, z + 0.1), rng(0.75, 1.0), open_, rng(0, 0.25), tint
         )
     return animal
@@ -305,7 +194,7 @@ def _bee(rng: Rng, top: bool) -> Animal:
     hips = [(0.24, 0.07, z - 0.1), (0.14, 0.08, z - 0.11), (0.04, 0.08, z - 0.1)]
     flying = rng.chance(0.12)
     reach = [0.2, 0.2, 0.24] if flying else [0.3, 0.3, 0.4]
-    limbs = _spread_legs(
+    limbs = spread_legs(
         rng,
         hips,
         [40, 90, 145],
@@ -321,12 +210,12 @@ def _bee(rng: Rng, top: bool) -> Animal:
         for hind in (limbs[13], limbs[16]):
             middle = tuple(0.5 * (p + q) for p, q in zip(hind.a, hind.b, strict=True))
             animal.balls.append(Ball(middle, (0.055, 0.04, 0.06), pollen, LEGS))  # type: ignore[arg-type]
-    animal.limbs += _feelers(
+    animal.limbs += feelers(
         rng, (0.44, 0.045, z + 0.04), 0.1, 0.19, 0.0135, limb, curve=0.6, out=0.95, lift=0.2
     )
     open_ = rng.pick([rng(-1.45, -1.15), rng(-1.1, -0.5), rng(-0.4, 0.2)], [4, 3, 1.5])
     tint = vary(rng, COLOURS[rng.pick(["grey", "cream", "amber"])])
-    animal.wings = _clear_wings(
+    animal.wings = clear_wings(
         rng, (0.15, 0.1, z + 0.13), rng(0.62, 0.78), open_, rng(-0.02, 0.4), tint
     )
     return animal
@@ -428,13 +317,13 @@ def _beetle(rng: Rng, top: bool) -> Animal:
         (0.08, 0.7 * wide, z - 0.07),
         (-0.08, 0.7 * wide, z - 0.07),
     ]
-    animal.limbs += _spread_legs(
+    animal.limbs += spread_legs(
         rng, hips, [42, 95, 142], [0.36, 0.34, 0.44], (0.2, 0.21, 0.14), rng(0.016, 0.028), limb
     )
     style = rng.pick(["thread", "club", "long"], [4, 2, 2])
     rest = {"thread": rng(0.24, 0.36), "club": rng(0.14, 0.2), "long": rng(0.8, 1.3)}[style]
     curve = {"thread": 0.1, "club": 0.3, "long": -0.55}[style]
-    animal.limbs += _feelers(
+    animal.limbs += feelers(
         rng,
         (0.48, 0.05, z + 0.02),
         0.07,
@@ -512,12 +401,10 @@ def _ladybird(rng: Rng, top: bool) -> Animal:
         (0.06, 0.6 * wide, z - 0.02),
         (-0.12, 0.6 * wide, z - 0.02),
     ]
-    animal.limbs = _spread_legs(
+    animal.limbs = spread_legs(
         rng, hips, [50, 92, 135], [0.3, 0.3, 0.34], (0.17, 0.15, 0.09), rng(0.016, 0.026), limb
     )
-    animal.limbs += _feelers(
-        rng, (0.5, 0.05, z + 0.02), 0.04, 0.13, 0.012, limb, 1.9, 0.2, 0.9, 0.2
-    )
+    animal.limbs += feelers(rng, (0.5, 0.05, z + 0.02), 0.04, 0.13, 0.012, limb, 1.9, 0.2, 0.9, 0.2)
     return animal
 
 
@@ -592,25 +479,13 @@ def _spider(rng: Rng, top: bool) -> Animal:
     angles = [25 + tilt, 62 + tilt, 108, 150]
     thick = rng(0.024, 0.034) if furry else rng(0.017, 0.026)
     far = [reach * v for v in (1.1, 0.95, 0.8, 1.1)]
-    animal.limbs += _spread_legs(
+    animal.limbs += spread_legs(
         rng, hips, angles, far, (reach * 0.56, reach * 0.52, reach * 0.36), thick, limb
     )
     if rng.chance(0.5):
-        animal.limbs = _ringed(animal.limbs, Skin(ink, gloss=0.3))
+        animal.limbs = ringed(animal.limbs, Skin(ink, gloss=0.3))
     animal.extent = 0.8 + 0.6 * reach
     return animal
-
-
-def _ringed(limbs: list[Limb], skin: Skin) -> list[Limb]:
-    """Each leg segment with a ring of another colour at its far end."""
-    out = []
-    for limb in limbs:
-        out.append(limb)
-        if limb.part == LEGS:
-            start = tuple(p + 0.68 * (q - p) for p, q in zip(limb.a, limb.b, strict=True))
-            width = limb.ra + 0.68 * (limb.rb - limb.ra)
-            out.append(Limb(start, limb.b, width * 1.06, limb.rb * 1.06, skin, LEGS))  # type: ignore[arg-type]
-    return out
 
 
 BUTTERFLIES: list[tuple[str, str, str]] = [  # name, ground, marks
@@ -674,10 +549,10 @@ def _butterfly(rng: Rng, top: bool) -> Animal:
     for side in (1, -1):
         animal.balls.append(Ball((0.345, side * 0.05, z + 0.01), (0.032, 0.025, 0.034), eye, HEAD))
     hips = [(0.22, 0.04, z - 0.05), (0.16, 0.05, z - 0.05), (0.1, 0.05, z - 0.05)]
-    animal.limbs = _spread_legs(
+    animal.limbs = spread_legs(
         rng, hips, [40, 85, 135], [0.26, 0.26, 0.3], (0.16, 0.16, 0.1), 0.011, limb
     )
-    animal.limbs += _feelers(
+    animal.limbs += feelers(
         rng,
         (0.37, 0.025, z + 0.03),
         0.05,

@@ -43,6 +43,7 @@ def version() -> str:
     names = (
         "exact.py",
         "shapes.py",
+        "bodies.py",
         "anatomy.py",
         "render.py",
         "scenery.py",

@@ -344,7 +344,7 @@ def _develop(
     strength, quality = rng(0.003, 0.016), 60 + rng.below(36)
     if domain == "night":
         glow = smooth(0.55, 0.05, grid[0] * grid[0] + grid[1] * grid[1])
-        photo = photo * (0.25 + 0.75 * glow)[..., None] * 0.30
+        photo = photo * (0.25 + 0.75 * glow)[..., None] * 0.4
         strength = rng(0.03, 0.06)
     elif domain == "fog":
         photo = _fog(photo, rng, lattice, grid, size)
@@ -360,8 +360,8 @@ def _develop(
 
 
 def _fog(photo: Array, rng: Rng, lattice: Array, grid: tuple, size: int) -> Array:
-    thick = rng(0.4, 0.65) + 0.5 * (noise(lattice, grid[0] * 2.2 + 9.0, grid[1] * 2.2, 3) - 0.5)
-    thick = np.clip(thick - 0.3 * grid[1], 0.2, 0.8)
+    thick = rng(0.3, 0.55) + 0.5 * (noise(lattice, grid[0] * 2.2 + 9.0, grid[1] * 2.2, 3) - 0.5)
+    thick = np.clip(thick - 0.3 * grid[1], 0.15, 0.7)
     white = np.asarray([0.42, 0.44, 0.46], np.float32)
     soft = blur(photo, 0.012 * size)
     return soft * (1.0 - thick)[..., None] + white * thick[..., None]
