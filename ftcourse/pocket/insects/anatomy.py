@@ -221,60 +221,53 @@ def _bee(rng: Rng, top: bool) -> Animal:
     return animal
 
 
-def _beetle(rng: Rng, top: bool) -> Animal:
-    name = rng.pick(
-        [
-            "black",
-            "dark brown",
-            "reddish brown",
-            "metallic green",
-            "metallic blue",
-            "amber",
-            "red",
-            "orange",
-        ],
-        [4, 3, 2.5, 2, 1.5, 1.5, 1.5, 1],
-    )
-    shell = vary(rng, COLOURS[name])
-    ink = vary(
-        rng,
-        COLOURS[
-            "black"
-            if name not in ("black", "dark brown")
-            else rng.pick(["orange", "cream", "amber"])
-        ],
-    )
-    metal = name.startswith("metallic")
-    gloss = rng(0.3, 1.0)
-    wide, long = rng(0.16, 0.25), rng(0.3, 0.36)
+BEETLES = {
+    "black": 4.0,
+    "dark brown": 3.0,
+    "reddish brown": 2.5,
+    "metallic green": 2.0,
+    "metallic blue": 1.5,
+    "amber": 1.5,
+    "red": 1.5,
+    "orange": 1.0,
+}
+
+
+def _wing_cases(
+    rng: Rng, name: str, shell: Colour, ink: Colour, gloss: float
+) -> tuple[str, Skin, Skin]:
+    """Words for a beetle, and the skins of its wing cases and of its front."""
     lines = grooves(rng(4, 9), depth=rng(0, 0.6))
     design = rng.pick(["plain", "bands", "spots"], [5, 1.5, 1.5])
     mark: Colour = tuple(0.25 * c for c in shell)  # type: ignore[assignment]
     pattern: Pattern = lines
     words = f"{name} beetle"
     if design == "bands":
-        pattern, mark = (
-            either(bands(rng(0.8, 1.6), rng(0.3, 0.5), 0.08, rng(), rng(-0.3, 0.3)), lines),
-            ink,
-        )
+        rings = bands(rng(0.8, 1.6), rng(0.3, 0.5), 0.08, rng(), rng(-0.3, 0.3))
+        pattern, mark = either(rings, lines), ink
         words += " with bands"
     elif design == "spots":
         where = [(rng(-0.7, 0.6), rng(0.3, 0.62), rng(0.1, 0.24)) for _ in range(1 + rng.below(4))]
         pattern, mark = either(spots(where), lines), ink
         words += " with spots"
-    sheen = (
-        vary(rng, COLOURS[rng.pick(["metallic blue", "amber", "metallic green"])])
-        if metal
-        else None
-    )
+    sheen = None
+    if name.startswith("metallic"):
+        sheen = vary(rng, COLOURS[rng.pick(["metallic blue", "amber", "metallic green"])])
     case = Skin(shell, mark, pattern, gloss, 0.2, bump=rng(0.05, 0.35), sheen=sheen)
-    same = rng.chance(0.6)
-    front = Skin(
-        shell if same else ink if design != "plain" else vary(rng, COLOURS["black"]),
-        gloss=gloss,
-        bump=0.25,
-        sheen=sheen,
-    )
+    front = shell
+    if not rng.chance(0.6):
+        front = ink if design != "plain" else vary(rng, COLOURS["black"])
+    return words, case, Skin(front, gloss=gloss, bump=0.25, sheen=sheen)
+
+
+def _beetle(rng: Rng, top: bool) -> Animal:
+    name = rng.pick(list(BEETLES), list(BEETLES.values()))
+    shell = vary(rng, COLOURS[name])
+    pale = name in ("black", "dark brown")
+    ink = vary(rng, COLOURS[rng.pick(["orange", "cream", "amber"]) if pale else "black"])
+    gloss = rng(0.3, 1.0)
+    wide, long = rng(0.16, 0.25), rng(0.3, 0.36)
+    words, case, front = _wing_cases(rng, name, shell, ink, gloss)
     dark = Skin(vary(rng, COLOURS["black"]), gloss=0.5)
     limb = Skin(vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown"])]), gloss=0.5)
     z = rng(0.12, 0.18)
