@@ -238,7 +238,7 @@ def _wing_cases(
 ) -> tuple[str, Skin, Skin]:
     """Words for a beetle, and the skins of its wing cases and of its front."""
     lines = grooves(rng(4, 9), depth=rng(0, 0.6))
-    design = rng.pick(["plain", "bands", "spots"], [5, 1.5, 1.5])
+    design = rng.pick(["plain", "bands", "spots"], [6, 1.3, 1])
     mark: Colour = tuple(0.25 * c for c in shell)  # type: ignore[assignment]
     pattern: Pattern = lines
     words = f"{name} beetle"
@@ -266,7 +266,7 @@ def _beetle(rng: Rng, top: bool) -> Animal:
     pale = name in ("black", "dark brown")
     ink = vary(rng, COLOURS[rng.pick(["orange", "cream", "amber"]) if pale else "black"])
     gloss = rng(0.3, 1.0)
-    wide, long = rng(0.16, 0.25), rng(0.3, 0.36)
+    wide, long = rng(0.16, 0.23), rng(0.33, 0.39)
     words, case, front = _wing_cases(rng, name, shell, ink, gloss)
     dark = Skin(vary(rng, COLOURS["black"]), gloss=0.5)
     limb = Skin(vary(rng, COLOURS[rng.pick(["black", "dark brown", "reddish brown"])]), gloss=0.5)
@@ -424,7 +424,7 @@ def _spider(rng: Rng, top: bool) -> Animal:
             else rng.pick(["black", "dark brown", "white"])
         ],
     )
-    kind = rng.pick(["round", "long", "furry"], [5, 2, 3])
+    kind = rng.pick(["round", "long", "furry"], [6, 1, 3])
     furry = kind == "furry"
     hairs = 800 + rng.below(700) if furry else rng.below(150)
     ring = bands(rng(1.2, 2.4), rng(0.2, 0.4), 0.15, rng(), rng(-0.5, 0.5))
@@ -477,7 +477,7 @@ def _spider(rng: Rng, top: bool) -> Animal:
     )
     if rng.chance(0.5):
         animal.limbs = ringed(animal.limbs, Skin(ink, gloss=0.3))
-    animal.extent = 0.8 + 0.6 * reach
+    animal.extent = 0.72 + 0.5 * reach
     return animal
 
 
@@ -563,7 +563,7 @@ def _butterfly(rng: Rng, top: bool) -> Animal:
     if rise > 1.2:
         animal.words += " with closed wings"
     animal.wings = _scaled_wings(rng, z, rise, base, mark)
-    animal.extent = 1.25
+    animal.extent = 1.15
     return animal
 
 
