@@ -23,6 +23,8 @@ from torchvision.models import WeightsEnum
 
 from ftcourse.pocket import ResNet18_Pocket_Weights
 
+TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+
 __all__ = ["head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of"]
 
 
@@ -221,13 +223,19 @@ def replace_head(model: nn.Module, num_classes: int) -> nn.Module:
 def layer_groups(model: nn.Module) -> dict[str, list[nn.Module]]:
     """The groups that are frozen and thawed together, from the input to the head.
 
-    For a ResNet: stem (conv1, bn1), layer1 to layer4, head. For other models: the children that have
-    parameters, with the head (the last linear layer) apart.
+    For a ResNet: stem (conv1, bn1), layer1 to layer4, head. For torchvision's segmentation and detection models on
+    a ResNet the same, the head being all that is not the ResNet. For other models: the children that have
+    parameters, with the head (the last linear layer) apart. A model says it itself with an attribute
+    `ftcourse_groups`: group name -> names of submodules, from the input to "head".
     """
-    if isinstance(model, models.ResNet):
-        stem: list[nn.Module] = [model.conv1, model.bn1]
-        blocks = {f"layer{i}": [model.get_submodule(f"layer{i}")] for i in range(1, 5)}
-        return {"stem": stem, **blocks, "head": [model.fc]}
+    named: dict[str, list[str]] | None = getattr(model, "ftcourse_groups", None)
+    if named is not None:
+        return {group: [model.get_submodule(n) for n in names] for group, names in named.items()}
+    trunk = _resnet_in(model)
+    if trunk is not None:
+        stem: list[nn.Module] = [trunk.get_submodule("conv1"), trunk.get_submodule("bn1")]
+        blocks = {f"layer{i}": [trunk.get_submodule(f"layer{i}")] for i in range(1, 5)}
+        return {"stem": stem, **blocks, "head": _rest(model, trunk)}
     name, head = head_of(model)
     groups: dict[str, list[nn.Module]] = {}
     for child_name, child in model.named_children():
@@ -246,3 +254,28 @@ def layer_groups(model: nn.Module) -> dict[str, list[nn.Module]]:
         else:
             groups[child_name] = [child]
     return {**groups, "head": [head]}
+
+
+def _resnet_in(model: nn.Module) -> nn.Module | None:
+    """The ResNet (or what torchvision's segmentation and detection models keep of it) inside a model."""
+    backbone = getattr(model, "backbone", None)
+    for trunk in (model, backbone, getattr(backbone, "body", None)):
+        if all(hasattr(trunk, name) for name in TRUNK):
+            return trunk
+    return None
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def _rest(model: nn.Module, trunk: nn.Module) -> list[nn.Module]:
+    """The children of a model that have parameters and are no part of the trunk: its head."""
+    if model is trunk:
+        return [m for n, m in model.named_children() if n not in TRUNK and _has_parameters(m)]
+    rest: list[nn.Module] = []
+    for child in model.children():
+        if child is not trunk and _has_parameters(child):
+            inside = any(m is trunk for m in child.modules())
+            rest += _rest(child, trunk) if inside else [child]
+    return rest

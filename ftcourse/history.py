@@ -18,7 +18,8 @@ class History:
 
     `epochs` has one dict an epoch: `epoch` (from 1), `stage` (from 1), `train` (what trained), `lr` (of the head
     at the end of the epoch), `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`, `seconds`. Losses are in
-    nats, accuracies are fractions, both averaged over samples. `best` is the row whose weights were kept.
+    nats, accuracies are fractions, both averaged over samples. `best` is the row whose weights were kept: the one
+    with the highest `val_` + `score`. Another task than classification has its own columns in their place.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -27,6 +28,7 @@ class History:
     best: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     stopped: str = ""  # why it ended before the last epoch, if it did
+    score: str = "accuracy"  # the metric that the best epoch is kept by; higher is better
 
     @property
     def seconds(self) -> float:
@@ -55,12 +57,22 @@ class History:
         return plot_history(self, path=path)
 
     def __str__(self) -> str:
-        lines = ["epoch  trains   train loss  accuracy   val loss  accuracy  seconds"]
+        name = self.score
+        lines = [f"epoch  trains   train loss  {name:>8}   val loss  {name:>8}  seconds"]
         for r in self.epochs:
             star = " *" if self.best and r["epoch"] == self.best["epoch"] else ""
+            width = max(8, len(name))
+            cells = [
+                f"{r[key]:>{w}.3f}" if key in r else "-".rjust(w)  # a detector has no loss on val
+                for key, w in (
+                    ("train_loss", 10),
+                    (f"train_{name}", width),
+                    ("val_loss", 9),
+                    (f"val_{name}", width),
+                )
+            ]
             lines.append(
-                f"{r['epoch']:>5}  {r['train']:<7}  {r['train_loss']:>10.3f}  {r['train_accuracy']:>8.3f}"
-                f"  {r['val_loss']:>9.3f}  {r['val_accuracy']:>8.3f}  {r['seconds']:>7.1f}{star}"
+                f"{r['epoch']:>5}  {r['train']:<7}  {'  '.join(cells)}  {r['seconds']:>7.1f}{star}"
             )
         if self.best:
             lines.append("* kept: the best on the validation split")

@@ -2,21 +2,20 @@
 
 `finetune` calls them, stage after stage, and adds what a long run needs: the best weights are kept, each epoch is
 saved, an interrupted run goes on with the same numbers. Metrics are averaged over samples, not over batches.
+What a batch is, the loss and the score come from a task (`ftcourse.tasks`): classification, if none is given.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
-from torchmetrics.functional.classification import multiclass_f1_score
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
@@ -25,6 +24,7 @@ from ftcourse.freezing import train_mode
 from ftcourse.history import History
 from ftcourse.runs import Run
 from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
+from ftcourse.tasks.task import Classification, Task, joined, to_device
 
 __all__ = ["best_device", "evaluate", "finetune", "predict", "train_one_epoch"]
 
@@ -33,10 +33,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def train_one_epoch(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[tuple[Any, Any]],
     optimizer: torch.optim.Optimizer,
-    loss_fn: Loss,
+    loss_fn: Loss | None = None,
     *,
+    task: Task | None = None,
     scheduler: Any = None,
     device: torch.device | str = "cpu",
     mix: Callable | None = None,
@@ -46,20 +47,19 @@ def train_one_epoch(
 ) -> dict[str, float]:
     """One pass over the training data; returns `loss` and `accuracy`, averaged over samples.
 
-    `loader` yields images float32 (N, 3, H, W) and targets int64 (N,). `mix` is MixUp or CutMix; accuracy is then
-    that on the mixed images, against the unmixed targets.
+    `loader` yields images float32 (N, 3, H, W) and targets int64 (N,), or what the task takes. `loss_fn` is the
+    task's own if none is given. `mix` is MixUp or CutMix; accuracy is then that on the mixed images, against the
+    unmixed targets.
     """
+    task = task or Classification()
+    loss_fn = loss_fn or task.loss
     train_mode(model)  # as model.train(), but BatchNorm of frozen layers stays in eval mode
-    sums, samples = (
-        torch.zeros(2, device=device),
-        0,
-    )  # summed on the device: no wait for it each step
-    for images, targets in loader:
-        images, targets = images.to(device), targets.to(device)
+    sums, samples = torch.zeros(2, device=device), 0  # on the device: no wait for it each step
+    for images, targets in task.batches(loader, device):
         inputs, goals = mix(images, targets) if mix else (images, targets)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-            logits = model(inputs)
-        loss = loss_fn(logits.float(), goals)
+            outputs = task.forward(model, inputs, goals)
+        loss = loss_fn(outputs, goals)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -67,7 +67,7 @@ def train_one_epoch(
             scheduler.step()
         if ema:
             ema.update_parameters(model)
-        sums += torch.stack([loss.detach() * len(targets), (logits.argmax(1) == targets).sum()])
+        sums += torch.stack([loss.detach() * len(targets), task.hits(outputs, targets).to(device)])
         samples += len(targets)
         if on_batch:
             on_batch()
@@ -80,47 +80,52 @@ def evaluate(
     *,
     batch_size: int = 64,
     device: torch.device | str | None = None,
+    task: Task | None = None,
 ) -> dict[str, float]:
-    """`loss` (nats), `accuracy`, `macro_f1` (fractions) and `samples`, over all samples of a split."""
-    logits, targets = predict(model, data, batch_size=batch_size, device=device)
-    hits = (logits.argmax(1) == targets).float()
-    f1 = multiclass_f1_score(logits, targets, num_classes=logits.shape[1], average="none")
-    present = targets.unique()  # a class without samples has no F1 to average
-    return {
-        "loss": F.cross_entropy(logits, targets).item(),
-        "accuracy": hits.mean().item(),
-        "macro_f1": f1[present].mean().item(),
-        "samples": len(targets),
-    }
+    """`loss` (nats), `accuracy`, `macro_f1` (fractions) and `samples`, over all samples of a split.
+
+    With a task: its metrics.
+    """
+    task = task or Classification()
+    return task.metrics(_outputs(model, data, task, batch_size, device))
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module,
     data: Dataset | DataLoader,
     *,
     batch_size: int = 64,
     device: torch.device | str | None = None,
-) -> tuple[Tensor, Tensor]:
+    task: Task | None = None,
+) -> tuple[Any, Any]:
     """Logits float32 (N, classes) and targets int64 (N,), on the CPU, in the order of the data.
 
-    The model is in eval mode for it, and each module back in its own mode afterwards.
+    With a task: its predictions and targets. The model is in eval mode for it, and each module back in its own
+    mode afterwards.
 
     Raises:
         ValueError: there are no samples.
     """
+    task = task or Classification()
+    outputs = _outputs(model, data, task, batch_size, device)
+    return joined((task.predictions(o), targets) for o, targets in outputs)
+
+
+@torch.inference_mode()
+def _outputs(
+    model: nn.Module, data: Any, task: Task, batch_size: int, device: torch.device | str | None
+) -> Iterator[tuple[Any, Any]]:
+    """The model's outputs and the targets of each batch, on the CPU; the model in eval mode for it."""
     device = device or next(model.parameters()).device
-    loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=batch_size)
+    loader = data if isinstance(data, DataLoader) else _loader(data, batch_size, task)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        batches = [(model(images.to(device)).float().cpu(), y) for images, y in loader]
+        for inputs, targets in task.batches(loader, device):
+            yield to_device(task.forward(model, inputs), "cpu"), to_device(targets, "cpu")
     finally:
         for module, training in modes:
             module.training = training
-    if not batches:
-        raise ValueError("evaluate: this split has no samples")
-    return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
 
 
 def finetune(
@@ -128,6 +133,7 @@ def finetune(
     data: Any,
     stages: Stage | Sequence[Stage],
     *,
+    task: Task | None = None,
     out_dir: str | Path | None = None,
     resume: bool = False,
     batch_size: int = 32,
@@ -149,6 +155,8 @@ def finetune(
     Args:
         data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`.
         stages: which groups train, for how long, how fast: see `Stage`.
+        task: what a batch is, the loss, and the score to keep the best weights by: see `ftcourse.tasks`.
+            Classification by default; `label_smoothing`, `class_weights` and `mix` are for that one.
         out_dir: where `checkpoint.pt` (each epoch) and `history.json` are written.
         resume: go on from `out_dir/checkpoint.pt`; on one CPU to the same bits as an unbroken run.
         class_weights: "balanced" (inverse to the class's share of the training split), or float (classes,).
@@ -169,27 +177,29 @@ def finetune(
     settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     settings |= {"label_smoothing": label_smoothing}
     settings |= {"mix": mix, "ema": ema, "early_stopping": early_stopping, "bf16": bf16}
-    settings |= {"classes": list(data.classes)}
-    history = History(stages=[stage.to_dict() for stage in stages], settings=settings)
+    settings |= {"classes": list(getattr(data, "classes", []))}
+    task, mixer = _task(task, data, label_smoothing, class_weights, mix)
+    settings |= {"task": task.name}
+    history = History(stages=[s.to_dict() for s in stages], settings=settings, score=task.score)
     device = torch.device(device or best_device())
     model.to(device)
     if resume and out_dir is None:
         raise ValueError("resume=True needs out_dir, the folder of the run to go on with")
-    weights = _class_weights(class_weights, data)
-    loss_fn = nn.CrossEntropyLoss(weights, label_smoothing=label_smoothing).to(device)
-    mixer = _mixer(mix, len(data.classes))
     run = Run(model, history, ema, Path(out_dir) if out_dir else None)
     if resume:
         run.resume()
     if preflight and not history.epochs:
-        checks.report(checks.preflight(model, data, stages, batch_size=batch_size), history)
-    val = _loader(data.val, 2 * batch_size)
+        found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
+        checks.report(found, history)
+    val = _loader(data.val, 2 * batch_size, task)
     total = sum(stage.epochs for stage in stages)
     bar = tqdm(total=total, initial=len(history.epochs), unit="epoch", disable=not progress)
     try:
         for stage in stages[run.stage :]:
             apply_stage(model, stage)
-            train = _loader(_photos(data, stage), batch_size, shuffle=True, workers=num_workers)
+            train = _loader(
+                _photos(data, stage), batch_size, task, shuffle=True, workers=num_workers
+            )
             optimizer = make_optimizer(model, stage)
             scheduler = make_scheduler(optimizer, stage, len(train))
             run.begin(optimizer, scheduler)
@@ -197,12 +207,14 @@ def finetune(
                 start = time.perf_counter()
                 _seed(seed, len(history.epochs), train)
                 now = train_one_epoch(
-                    model, train, optimizer, loss_fn,
+                    model, train, optimizer, task=task,
                     scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
                 )  # fmt: skip
-                then = evaluate(run.judged, val, device=device)
+                then = evaluate(run.judged, val, device=device, task=task)
                 lr = optimizer.param_groups[-1]["lr"]
-                run.record(stage, now, then, lr=lr, seconds=time.perf_counter() - start)
+                row = {f"train_{k}": now[k] for k in task.columns if k in now}
+                row |= {f"val_{k}": then[k] for k in task.columns if k in then}
+                run.record(stage, row, lr=lr, seconds=time.perf_counter() - start)
                 if preflight:
                     checks.report(checks.while_training(history), history)
                 if on_epoch and on_epoch(history):
@@ -211,7 +223,7 @@ def finetune(
                     run.epoch = stage.epochs
                 run.save(optimizer, scheduler)
                 bar.update()
-                bar.set_postfix_str(f"{stage.label}: val accuracy {then['accuracy']:.3f}")
+                bar.set_postfix_str(f"{stage.label}: val {task.score} {then[task.score]:.3f}")
             if history.stopped:
                 break
             run.next_stage()
@@ -237,7 +249,7 @@ def _photos(data: Any, stage: Stage) -> Dataset:
 
 
 def _loader(
-    split: Dataset, batch_size: int, *, shuffle: bool = False, workers: int = 0
+    split: Dataset, batch_size: int, task: Task, *, shuffle: bool = False, workers: int = 0
 ) -> DataLoader:
     # a last batch of one photo would stop BatchNorm, which cannot norm a single value
     single = shuffle and len(split) > batch_size and len(split) % batch_size == 1  # type: ignore[arg-type]
@@ -247,6 +259,7 @@ def _loader(
         shuffle=shuffle,
         num_workers=workers,
         drop_last=single,
+        collate_fn=task.collate,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator() if shuffle else None,
     )
@@ -256,6 +269,21 @@ def _seed(seed: int, epoch: int, loader: DataLoader) -> None:
     """Each epoch draws from a seed of its own, so that a resumed run draws what an unbroken one does."""
     torch.manual_seed(seed * 1_000_003 + epoch)
     loader.generator.manual_seed(seed * 1_000_003 + epoch)  # type: ignore[union-attr]
+
+
+def _task(
+    task: Task | None, data: Any, label_smoothing: float, class_weights: Any, mix: str | None
+) -> tuple[Task, Callable | None]:
+    """The task, classification if none is given, and what mixes its batches."""
+    if task is None:
+        weights = _class_weights(class_weights, data)
+        return Classification(label_smoothing, weights), _mixer(mix, len(data.classes))
+    if label_smoothing or class_weights is not None or mix is not None:
+        raise ValueError(
+            f"label_smoothing, class_weights and mix are for classification; give the task "
+            f"({task.name}) its own settings instead"
+        )
+    return task, None
 
 
 def _class_weights(choice: str | Tensor | None, data: Any) -> Tensor | None:

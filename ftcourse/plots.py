@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 __all__ = ["plot_confusion", "plot_history", "show_images"]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+SCORES = {"accuracy": "Accuracy", "miou": "Mean IoU", "map": "Mean average precision", "f1": "F1"}
 STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 13,
@@ -39,7 +40,7 @@ def _finish(fig: Figure, path: str | Path | None) -> Figure:
 
 
 def plot_history(history: Any, path: str | Path | None = None) -> Figure:
-    """Loss and accuracy over the epochs, training and validation, with stages and the kept epoch marked."""
+    """Loss and score over the epochs, training and validation, with stages and the kept epoch marked."""
     rows = history.epochs
     if not rows:
         raise ValueError("this history has no epochs to plot")
@@ -48,12 +49,15 @@ def plot_history(history: Any, path: str | Path | None = None) -> Figure:
         fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
         for ax, name, title in (
             (axes[0], "loss", "Loss (nats)"),
-            (axes[1], "accuracy", "Accuracy"),
+            (axes[1], history.score, SCORES.get(history.score, history.score)),
         ):
-            train, val = history.column(f"train_{name}"), history.column(f"val_{name}")
-            ax.plot(epochs, train, color=BLUE, marker="o", ms=4, label="training")
-            ax.plot(epochs, val, color=ORANGE, marker="s", ms=4, label="validation")
-            if history.best:
+            if f"train_{name}" in rows[0]:
+                train = history.column(f"train_{name}")
+                ax.plot(epochs, train, color=BLUE, marker="o", ms=4, label="training")
+            if f"val_{name}" in rows[0]:
+                val = history.column(f"val_{name}")
+                ax.plot(epochs, val, color=ORANGE, marker="s", ms=4, label="validation")
+            if f"val_{name}" in history.best:
                 best = history.best
                 ax.plot(
                     best["epoch"], best[f"val_{name}"], "*", ms=16, color=ORANGE,
@@ -65,7 +69,8 @@ def plot_history(history: Any, path: str | Path | None = None) -> Figure:
             _mark_stages(ax, rows)
         axes[0].set_ylim(bottom=0)
         axes[1].set_ylim(top=1.02)
-        axes[0].legend(loc="upper right")
+        legend = axes[0] if "val_loss" in rows[0] else axes[1]  # where both lines are
+        legend.legend(loc="upper right" if legend is axes[0] else "lower right")
     return _finish(fig, path)
 
 

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from ftcourse.backbones import head_of, weights_of
+from ftcourse.backbones import head_of, layer_groups, weights_of
 from ftcourse.freezing import is_frozen, train_mode
 from ftcourse.stages import Stage, apply_stage, make_optimizer
+from ftcourse.tasks.task import Classification, Task, to_device
 
 __all__ = ["Finding", "preflight"]
 
@@ -49,6 +50,7 @@ def preflight(
     optimizer: torch.optim.Optimizer | None = None,
     evaluate: Callable[[nn.Module], Any] | None = None,
     batch_size: int = 32,
+    task: Task | None = None,
 ) -> list[Finding]:
     """Look for what trains without an error and is wrong; returns the findings, worst first.
 
@@ -58,6 +60,8 @@ def preflight(
             its BatchNorm layers are in, what `optimizer` holds. That is the form for a hand-written loop.
         optimizer: the one that will make the steps.
         evaluate: your validation function of the model; it is run once, and watched.
+        task: what a batch is and what the loss: see `ftcourse.tasks`. Classification by default; the checks of
+            labels, logits and the loss at step 0 are for that one.
 
     The model and its random state are left as they were: steps are tried on a copy.
     """
@@ -69,7 +73,7 @@ def preflight(
         if evaluate is not None:
             findings += _evaluation_findings(model, evaluate)
         if data is not None:
-            findings += _data_findings(model, data, chosen, batch_size)
+            findings += _data_findings(model, data, chosen, batch_size, task or Classification())
     finally:
         torch.set_rng_state(rng)
         for module, training in modes:
@@ -90,7 +94,7 @@ def report(findings: list[Finding], history: Any) -> None:
 def _model_findings(
     model: nn.Module, stages: list[Stage], optimizer: torch.optim.Optimizer | None
 ) -> Iterator[Finding]:
-    _, head = head_of(model)
+    head = [p for m in layer_groups(model)["head"] for p in m.parameters()]
     if stages:
         if not any("head" in stage.groups(model) for stage in stages):
             yield Finding(
@@ -108,7 +112,7 @@ def _model_findings(
             "requires_grad is False for every parameter" + _module_switch(model),
             "freeze first, then replace the head; or ft.unfreeze(model, 'head')",
         )
-    elif not any(p.requires_grad for p in head.parameters()):
+    elif not any(p.requires_grad for p in head):
         yield Finding(
             "head frozen",
             "the head is frozen, so the new classes cannot be learnt",
@@ -201,8 +205,31 @@ def _evaluation_findings(model: nn.Module, evaluate: Callable) -> Iterator[Findi
 
 
 def _data_findings(
-    model: nn.Module, data: Any, stages: list[Stage], batch_size: int
+    model: nn.Module, data: Any, stages: list[Stage], batch_size: int, task: Task
 ) -> Iterator[Finding]:
+    labels = isinstance(task, Classification)
+    wrong = list(_label_findings(model, data)) if labels else []
+    yield from wrong
+    yield from _leakage(data)
+    for name in ("train", "val"):
+        inputs, targets = _batch(getattr(data, name), batch_size, task)
+        if isinstance(inputs, Tensor) and inputs.ndim == 4:  # detectors normalise for themselves
+            yield from _input_findings(inputs, model, name)
+        if name == "train":
+            first = inputs, targets
+    if any(f.name == "label out of range" for f in wrong) or (labels and _too_small(model, data)):
+        return  # the loss would fail
+    if labels:
+        yield from _output_findings(model, *first, task)
+    if stages:
+        yield from _try_steps(copy.deepcopy(model).eval(), *first, stages[0], task)
+
+
+def _too_small(model: nn.Module, data: Any) -> bool:
+    return head_of(model)[1].out_features < len(data.classes)
+
+
+def _label_findings(model: nn.Module, data: Any) -> Iterator[Finding]:
     _, head = head_of(model)
     classes = len(data.classes)
     if head.out_features != classes:
@@ -221,24 +248,15 @@ def _data_findings(
             f"labels {outside[:5]} with {head.out_features} outputs",
             "number the classes from 0",
         )
-    yield from _leakage(data)
-    wrong_inputs = False
-    for name in ("train", "val"):
-        images, labels = _batch(getattr(data, name), batch_size)
-        found = list(_input_findings(images, model, name))
-        wrong_inputs |= bool(found)
-        yield from found
-        if name == "train":
-            first = images, labels
-    if not outside and head.out_features >= classes:
-        yield from _first_steps(model, *first, stages)
 
 
-def _batch(split: Any, size: int) -> tuple[Tensor, Tensor]:
+def _batch(split: Any, size: int, task: Task) -> tuple[Any, Any]:
     """A batch spread evenly over the split, so that each class has a share."""
     n = len(split)
     rows = torch.linspace(0, n - 1, min(size, n)).round().long().unique().tolist()
-    return next(iter(DataLoader(torch.utils.data.Subset(split, rows), batch_size=len(rows))))
+    some = torch.utils.data.Subset(split, rows)
+    loader = DataLoader(some, batch_size=len(rows), collate_fn=task.collate)
+    return next(task.batches(loader, "cpu"))
 
 
 def _input_findings(images: Tensor, model: nn.Module, split: str) -> Iterator[Finding]:
@@ -300,15 +318,14 @@ def _fingerprints(split: Any, most: int) -> dict[str, str]:
     return {}
 
 
-def _first_steps(
-    model: nn.Module, images: Tensor, labels: Tensor, stages: list[Stage]
+def _output_findings(
+    model: nn.Module, inputs: Any, labels: Tensor, task: Task
 ) -> Iterator[Finding]:
-    """Look at the outputs, the loss at step 0, and a few steps on a copy at the peak learning rate."""
+    """Look at the outputs, and at the loss at step 0."""
     device = next(model.parameters()).device
-    images, labels = images.to(device), labels.to(device)
-    trial = copy.deepcopy(model).eval()
+    labels = labels.to(device)
     with torch.no_grad():
-        outputs = trial(images).float()
+        outputs = task.forward(model.eval(), to_device(inputs, device))
     if outputs.min() >= 0 and (outputs.sum(1) - 1).abs().max() < 1e-3:
         yield Finding(
             "softmax before cross-entropy",
@@ -325,18 +342,19 @@ def _first_steps(
             f"it is {start:.2f} nats; guessing among {outputs.shape[1]} classes gives {chance:.2f}",
             "check the inputs, the labels, and that the head is newly made",
         )
-    if stages:
-        yield from _try_steps(trial, images, labels, stages[0])
 
 
 def _try_steps(
-    trial: nn.Module, images: Tensor, labels: Tensor, stage: Stage, steps: int = 6
+    trial: nn.Module, inputs: Any, targets: Any, stage: Stage, task: Task, steps: int = 6
 ) -> Iterator[Finding]:
+    """A few steps on a copy of the model, at the peak learning rate."""
     optimizer = make_optimizer(apply_stage(trial, stage), stage)
     train_mode(trial)
+    device = next(trial.parameters()).device
+    inputs, targets = to_device(inputs, device), to_device(targets, device)
     losses = []
     for _ in range(steps):
-        loss = F.cross_entropy(trial(images).float(), labels)
+        loss = task.loss(task.forward(trial, inputs, targets), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

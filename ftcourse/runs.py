@@ -53,31 +53,32 @@ class Run:
     def next_stage(self) -> None:
         self.stage, self.epoch = self.stage + 1, 0
 
-    def record(
-        self, stage: Stage, train: dict[str, float], val: dict[str, float], **extra: float
-    ) -> None:
+    def record(self, stage: Stage, metrics: dict[str, float], **extra: float) -> None:
         """Add an epoch to the history, and keep its weights if it is the best on validation so far.
+
+        `metrics` has `train_loss`, `val_` and the history's score, and what else there is; `val_loss` decides
+        between epochs of the same score.
 
         Raises:
             FloatingPointError: a loss is not finite.
         """
         history, number = self.history, len(self.history.epochs) + 1
         row: dict[str, Any] = {"epoch": number, "stage": self.stage + 1, "train": stage.label}
-        row |= {f"train_{k}": train[k] for k in ("loss", "accuracy")}
-        row |= {f"val_{k}": val[k] for k in ("loss", "accuracy")}
-        if not (math.isfinite(train["loss"]) and math.isfinite(val["loss"])):
+        losses = metrics["train_loss"], metrics.get("val_loss", 0.0)
+        if not all(math.isfinite(loss) for loss in losses):
             raise FloatingPointError(
-                f"the loss became {train['loss']} in training and {val['loss']} in validation, in epoch "
+                f"the loss became {losses[0]} in training and {losses[1]} in validation, in epoch "
                 f"{number} (training {stage.label}, lr={stage.lr:g}): lower the learning rate; "
                 f"the model keeps its best weights from before"
             )
-        history.epochs.append(row | extra)
+        history.epochs.append(row | metrics | extra)
         self.epoch += 1
-        best = history.best
-        score = (val["accuracy"], -val["loss"])
-        if not best or score > (best["val_accuracy"], -best["val_loss"]):
+        if not history.best or self._rank(history.epochs[-1]) > self._rank(history.best):
             history.best = history.epochs[-1]
             self.best = {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
+
+    def _rank(self, row: dict[str, Any]) -> tuple[float, float]:
+        return row[f"val_{self.history.score}"], -row.get("val_loss", 0.0)
 
     def save(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
         """Write `checkpoint.pt` and `history.json` into `out_dir`, if there is one."""

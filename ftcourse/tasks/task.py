@@ -1,0 +1,119 @@
+"""The shape of a task, and classification, which is the default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_f1_score
+
+__all__ = ["Classification", "Task", "joined", "to_device"]
+
+Pairs = Iterable[tuple[Any, Any]]
+
+
+class Task:
+    """What the loop asks a task; the package's docstring shows one.
+
+    Attributes:
+        name: for the history.
+        score: the metric that the best epoch is kept by; higher is better.
+        columns: the metrics that go into the history.
+        collate: makes a batch (inputs, targets) of a list of items; None for PyTorch's own.
+    """
+
+    name: str = "task"
+    score: str = "accuracy"
+    columns: Sequence[str] = ("loss", "accuracy")
+    collate: Callable[[list], Any] | None = None
+
+    def batches(self, loader: Iterable, device: torch.device | str) -> Iterator[tuple[Any, Any]]:
+        """The loader's batches as (inputs, targets) on the device."""
+        for inputs, targets in loader:
+            yield to_device(inputs, device), to_device(targets, device)
+
+    def forward(self, model: nn.Module, inputs: Any, targets: Any = None) -> Any:
+        """The model's outputs, float32; `targets` are given in training only."""
+        return model(inputs).float()
+
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        """Mean over the samples of a batch, 0-dimensional, with a gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
+    def hits(self, outputs: Any, targets: Any) -> Tensor:
+        """How many samples of a batch are right (a sample may count in part); nan where training does not tell."""
+        return torch.full((), torch.nan)
+
+    def predictions(self, outputs: Any) -> Any:
+        """What `predict` keeps: a tensor with one row a sample, or a list with one entry a sample."""
+        return outputs
+
+    def metrics(self, batches: Pairs) -> dict[str, float]:
+        """Fractions by name over all batches (outputs, targets), which are on the CPU; and `samples`."""
+        raise NotImplementedError(f"{type(self).__name__} has no metrics")
+
+
+class Classification(Task):
+    """One label an image: cross-entropy in nats; accuracy.
+
+    Args:
+        label_smoothing: share of the target that is spread over all classes, in training.
+        class_weights: float (classes,), the weight of each class in the training loss.
+    """
+
+    name = "classification"
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+        self.criterion = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Of logits (N, classes) against labels int64 (N,), or probabilities (N, classes)."""
+        return self.criterion.to(outputs.device)(outputs, targets)
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.argmax(1) == targets).sum()
+
+    def metrics(self, batches: Pairs) -> dict[str, float]:
+        """`loss` (nats, without smoothing or weights), `accuracy`, `macro_f1` and `samples`."""
+        logits, targets = joined(batches)
+        f1 = multiclass_f1_score(logits, targets, num_classes=logits.shape[1], average="none")
+        present = targets.unique()  # a class without samples has no F1 to average
+        return {
+            "loss": F.cross_entropy(logits, targets).item(),
+            "accuracy": (logits.argmax(1) == targets).float().mean().item(),
+            "macro_f1": f1[present].mean().item(),
+            "samples": len(targets),
+        }
+
+
+def joined(batches: Pairs) -> tuple[Any, Any]:
+    """All outputs and all targets: tensors joined along the samples, lists strung together.
+
+    Raises:
+        ValueError: there are no batches.
+    """
+    pairs = list(batches)
+    if not pairs:
+        raise ValueError("evaluate: this split has no samples")
+    outputs, targets = zip(*pairs, strict=True)
+    return _join(outputs), _join(targets)
+
+
+def _join(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    return [one for part in parts for one in part]
+
+
+def to_device(x: Any, device: torch.device | str) -> Any:
+    """The tensors in `x`, also inside of dicts, lists and tuples, on the device."""
+    if isinstance(x, Tensor):
+        return x.to(device)
+    if isinstance(x, dict):
+        return {k: to_device(v, device) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(to_device(v, device) for v in x)
+    return x
