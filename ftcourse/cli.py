@@ -68,6 +68,7 @@ class OnError(str, Enum):
 class ExportFormat(str, Enum):
     safetensors = "safetensors"
     onnx = "onnx"
+    onnx_int8 = "onnx-int8"
 
 
 class SplitName(str, Enum):
@@ -242,10 +243,31 @@ def export(
         None, "--out", metavar="FILE", help="Beside the model by default."
     ),
 ) -> None:
-    """Write the model for use without this package, and check that file against PyTorch."""
+    """Write the model for use without this package, and check that file against PyTorch.
+
+    `onnx-int8` has eight bits a weight; what that costs in accuracy is measured on the validation photos.
+    """
+    if format is ExportFormat.onnx_int8:
+        from ftcourse.quantize import quantize
+
+        typer.echo(str(quantize(run, out)))
+        return
     from ftcourse.export import export as export_run
 
     typer.echo(str(export_run(run, format.value, out)))
+
+
+@app.command()
+def card(
+    run: Path = typer.Argument(..., metavar="RUN", help="The folder that `train` wrote."),
+    out: Path | None = typer.Option(
+        None, "--out", metavar="FILE", help="RUN/model_card.md by default."
+    ),
+) -> None:
+    """Write a model card from a run: what it is for, what it was measured on, what nobody knows."""
+    from ftcourse.model_card import write_card
+
+    typer.echo(str(write_card(run, out)))
 
 
 @app.command()

@@ -38,7 +38,7 @@ from ftcourse.checkpoints import save_model, write_atomic
 from ftcourse.folders import read_pixels
 from ftcourse.inference import Classifier, find_photos, load_run
 
-__all__ = ["FORMATS", "Exported", "export"]
+__all__ = ["FORMATS", "Exported", "export", "need_onnx"]
 
 FORMATS = ("safetensors", "onnx")
 TOLERANCE = 1e-3  # of a logit
@@ -73,7 +73,7 @@ def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = 
     if format not in FORMATS:
         raise ValueError(f"format={format!r}: use {' or '.join(FORMATS)}")
     if format == "onnx":
-        _need_onnx()
+        need_onnx()
     classifier = load_run(run)
     classifier.model.cpu()
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
@@ -114,7 +114,8 @@ def _to_safetensors(classifier: Classifier, file: Path) -> Answer:
     return lambda images: model(images).numpy()
 
 
-def _need_onnx() -> None:
+def need_onnx() -> None:
+    """Raise ImportError, with the command that helps, where a package for ONNX is missing."""
     for name in ("onnx", "onnxruntime", "onnxscript"):
         if importlib.util.find_spec(name) is None:
             raise ImportError(f'onnx export needs {name}: pip install "ftcourse[onnx]"')

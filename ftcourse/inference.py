@@ -31,7 +31,9 @@ from ftcourse.loop import best_device, predict
 from ftcourse.measures import bootstrap_intervals, calibration_error, confusion_matrix, macro_f1
 from ftcourse.measures import per_class as measure_classes
 
-__all__ = ["Classifier", "evaluate_folder", "find_photos", "load_run", "measure", "predict_files"]
+__all__ = [
+    "Classifier", "evaluate_folder", "find_photos", "labelled", "load_run", "measure", "predict_files",
+]  # fmt: skip
 
 SPLITS = ("test", "val", "train", "all")
 
@@ -196,7 +198,7 @@ def evaluate_folder(
     if split not in SPLITS:
         raise ValueError(f"split={split!r}: use {', '.join(SPLITS)}")
     classifier = load_run(run)
-    photos = _labelled(classifier, source, split, on_error)
+    photos = labelled(classifier, source, split, on_error)
     unknown = [c for c in photos.classes if c not in classifier.classes]
     if unknown:
         raise ValueError(
@@ -210,9 +212,8 @@ def evaluate_folder(
     return {"source": str(source), "split": split, **result}
 
 
-def _labelled(
-    classifier: Classifier, source: str | os.PathLike, split: str, on_error: str
-) -> Split:
+def labelled(classifier: Classifier, source: str | os.PathLike, split: str, on_error: str) -> Split:
+    """Labelled photos as the classifier takes them: a split drawn as in training, or "all"."""
     transform = classifier.transform
     if split == "all" and Path(source).is_dir():
         return _all_photos(classifier, source, on_error)

@@ -1,0 +1,70 @@
+"""Make probabilities mean what they say: temperature scaling (https://arxiv.org/abs/1706.04599)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["fit_temperature", "reliability"]
+
+
+def fit_temperature(logits: Tensor, targets: Tensor) -> float:
+    """The temperature T > 0 for which `logits / T` has the smallest cross-entropy.
+
+    Fit it on validation photos, never on those that were trained on: there the network is surer than it should
+    be anywhere else. T above 1 makes it less sure. The order of the classes, and so the accuracy, stays.
+
+    Args:
+        logits: float (N, classes).
+        targets: int64 (N,).
+
+    Raises:
+        ValueError: there are no photos, or a number is not finite.
+    """
+    if len(targets) == 0 or not torch.isfinite(logits).all():
+        raise ValueError(
+            f"{len(targets)} photos, all logits finite: {bool(torch.isfinite(logits).all())}; "
+            f"a temperature needs at least one photo and finite logits"
+        )
+    logits = logits.detach().double().cpu()
+    low, high = math.log(0.05), math.log(20.0)  # beyond that the data say nothing about T
+    golden = (math.sqrt(5) - 1) / 2
+    a, b = high - golden * (high - low), low + golden * (high - low)
+    while high - low > 1e-6:  # the loss is convex in 1/T, so it has one valley
+        if _loss(logits, targets, a) < _loss(logits, targets, b):
+            high, b = b, a
+            a = high - golden * (high - low)
+        else:
+            low, a = a, b
+            b = low + golden * (high - low)
+    return math.exp((low + high) / 2)
+
+
+def _loss(logits: Tensor, targets: Tensor, log_t: float) -> float:
+    return F.cross_entropy(logits / math.exp(log_t), targets.cpu()).item()
+
+
+def reliability(probabilities: Tensor, targets: Tensor, bins: int = 10) -> list[dict[str, float]]:
+    """Confidence against accuracy, in equally wide bins of the confidence; empty bins are left out.
+
+    Args:
+        probabilities: float (N, classes), rows sum to 1.
+        targets: int64 (N,).
+
+    Returns:
+        One dict a bin: `low`, `high` (its edges), `confidence`, `accuracy` (means), `samples`.
+    """
+    confidence, answer = probabilities.max(1)
+    hits = (answer == targets).double()
+    place = (confidence * bins).long().clamp(max=bins - 1)
+    rows = []
+    for k in range(bins):
+        here = place == k
+        if here.any():
+            row = {"low": k / bins, "high": (k + 1) / bins, "samples": int(here.sum())}
+            row |= {"confidence": confidence[here].double().mean().item()}
+            rows.append(row | {"accuracy": hits[here].mean().item()})
+    return rows
