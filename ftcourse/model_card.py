@@ -53,7 +53,7 @@ def model_card(report: dict[str, Any]) -> str:
         f"Intended use: {OPEN}. Not for: {OPEN} (who is harmed when it is wrong?).",
         "## How it was made",
         f"{report['backbone']}, fine-tuned from {weights}; strategy {report['strategy']}, "
-        f"{report['epochs']} epochs, input {report['size']}x{report['size']} pixels, seed {report['seed']}. The command:",
+        f"{report['epochs']} epochs, input {report['size']} pixels, seed {report['seed']}. The command:",
         f"```\n{report['command']}\n```",
         "## The photos",
         _photos(report),
@@ -62,7 +62,8 @@ def model_card(report: dict[str, Any]) -> str:
         _measured(test),
         *(f"- {note}" for note in report["notes"]),
         "The test photos come from the same source as the training photos. On photos from elsewhere (other "
-        f"cameras, light, places) it was not measured: {OPEN}, with `ftcourse evaluate RUN NEW_PHOTOS --split all`.",
+        f"cameras, light, places) it was not measured: {OPEN}, "
+        "with `ftcourse evaluate RUN NEW_PHOTOS --split all`.",
         "## Where it fails",
         _failures(report),
         "## To make it again",
