@@ -50,11 +50,11 @@ class History:
     def load(cls, path: str | Path) -> History:
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
-    def plot(self, path: str | Path | None = None):
-        """Loss and accuracy an epoch, with the stages marked; returns the matplotlib Figure."""
+    def plot(self, path: str | Path | None = None, *, theme: str | None = None):
+        """Loss, score and learning rates over the epochs; returns the matplotlib Figure."""
         from ftcourse.plots import plot_history
 
-        return plot_history(self, path=path)
+        return plot_history(self, path=path, theme=theme)
 
     def __str__(self) -> str:
         name = self.score
