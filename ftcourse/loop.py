@@ -149,6 +149,7 @@ def finetune(
     preflight: bool = True,
     progress: bool = True,
     on_epoch: Callable[[History], Any] | None = None,
+    on_batch: Callable[[], Any] | None = None,
 ) -> History:
     """Fine-tune `model` on `data.train`, stage by stage; it ends with the weights best on `data.val`.
 
@@ -166,6 +167,7 @@ def finetune(
         bf16: forward pass in bfloat16 autocast. Numbers change in the third digit.
         preflight: look for mistakes that raise no error, before and during training; print findings.
         on_epoch: called with the history after each epoch; a true answer ends the run.
+        on_batch: called after each training step; a true answer ends the run at once, as an interrupt does.
 
     An interrupt (Ctrl-C, or the notebook's stop button) ends the run cleanly, with the best weights so far.
 
@@ -209,6 +211,7 @@ def finetune(
                 now = train_one_epoch(
                     model, train, optimizer, task=task,
                     scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
+                    on_batch=_interrupting(on_batch),
                 )  # fmt: skip
                 then = evaluate(run.judged, val, device=device, task=task)
                 lr = optimizer.param_groups[-1]["lr"]
@@ -233,6 +236,18 @@ def finetune(
         bar.close()
         run.finish()
     return history
+
+
+def _interrupting(on_batch: Callable[[], Any] | None) -> Callable[[], Any] | None:
+    """The same callback, whose true answer ends the run as the notebook's stop button does."""
+    if on_batch is None:
+        return None
+
+    def call() -> None:
+        if on_batch():
+            raise KeyboardInterrupt
+
+    return call
 
 
 def best_device() -> torch.device:
