@@ -142,7 +142,7 @@ class FeatureCache:
             return Shortcut(split)
         try:
             device = next(model.parameters()).device
-            kept = self._features(prefix, split, views or 1, seed, device) if keep else None
+            kept = self._features(prefix, split, views, seed, device) if keep else None
             if kept is None:
                 prefix(_stack([split[0]]).to(device))  # it fails here, if it must
         except ValueError as err:
@@ -167,39 +167,40 @@ class FeatureCache:
             self.notes.append(text)
 
     def _features(
-        self, prefix: Prefix, split: Any, views: int, seed: int, device: torch.device
+        self, prefix: Prefix, split: Any, views: int | None, seed: int, device: torch.device
     ) -> Features | None:
         """The features of a split, computed now if they are not there; None if they cannot be kept."""
-        key = (prefix.fingerprint, views, seed if views > 1 else 0, *_identity(split))
+        fixed = _repeats(split)
+        if not fixed and not views:
+            return None
+        key = (prefix.fingerprint, *(() if fixed else (views, seed)), *_identity(split))
         if key not in self._kept:
-            if views == 1 and not _repeats(split):
-                return None
             before = _random_states()
-            with torch.random.fork_rng(devices=[], enabled=views > 1):
-                made = self._fill(prefix, split, views, seed, device)
-            if made is None or (views == 1 and _random_states() != before):
+            with torch.random.fork_rng(devices=[], enabled=not fixed):
+                made = self._fill(prefix, split, None if fixed else views, seed, device)
+            if made is None or (fixed and _random_states() != before):
                 return None  # no room, or chance was at work after all
             self._kept[key] = made, split  # the split is held: no other object can take its id
         return self._kept[key][0]
 
     def _fill(
-        self, prefix: Prefix, split: Any, views: int, seed: int, device: torch.device
+        self, prefix: Prefix, split: Any, views: int | None, seed: int, device: torch.device
     ) -> Features | None:
         n, store, targets = len(split), None, []
-        for view in range(views):
-            if views > 1:
-                torch.manual_seed((seed * 1_000_003 + view) ^ 0x5EED)
+        for view in range(views or 1):
+            if views:
+                torch.manual_seed((seed * 1_000_003 + view) ^ 0x5EED)  # no epoch's own seed
             for start in range(0, n, 32):
                 items = [split[i] for i in range(start, min(start + 32, n))]
                 targets += [target for _, target in items]
                 part = prefix(_stack(items).to(device)).cpu()
                 if store is None:
-                    store = self._room((views * n, *part.shape[1:]), part.dtype)
+                    store = self._room(((views or 1) * n, *part.shape[1:]), part.dtype)
                 if store is None:
                     return None
                 row = view * n + start
                 store[row : row + len(part)] = part
-        return None if store is None else Features(store, targets, views)
+        return None if store is None else Features(store, targets, views or 1)
 
     def _room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
         numbers = int(np.prod(shape))

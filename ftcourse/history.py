@@ -27,6 +27,7 @@ class History:
     findings: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what was computed once, and what could not be
     stopped: str = ""  # why it ended before the last epoch, if it did
     score: str = "accuracy"  # the metric that the best epoch is kept by; higher is better
 
