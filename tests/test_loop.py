@@ -122,7 +122,7 @@ def test_a_run_that_is_stopped_between_batches_has_the_weights_of_its_best_epoch
         kept.update(state_of(tiny))
 
     history = ft.finetune(
-        tiny, blobs, ft.Stage("head", epochs=9), batch_size=8,
+        tiny, blobs, ft.Stage("head", epochs=9),
         on_batch=third_batch_of_the_second_epoch, on_epoch=keep, **QUIET,
     )  # fmt: skip
     assert len(batches) == 8 and len(history.epochs) == 1
