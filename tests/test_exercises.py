@@ -287,3 +287,189 @@ def test_every_lessons_exercises_are_numbered_and_named_as_the_lesson_calls_them
             if isinstance(exercise, Exercise):
                 assert exercise.name == name
                 assert len(exercise.hints) == 2 and exercise.worked and exercise.why
+
+
+# --------------------------------------------------------------------------------- odd answers
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text either")
+
+
+class LeavesOnRepr:
+    def __repr__(self):
+        raise SystemExit
+
+
+class FailsAtAnyTouch:
+    def __call__(self, x):
+        raise ValueError("inside")
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"no {name}")
+
+
+class FailsLater:
+    """A result that is fine until somebody looks at it."""
+
+    def __eq__(self, other):
+        raise RuntimeError("too late")
+
+    __float__ = __len__ = __repr__ = __iter__ = __bool__ = lambda self: 1 / 0
+
+
+def raises_unprintable(x):
+    raise Unprintable
+
+
+def raises_a_bare_base_exception(x):
+    raise BaseException("all the way down")
+
+
+def never_ends_recursing(x):
+    return never_ends_recursing(x)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        raises_unprintable,
+        raises_a_bare_base_exception,
+        never_ends_recursing,
+        lambda x: FailsLater(),
+        lambda x: LeavesOnRepr(),
+        lambda x: __import__("sys").exit(3),
+    ],
+)
+def test_a_function_that_fails_in_an_odd_way_is_a_wrong_answer(attempt, capsys):
+    exercise = make_double()
+    assert exercise(attempt) is exercise.reference
+    out = capsys.readouterr().out
+    assert "9.1 not yet" in out and "Traceback" not in out
+
+
+@pytest.mark.parametrize("make", [make_double, make_value, make_choice])
+@pytest.mark.parametrize("kind", [LeavesOnRepr, FailsLater, FailsAtAnyTouch])
+def test_a_value_that_fails_in_an_odd_way_is_a_wrong_answer(make, kind, capsys):
+    exercise = make()
+    assert exercise(kind()) is exercise.reference
+    assert "not yet" in capsys.readouterr().out
+
+
+def numbers():
+    i = 0
+    while True:
+        yield i
+        i += 1
+
+
+@pytest.mark.parametrize("make", [make_value, make_choice])
+def test_an_endless_answer_is_not_read(make, capsys):
+    make()(numbers())
+    out = capsys.readouterr().out
+    assert "it is a generator, which can be read once only" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("attempt", [lambda x: numbers(), lambda x: map(str, numbers())])
+def test_an_endless_result_is_not_read(attempt, capsys):
+    exercise = make_double()
+    exercise.judge = lambda f: None if list(f(3)) else Wrong("empty")
+    exercise(attempt)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "what your function returns" in out and "return in place of yield" in out
+
+
+def test_an_interrupt_goes_through():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_double()(interrupted)
+
+
+def test_what_the_attempt_prints_comes_before_the_verdict_and_in_part(capsys):
+    def talks(x):
+        for i in range(5000):
+            print("looking at", i, end=" ")
+            print()
+        return 2 * x
+
+    assert make_double()(talks) is talks
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "   your code prints: looking at 0 " and len(lines) == 10
+    assert lines[-2:][0] == "   your code prints more" and "9.1 right" in lines[-1]
+
+
+def test_pytorchs_own_not_implemented_error_is_no_stub(capsys):
+    class NoForward(torch.nn.Module):
+        pass
+
+    make_double()(lambda x: NoForward()(x))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "9.1 not yet" in out and 'missing the required "forward" function' in out
+
+
+def test_a_check_leaves_the_default_dtype_as_it_was():
+    def meddling(x):
+        torch.set_default_dtype(torch.float64)
+        return 2 * x
+
+    make_double()(meddling)
+    assert torch.get_default_dtype() is torch.float32
+
+
+def test_a_reference_that_the_lesson_changes_stays_right():
+    texts = {"why": "So.", "hints": ("a.", "b."), "worked": "x"}
+    exercise = Value(number="9.4", name="board", reference={"A": [1]}, **texts)
+    exercise(None)["A"].append(2)
+    assert exercise(None) == {"A": [1]}
+
+
+def test_every_lessons_functions_judge_alike_after_an_attempt_that_spoils_its_input(capsys):
+    """The judge's own numbers must not come from tensors that the attempt was handed and changed."""
+    import importlib
+
+    def spoil(*args, **kwargs):
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, torch.Tensor):
+                with torch.no_grad():
+                    value.zero_()
+            if isinstance(value, (list, dict)):
+                value.clear()
+
+    for module_name in progress.exercises():
+        module = importlib.import_module(f"ftcourse.exercises.{module_name}")
+        for exercise in vars(module).values():
+            if isinstance(exercise, Function):
+                exercise(spoil)
+                assert f"{exercise.number} not yet" in capsys.readouterr().out
+                exercise(exercise.worked and _own_copy(exercise.reference))
+                assert f"{exercise.number} right" in capsys.readouterr().out, exercise.number
+
+
+def _own_copy(reference):
+    return lambda *args, **kwargs: reference(*args, **kwargs)
+
+
+def test_the_summary_stands_odd_entries_in_the_file(tmp_path, monkeypatch):
+    file = tmp_path / "p.json"
+    odd = {"1.1": {"right": "yes", "hints": "many"}, "1.2": {"right": True, "hints": 2}, "7": {}}
+    file.write_text(json.dumps({"exercises": odd}))
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(file))
+    assert progress.summary("01") == "lesson 01  ○●○○○  1 of 5 right (2 hints)"
+
+
+def test_a_lesson_whose_extra_is_missing_does_not_stop_the_summary(monkeypatch):
+    import importlib
+
+    real = importlib.import_module
+
+    def without_lesson_01(name, *args):
+        if name.endswith("lesson01"):
+            raise ImportError("no transformers")
+        return real(name, *args)
+
+    monkeypatch.setattr(importlib, "import_module", without_lesson_01)
+    found = progress.exercises()
+    assert "lesson01" not in found and "lesson02" in found

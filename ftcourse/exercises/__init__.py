@@ -15,6 +15,9 @@ prints plain text and returns something that the rest of the lesson can work wit
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import io
 import random
 import textwrap
 import traceback
@@ -61,24 +64,29 @@ class Exercise:
 
     def __call__(self, attempt: Any = None) -> Any:
         """Print right, wrong or not attempted; return the attempt if right, else the reference."""
+        verdict: bool | Wrong | None
         try:
             with _undisturbed():
                 verdict = self._verdict(attempt)
-        except NotImplementedError:
-            verdict = None
-        except (Exception, SystemExit) as err:
-            verdict = Wrong(_describe(err, attempt))
+        except KeyboardInterrupt:  # the learner's way out of an endless loop
+            raise
+        except _Iterates as err:
+            verdict = Wrong(f"what your function returns: {err}", _an_iterator(err).hint)
+        except BaseException as err:
+            # a stub raises it bare; PyTorch's own NotImplementedError has a message
+            stub = isinstance(err, NotImplementedError) and not err.args
+            verdict = None if stub else Wrong(_describe(err, attempt))
         if verdict is None:
             print(
                 f"⏳ {self.number} not attempted yet; the lesson goes on with a reference answer."
             )
             self._print_hint(self.hints[0])
-            return self.reference
+            return self._a_reference()
         if isinstance(verdict, Wrong):
             _say(f"❌ {self.number} not yet: {verdict.observed}")
             self._print_hint(verdict.hint or self.hints[0])
             progress.record(self.number, "wrong")
-            return self.reference
+            return self._a_reference()
         _say(f"✅ {self.number} right. {self.why}")
         progress.record(self.number, "right")
         return attempt
@@ -98,6 +106,15 @@ class Exercise:
         print(f"One answer to {self.number}:\n\n{self.worked}\n")
         _say(self.why, indent="")
         progress.record(self.number, "solution")
+
+    def _a_reference(self) -> Any:
+        """The reference; of a list or dict a copy, which the lesson may change."""
+        containers = (list, dict, set)
+        return (
+            copy.deepcopy(self.reference)
+            if isinstance(self.reference, containers)
+            else self.reference
+        )
 
     def _print_hint(self, hint: str) -> None:
         _say(f"   Hint: {hint}")
@@ -131,7 +148,7 @@ class Function(Exercise):
                 "this is the reference answer that the check returned",
                 "run the cell with your own function again, then this one.",
             )
-        return self.judge(attempt) or True
+        return self.judge(_without_iterators(attempt)) or True
 
 
 @dataclass
@@ -147,6 +164,8 @@ class Value(Exercise):
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
         if attempt is None or attempt is ...:
             return None
+        if isinstance(attempt, Iterator):
+            return _an_iterator(attempt)
         same = self.same or same_value
         if same(attempt, self.reference):
             return True
@@ -163,8 +182,10 @@ class Choice(Exercise):
     options: Mapping[str, Wrong | None] = field(kw_only=True, repr=False)
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
-        if attempt is None or attempt is ... or attempt == "":
+        if attempt is None or attempt is ... or (isinstance(attempt, str) and not attempt.strip()):
             return None
+        if isinstance(attempt, Iterator):
+            return _an_iterator(attempt)
         letters = _letters(attempt)
         unknown = sorted(letters - set(self.options))
         if not letters or unknown:
@@ -203,6 +224,33 @@ def same_value(a: Any, b: Any) -> bool:
     return bool(np.allclose(x.astype(float), y.astype(float), rtol=rtol, atol=1e-6))
 
 
+class _Iterates(Exception):
+    """The learner's function returned an iterator, which may never end."""
+
+
+def _without_iterators(attempt: Callable) -> Callable:
+    """The attempt, stopped where it returns an iterator: a check that reads it might never end."""
+    if isinstance(attempt, type):
+        return attempt
+
+    @functools.wraps(attempt, updated=())
+    def called(*args: Any, **kwargs: Any) -> Any:
+        answer = attempt(*args, **kwargs)
+        if isinstance(answer, Iterator):
+            raise _Iterates(_short(_an_iterator(answer).observed, quote=False))
+        return answer
+
+    return called
+
+
+def _an_iterator(value: Any) -> Wrong:
+    kind = type(value).__name__
+    return Wrong(
+        f"it is {_article(kind)}, which can be read once only",
+        "make a list of it: list(...); in a function, return in place of yield.",
+    )
+
+
 def _letters(answer: Any) -> set[str]:
     """{"a", "c"} from "a", "A, c", "ac", ["a", "c"] or {"a", "c"}."""
     text = answer if isinstance(answer, str) else " ".join(str(a) for a in answer)
@@ -211,22 +259,49 @@ def _letters(answer: Any) -> set[str]:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Leave the random numbers and the gradient mode of the lesson as they were."""
+    """Leave the random numbers, the gradient mode and the default dtype of the lesson as they were.
+
+    What the attempt prints is shown afterwards, as far as it fits: a check calls it many times.
+    """
     python, numpy_state, grad = random.getstate(), np.random.get_state(), torch.is_grad_enabled()
+    dtype, printed = torch.get_default_dtype(), _Printed()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(printed):
             torch.manual_seed(0)
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy_state)
         torch.set_grad_enabled(grad)
+        torch.set_default_dtype(dtype)
+        printed.show()
+
+
+class _Printed(io.StringIO):
+    """What was printed, up to a limit."""
+
+    limit, lines = 2000, 8
+
+    def write(self, text: str) -> int:
+        if self.tell() < self.limit:
+            super().write(text[: self.limit])
+        return len(text)
+
+    def show(self) -> None:
+        printed = self.getvalue().rstrip().splitlines()
+        for line in printed[: self.lines]:
+            print(f"   your code prints: {line[:100]}")
+        if len(printed) > self.lines:
+            print("   your code prints more")
 
 
 def _describe(err: BaseException, attempt: Any) -> str:
     """The learner's error in one line: what, and in which line of their function."""
-    text = next((line for line in str(err).splitlines() if line.strip()), "").strip()
-    code: Any = getattr(attempt, "__code__", None)
+    words = _short(err, quote=False, limit=10_000)
+    text = next((line for line in words.splitlines() if line.strip()), "").strip()
+    code: Any = None
+    with contextlib.suppress(Exception):  # a learner's own object may fail at any touch
+        code = attempt.__code__
     where = ""
     for frame in traceback.extract_tb(err.__traceback__):
         if code is not None and frame.filename == code.co_filename and frame.lineno:
@@ -237,9 +312,10 @@ def _describe(err: BaseException, attempt: Any) -> str:
 def _short(value: Any, limit: int = 120, quote: bool = True) -> str:
     try:
         text = repr(value) if quote else str(value)
-    except Exception:  # a learner's own class may have a broken __repr__
+        text = str(text)
+    except (Exception, SystemExit):  # a learner's own class may have a broken __repr__
         text = f"{_article(type(value).__name__)} that cannot be shown"
-    text = " ".join(text.split())
+    text = " ".join(text.split()) if quote else text.strip()
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -47,9 +47,15 @@ def state() -> dict[str, dict[str, Any]]:
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))["exercises"]
-        return {str(k): dict(v) for k, v in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {str(k): _entry(dict(v)) for k, v in entries.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _entry(found: dict[str, Any]) -> dict[str, Any]:
+    """What a file says of one exercise, without what has another type than `record` writes."""
+    kinds = {"right": bool, "tries": int, "hints": int, "solution": bool}
+    return {k: found[k] for k, kind in kinds.items() if type(found.get(k)) is kind}
 
 
 def record(number: str, event: str) -> None:
@@ -98,7 +104,10 @@ def exercises() -> dict[str, list[str]]:
     found = {}
     for info in pkgutil.iter_modules(package.__path__):
         if info.name.startswith("lesson"):
-            module = importlib.import_module(f"{package.__name__}.{info.name}")
+            try:
+                module = importlib.import_module(f"{package.__name__}.{info.name}")
+            except ImportError:  # a lesson's extra is not installed
+                continue
             found[info.name] = sorted(
                 (e.number for e in vars(module).values() if isinstance(e, package.Exercise)),
                 key=lambda number: [int(part) for part in number.split(".")],
