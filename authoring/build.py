@@ -78,13 +78,20 @@ def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.
     nb.metadata = nbformat.from_dict(
         {
             "colab": colab,
-            "ftcourse": {"source_hash": source_hash(nb)},
+            "ftcourse": {"source_hash": source_hash(nb)} | needs(nb),
             "kernelspec": KERNELSPEC,
             "language_info": {"name": "python"},
         }
     )
     nb.nbformat, nb.nbformat_minor = 4, 5
     return nb
+
+
+def needs(nb: nbformat.NotebookNode) -> dict[str, list[str]]:
+    """{"needs": the modules that the lesson asks for with `opening.need("a", "b", extra=...)`}, if it does."""
+    calls = re.findall(r"^opening\.need\(([^)]*)\)", "\n".join(c.source for c in nb.cells), re.M)
+    names = [name for call in calls for name in re.findall(r"\"(\w+)\"", call.split("extra")[0])]
+    return {"needs": names} if names else {}
 
 
 def _colab_cells(address: str, path: str) -> list[nbformat.NotebookNode]:

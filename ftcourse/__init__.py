@@ -13,10 +13,29 @@ try:
     from ftcourse.backbones import layer_groups, load_backbone, replace_head, weights_of
     from ftcourse.checkpoints import load_model, save_model
     from ftcourse.data import Data, Split, load_data
+    from ftcourse.features import embed, grad_cam, nearest
     from ftcourse.freezing import freeze, freeze_report, train_mode, unfreeze
     from ftcourse.history import History
+    from ftcourse.landscape import loss_landscape
     from ftcourse.loop import best_device, evaluate, finetune, predict, train_one_epoch
-    from ftcourse.plots import plot_confusion, plot_history, show_images
+    from ftcourse.lr_finder import lr_finder
+    from ftcourse.plots import (
+        plot_boxes,
+        plot_confusion,
+        plot_embeddings,
+        plot_feature_maps,
+        plot_filters,
+        plot_grad_cam,
+        plot_history,
+        plot_landscape,
+        plot_learning_curves,
+        plot_lr_finder,
+        plot_masks,
+        plot_mistakes,
+        plot_movement,
+        plot_reliability,
+        show_images,
+    )
     from ftcourse.pocket import ResNet18_Pocket_Weights
     from ftcourse.preflight import preflight
     from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
@@ -44,18 +63,35 @@ __all__ = [
     "apply_stage",
     "audit",
     "best_device",
+    "embed",
     "evaluate",
     "finetune",
     "freeze",
     "freeze_report",
+    "grad_cam",
     "layer_groups",
     "load_backbone",
     "load_data",
     "load_model",
+    "loss_landscape",
+    "lr_finder",
     "make_optimizer",
     "make_scheduler",
+    "nearest",
+    "plot_boxes",
     "plot_confusion",
+    "plot_embeddings",
+    "plot_feature_maps",
+    "plot_filters",
+    "plot_grad_cam",
     "plot_history",
+    "plot_landscape",
+    "plot_learning_curves",
+    "plot_lr_finder",
+    "plot_masks",
+    "plot_mistakes",
+    "plot_movement",
+    "plot_reliability",
     "predict",
     "preflight",
     "replace_head",

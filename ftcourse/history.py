@@ -27,6 +27,7 @@ class History:
     findings: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what was computed once, and what could not be
     stopped: str = ""  # why it ended before the last epoch, if it did
     score: str = "accuracy"  # the metric that the best epoch is kept by; higher is better
 
@@ -50,11 +51,11 @@ class History:
     def load(cls, path: str | Path) -> History:
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
-    def plot(self, path: str | Path | None = None):
-        """Loss and accuracy an epoch, with the stages marked; returns the matplotlib Figure."""
+    def plot(self, path: str | Path | None = None, *, theme: str | None = None):
+        """Loss, score and learning rates over the epochs; returns the matplotlib Figure."""
         from ftcourse.plots import plot_history
 
-        return plot_history(self, path=path)
+        return plot_history(self, path=path, theme=theme)
 
     def __str__(self) -> str:
         name = self.score

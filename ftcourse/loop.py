@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from ftcourse import preflight as checks
+from ftcourse.feature_cache import FeatureCache, Features
 from ftcourse.freezing import train_mode
 from ftcourse.history import History
 from ftcourse.runs import Run
@@ -145,10 +146,13 @@ def finetune(
     ema: float | None = None,
     early_stopping: int | None = None,
     bf16: bool = False,
+    cache: bool | str | Path | FeatureCache = True,
+    views: int | None = None,
     num_workers: int = 0,
     preflight: bool = True,
     progress: bool = True,
     on_epoch: Callable[[History], Any] | None = None,
+    on_batch: Callable[[], Any] | None = None,
 ) -> History:
     """Fine-tune `model` on `data.train`, stage by stage; it ends with the weights best on `data.val`.
 
@@ -163,9 +167,16 @@ def finetune(
         mix: "mixup" or "cutmix", by torchvision.transforms.v2.
         ema: decay of an exponential moving average of the weights, which is then validated and kept.
         early_stopping: a stage ends after so many epochs without a better validation result.
-        bf16: forward pass in bfloat16 autocast. Numbers change in the third digit.
+        bf16: forward pass of training in bfloat16 autocast. Numbers change in the third digit.
+        cache: the frozen part's output is computed once and kept, where that changes no number beyond rounding:
+            for validation, and for training without augmentation. False computes it in each epoch; a folder
+            takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
+        views: keep so many augmented versions of each photo, drawn once and used in turn: faster than a new one in
+            each epoch, but a smaller augmentation.
         preflight: look for mistakes that raise no error, before and during training; print findings.
         on_epoch: called with the history after each epoch; a true answer ends the run.
+        on_batch: called after each training step; a true answer ends the run at once, as an interrupt does. Within
+            it the model may take kept features instead of images.
 
     An interrupt (Ctrl-C, or the notebook's stop button) ends the run cleanly, with the best weights so far.
 
@@ -177,6 +188,7 @@ def finetune(
     settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     settings |= {"label_smoothing": label_smoothing}
     settings |= {"mix": mix, "ema": ema, "early_stopping": early_stopping, "bf16": bf16}
+    settings |= {"views": views} if views else {}
     settings |= {"classes": list(getattr(data, "classes", []))}
     task, mixer = _task(task, data, label_smoothing, class_weights, mix)
     settings |= {"task": task.name}
@@ -185,32 +197,41 @@ def finetune(
     model.to(device)
     if resume and out_dir is None:
         raise ValueError("resume=True needs out_dir, the folder of the run to go on with")
+    relaid = _channels_last(model)
+    kept = FeatureCache.of(cache if type(task).forward is Task.forward else False)
+    kept.notes = history.notes
     run = Run(model, history, ema, Path(out_dir) if out_dir else None)
     if resume:
         run.resume()
     if preflight and not history.epochs:
         found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
         checks.report(found, history)
-    val = _loader(data.val, 2 * batch_size, task)
     total = sum(stage.epochs for stage in stages)
     bar = tqdm(total=total, initial=len(history.epochs), unit="epoch", disable=not progress)
     try:
         for stage in stages[run.stage :]:
+            start = time.perf_counter()
             apply_stage(model, stage)
-            train = _loader(
-                _photos(data, stage), batch_size, task, shuffle=True, workers=num_workers
+            # what is frozen is computed once: within `taken` the model takes what that gave
+            learn = kept.shortcut(
+                model, _photos(data, stage), bf16=bf16, keep=mix is None, views=views, seed=seed
             )
+            judge = kept.shortcut(model, data.val, judged=run.judged)
+            train = _loader(learn.data, batch_size, task, shuffle=True, workers=num_workers)
+            val = _loader(judge.data, 2 * batch_size, task)
             optimizer = make_optimizer(model, stage)
             scheduler = make_scheduler(optimizer, stage, len(train))
             run.begin(optimizer, scheduler)
             while run.epoch < stage.epochs and not history.stopped:
-                start = time.perf_counter()
                 _seed(seed, len(history.epochs), train)
-                now = train_one_epoch(
-                    model, train, optimizer, task=task,
-                    scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
-                )  # fmt: skip
-                then = evaluate(run.judged, val, device=device, task=task)
+                with learn.taken(model, epoch=run.epoch):
+                    now = train_one_epoch(
+                        model, train, optimizer, task=task,
+                        scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
+                        on_batch=_interrupting(on_batch),
+                    )  # fmt: skip
+                with judge.taken(run.judged):
+                    then = evaluate(run.judged, val, device=device, task=task)
                 lr = optimizer.param_groups[-1]["lr"]
                 row = {f"train_{k}": now[k] for k in task.columns if k in now}
                 row |= {f"val_{k}": then[k] for k in task.columns if k in then}
@@ -224,6 +245,7 @@ def finetune(
                 run.save(optimizer, scheduler)
                 bar.update()
                 bar.set_postfix_str(f"{stage.label}: val {task.score} {then[task.score]:.3f}")
+                start = time.perf_counter()
             if history.stopped:
                 break
             run.next_stage()
@@ -232,7 +254,21 @@ def finetune(
     finally:
         bar.close()
         run.finish()
+        for weight in relaid:
+            weight.data = weight.data.contiguous()
     return history
+
+
+def _interrupting(on_batch: Callable[[], Any] | None) -> Callable[[], Any] | None:
+    """The same callback, whose true answer ends the run as the notebook's stop button does."""
+    if on_batch is None:
+        return None
+
+    def call() -> None:
+        if on_batch():
+            raise KeyboardInterrupt
+
+    return call
 
 
 def best_device() -> torch.device:
@@ -240,6 +276,17 @@ def best_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _channels_last(model: nn.Module) -> list[nn.Parameter]:
+    """Lay the convolutions' weights out as their fast kernels want them; returns those that were changed."""
+    first = next(model.parameters())
+    if first.device.type not in ("cpu", "cuda"):
+        return []
+    found = [p for p in model.parameters() if p.ndim == 4 and p.is_contiguous()]
+    for weight in found:
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return found
 
 
 def _photos(data: Any, stage: Stage) -> Dataset:
@@ -257,7 +304,7 @@ def _loader(
         split,
         batch_size=batch_size,
         shuffle=shuffle,
-        num_workers=workers,
+        num_workers=0 if isinstance(split, Features) else workers,
         drop_last=single,
         collate_fn=task.collate,
         pin_memory=torch.cuda.is_available(),

@@ -7,6 +7,7 @@ stages, each of which says which of them may move.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ftcourse.backbones import layer_groups
-from ftcourse.freezing import freeze, unfreeze
+from ftcourse.freezing import freeze, train_mode, unfreeze
 
 __all__ = ["Stage", "apply_stage", "make_optimizer", "make_scheduler", "parameter_groups"]
 
@@ -26,7 +27,9 @@ class Stage:
 
     Args:
         train: "head", "all", the name of a layer group ("layer4": that group and all after it), or a tuple of
-            names (exactly those groups). "bias" is not a group: see lesson 14.
+            names (exactly those groups).
+        only: a regular expression; of the groups that train, only parameters whose name has a match do, and the
+            head: "bias" for BitFit, "lora_" for LoRA (lesson 14).
         epochs: passes over the training split.
         lr: peak learning rate of the backbone's groups, and of the head unless `head_lr` is given.
         head_lr: peak learning rate of the head.
@@ -49,6 +52,7 @@ class Stage:
     schedule: str = "cosine"
     warmup: float = 0.1
     augment: bool = True
+    only: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.train, list):
@@ -100,9 +104,24 @@ class Stage:
 
 
 def apply_stage(model: nn.Module, stage: Stage) -> nn.Module:
-    """Freeze everything but the stage's groups; returns the model."""
+    """Freeze everything but the stage's groups (and in them all but `stage.only`); returns the model.
+
+    Raises:
+        ValueError: the model has no such group, or no parameter that `only` matches.
+    """
     freeze(model)
-    return unfreeze(model, *stage.groups(model))
+    unfreeze(model, *stage.groups(model))
+    if stage.only is None:
+        return model
+    head = {id(p) for m in layer_groups(model)["head"] for p in m.parameters()}
+    matches = 0
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and id(parameter) not in head:
+            parameter.requires_grad = re.search(stage.only, name) is not None
+            matches += parameter.requires_grad
+    if not matches:
+        raise ValueError(f"Stage(only={stage.only!r}): matches no parameter outside of the head")
+    return train_mode(model) if model.training else model
 
 
 def parameter_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:

@@ -111,6 +111,25 @@ def test_an_interrupt_keeps_the_best_weights(tiny, blobs):
     assert len(history.epochs) == 2
 
 
+def test_a_run_that_is_stopped_between_batches_has_the_weights_of_its_best_epoch(tiny, blobs):
+    batches, kept = [], {}
+
+    def third_batch_of_the_second_epoch():
+        batches.append(1)
+        return len(batches) == 5 + 3  # 40 photos, 8 a batch
+
+    def keep(history):
+        kept.update(state_of(tiny))
+
+    history = ft.finetune(
+        tiny, blobs, ft.Stage("head", epochs=9),
+        on_batch=third_batch_of_the_second_epoch, on_epoch=keep, **QUIET,
+    )  # fmt: skip
+    assert len(batches) == 8 and len(history.epochs) == 1
+    assert history.stopped == "interrupted after epoch 1"
+    assert all(torch.equal(v, kept[k]) for k, v in tiny.state_dict().items())
+
+
 def test_early_stopping_ends_a_stage_and_goes_on_with_the_next(tiny, blobs):
     stages = [ft.Stage("head", epochs=9, lr=1e-9), ft.Stage("head", epochs=1)]
     history = ft.finetune(tiny, blobs, stages, early_stopping=2, **QUIET)
@@ -187,7 +206,9 @@ def test_the_hand_written_loop_and_finetune_give_the_same_weights(blobs):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert moved(packaged, state_of(by_hand)) == set()
+    theirs = by_hand.state_dict()
+    for name, tensor in packaged.state_dict().items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=1e-5, atol=1e-6)
 
 
 def test_a_last_batch_of_one_photo_does_not_stop_training(tiny):

@@ -65,3 +65,17 @@ def test_the_schedule_warms_up_to_the_peak_and_falls_to_zero(tiny):
 def test_a_stage_that_makes_no_sense_is_refused_with_the_value(wrong, message):
     with pytest.raises(ValueError, match=message):
         ft.Stage(**wrong)
+
+
+def test_only_trains_what_its_expression_matches_and_the_head(tiny):
+    stage = ft.Stage(train="all", only="bias")
+    ft.apply_stage(tiny, stage)
+    trains = {name for name, p in tiny.named_parameters() if p.requires_grad}
+    assert trains == {n for n, _ in tiny.named_parameters() if n.endswith("bias")} | {"fc.weight"}
+    held = {id(p) for g in ft.make_optimizer(tiny, stage).param_groups for p in g["params"]}
+    assert held == {id(p) for n, p in tiny.named_parameters() if n in trains}
+
+
+def test_only_that_matches_nothing_is_refused(tiny):
+    with pytest.raises(ValueError, match="matches no parameter outside of the head"):
+        ft.apply_stage(tiny, ft.Stage(train="all", only="lora_"))

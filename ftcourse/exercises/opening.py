@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 from importlib import metadata
@@ -9,7 +10,7 @@ from importlib import metadata
 import torch
 import torchvision
 
-__all__ = ["device", "profile", "show"]
+__all__ = ["Missing", "device", "need", "profile", "show"]
 
 
 def profile() -> str:
@@ -31,6 +32,31 @@ def device() -> str:
     if torch.backends.mps.is_available():
         return "mps, Apple GPU"
     return f"cpu, PyTorch threads: {torch.get_num_threads()}"
+
+
+class Missing(ImportError):
+    """A lesson's requirement is not there; a notebook shows one line, and runs no further cell."""
+
+    def _render_traceback_(self) -> list[str]:  # what IPython prints in place of a traceback
+        return [str(self)]
+
+
+def need(*modules: str, extra: str) -> None:
+    """Stop here unless these modules can be imported; nothing is imported to find out.
+
+    `authoring/build.py` writes the names into the notebook's metadata, and `pytest --nbval` skips a notebook
+    whose needs are not met.
+
+    Raises:
+        Missing: the message names what is missing, and how to get it.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        names = " ".join(name.replace("_", "-") for name in missing)
+        raise Missing(
+            f"This lesson needs {names}. Get it with `pip install {names}` "
+            f'(or all of the extra: `pip install -e ".[{extra}]"`), restart the kernel, and run it again.'
+        )
 
 
 def show(lesson: str, seconds: int, minutes: int) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from ftcourse.exercises import opening
 
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("build", ROOT / "authoring" / "build.py")
@@ -181,3 +186,35 @@ def test_execution_stores_outputs_and_runs_in_the_notebooks_folder(root, monkeyp
 
 def test_the_committed_notebooks_are_what_their_sources_say():
     assert build.check(ROOT) == []
+
+
+def test_what_a_lesson_needs_is_in_its_metadata(root, no_kernel):
+    call = 'opening.need("transformers", "peft", extra="text")\n'
+    (root / "authoring" / "02_text.py").write_text(f"# %%\n{call}\n# %%\nprint(1)\n")
+    build.build(root)
+    metadata = nbformat.read(root / "lessons" / "02_text.ipynb", as_version=4).metadata
+    assert metadata["ftcourse"]["needs"] == ["transformers", "peft"]
+    first = nbformat.read(root / "lessons" / "01_first.ipynb", as_version=4).metadata
+    assert "needs" not in first["ftcourse"]
+
+
+def test_nbval_skips_a_notebook_whose_needs_are_not_met_and_says_why(tmp_path):
+    cells = [nbformat.v4.new_code_cell("import no_such_module", execution_count=1)]
+    metadata = {"ftcourse": {"needs": ["no_such_module"]}}
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "99_text.ipynb"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "--nbval", "-rs", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0 and "1 skipped" in done.stdout, done.stdout
+    assert "99_text.ipynb needs no_such_module: install the extra `text`" in done.stdout
+
+
+def test_a_missing_package_is_one_clear_line_in_a_notebook():
+    opening.need("json", extra="text")
+    with pytest.raises(opening.Missing) as caught:
+        opening.need("json", "no_such_module", extra="text")
+    shown = caught.value._render_traceback_()
+    assert len(shown) == 1 and "pip install no-such-module" in shown[0]

@@ -1,0 +1,256 @@
+"""Fine-tuning all-MiniLM-L6-v2 on text, against a bag of words; and a question answerer on Pocket Texts.
+
+    python benchmarks/text.py --sst2 sst2.zip     # Stanford Sentiment Treebank, two classes, at several sizes
+    python benchmarks/text.py --messages          # Pocket Texts: messages to a museum
+    python benchmarks/text.py --questions         # Pocket Texts: questions on short texts
+
+Bag of words: TF-IDF of words and pairs of words, logistic regression. Frozen: logistic regression on the mean of
+the encoder's last layer. Last two: layers 4 and 5 and the head train. All: everything does. Each seed draws other
+training texts, and another head and order. The test split is used once a run, and no setting was chosen by it.
+Runs that are in the results file already are not repeated. Writes ftcourse/results/text.json and
+benchmarks/results/text.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+import ftcourse as ft
+from ftcourse import results
+from ftcourse.pocket.texts import LABELS, messages
+from ftcourse.tasks import text
+
+TABLE = Path(__file__).parent / "results" / "text.md"
+METHODS = ("bag of words", "frozen", "last two", "all")
+SIZES = (50, 200, 1000, 6920)  # 6,920 is all of SST-2's training split
+SEEDS = {50: 3, 200: 3, 1000: 2, 6920: 1}
+MAX_LENGTH, TEST = 48, 400  # tokens of a text; SST-2 test sentences, the first so many of 1,821
+T95 = {2: 12.71, 3: 4.30, 5: 2.78}  # Student's t for the mean of n runs
+
+
+def epochs(size: int) -> int:
+    return {50: 12, 200: 6, 390: 4, 1000: 2, 6920: 1}[size]
+
+
+def stage(method: str, size: int) -> ft.Stage:
+    if method == "last two":
+        return ft.Stage("layer.4", epochs(size), lr=2e-4, head_lr=2e-3)
+    return ft.Stage("all", epochs(size), lr=1e-4, head_lr=1e-3)
+
+
+def run(method: str, train: list, val: list, test: list, classes: tuple, seed: int) -> float:
+    """Test accuracy; rows are pairs (text, label)."""
+    if method == "bag of words":
+        words = TfidfVectorizer(
+            ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[?!]"
+        )
+        fitted = make_pipeline(words, LogisticRegression(C=3, max_iter=2000)).fit(*columns(train))
+        return fitted.score(*columns(test))
+    encoder, tokenizer = text.load_encoder("minilm")
+    if method == "frozen":
+        known, new = (features(encoder, tokenizer, rows) for rows in (train, test))
+        fitted = LogisticRegression(C=0.3, max_iter=2000).fit(known, [y for _, y in train])
+        return fitted.score(new, [y for _, y in test])
+    splits = [
+        text.Texts([t for t, _ in rows], [y for _, y in rows], tokenizer, MAX_LENGTH)
+        for rows in (train, val, test)
+    ]
+    data = text.TextData(*splits, classes=classes)  # type: ignore[misc]
+    torch.manual_seed(seed)
+    model, task = text.TextClassifier(encoder, len(classes)), text.TextClassification(tokenizer)
+    ft.finetune(
+        model, data, stage(method, len(train)), task=task,
+        batch_size=16, seed=seed, progress=False, preflight=False,
+    )  # fmt: skip
+    return ft.evaluate(model, by_length(data.test), task=task)["accuracy"]
+
+
+def columns(rows: list) -> tuple[list, list]:
+    return [t for t, _ in rows], [y for _, y in rows]
+
+
+def by_length(split: text.Texts) -> torch.utils.data.Subset:
+    """Short texts with short ones: no figure changes, and less padding is computed."""
+    return torch.utils.data.Subset(
+        split, sorted(range(len(split)), key=lambda i: len(split.texts[i]))
+    )
+
+
+@torch.inference_mode()
+def features(encoder: Any, tokenizer: Any, rows: list) -> Any:
+    found = []
+    for i in range(0, len(rows), 64):
+        batch = tokenizer(
+            [t for t, _ in rows[i : i + 64]], truncation=True, max_length=MAX_LENGTH,
+            padding=True, return_tensors="pt",
+        )  # fmt: skip
+        hidden = encoder(**batch).last_hidden_state
+        found.append(text.mean_pool(hidden, batch["attention_mask"]))
+    return torch.cat(found).numpy()
+
+
+def sst2(file: Path, size: int, seed: int) -> tuple[list, list, list]:
+    """Training rows, balanced and drawn by the seed; 100 rows of dev to keep the best epoch by; test rows."""
+    splits = {}
+    with zipfile.ZipFile(file) as archive:
+        for name in ("train", "dev", "test"):
+            lines = archive.read(f"{name}.tsv").decode("utf-8").splitlines()
+            pairs = [line.rsplit("\t", 1) for line in lines]
+            splits[name] = [(t, int(y)) for t, y in pairs if y in ("0", "1")]
+    rng, rows = random.Random(seed), splits["train"]
+    if size < len(rows):
+        by_class = [[r for r in rows if r[1] == y] for y in (0, 1)]
+        rows = [r for some in by_class for r in rng.sample(some, size // 2)]
+    return rows, splits["dev"][:100], splits["test"][:TEST]
+
+
+def answers(method: str, seed: int) -> dict[str, float]:
+    """Exact match and F1 on the 60 test questions."""
+    encoder, tokenizer = text.load_encoder("minilm")
+    data, task = (
+        text.load_questions(tokenizer),
+        text.QuestionAnswering(tokenizer),
+    )
+    torch.manual_seed(seed)
+    model = text.SpanFinder(encoder)
+    if method != "untrained":
+        how = (
+            ft.Stage("layer.3", 8, lr=3e-4, head_lr=3e-3)
+            if method == "last three"
+            else ft.Stage("all", 8, lr=2e-4, head_lr=2e-3)
+        )
+        ft.finetune(
+            model, data, how, task=task, batch_size=12, seed=seed, progress=False, preflight=False
+        )
+    return {k: v for k, v in ft.evaluate(model, data.test, task=task).items() if k != "loss"}
+
+
+def wanted(a: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    if a.messages:
+        for seed in range(3):
+            yield from (
+                {"data": "messages", "size": 390, "seed": seed, "method": m} for m in METHODS
+            )
+    if a.questions:
+        for method in ("untrained", "last three", "all"):
+            yield {"data": "questions", "size": 156, "seed": 0, "method": method}
+    if a.sst2:
+        for size in SIZES:
+            for seed in range(SEEDS[size]):
+                for method in METHODS:
+                    yield {"data": "sst2", "size": size, "seed": seed, "method": method}
+
+
+def measure(job: dict[str, Any], file: Path | None) -> dict[str, float]:
+    if job["data"] == "questions":
+        return answers(job["method"], job["seed"])
+    if job["data"] == "sst2" and file is not None:
+        train, val, test = sst2(file, job["size"], job["seed"])
+        classes: tuple[str, ...] = ("negative", "positive")
+    else:
+        train, val, test = (
+            [(m.text, LABELS.index(m.label)) for m in messages(s)] for s in ("train", "val", "test")
+        )
+        classes = LABELS
+    return {"accuracy": run(job["method"], train, val, test, classes, job["seed"])}
+
+
+def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean over the seeds, with the lowest and the highest, for each data set, size and method."""
+    keys = list(dict.fromkeys((r["data"], r["size"], r["method"]) for r in runs))
+    rows = []
+    for data, size, method in keys:
+        of = [r for r in runs if (r["data"], r["size"], r["method"]) == (data, size, method)]
+        row = {"data": data, "size": size, "method": method, "runs": len(of)}
+        row["seconds"] = round(statistics.mean(r["seconds"] for r in of), 1)
+        for name in ("accuracy", "exact_match", "f1"):
+            values = [r[name] for r in of if name in r]
+            if values:
+                row[name] = round(statistics.mean(values), 4)
+                row[f"{name}_range"] = [round(min(values), 4), round(max(values), 4)]
+        rows.append(row)
+    return rows
+
+
+def write(found: dict[str, Any]) -> None:
+    found["summary"] = summary(found["runs"])
+    results.path("text").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    lines = [
+        "# Text: which layers should train?",
+        "",
+        f"all-MiniLM-L6-v2 on one CPU thread; `{found['command']}`; {found['versions']}.",
+        f"SST-2: test accuracy on the first {TEST} test sentences. Messages: 180 test messages. Mean over the",
+        "seeds (lowest to highest); each seed draws other training texts of SST-2, another head and order.",
+        "",
+        "| data | training texts | method | runs | test accuracy | seconds a run |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in found["summary"]:
+        if "accuracy" in r:
+            low, high = r["accuracy_range"]
+            score = f"{100 * r['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+            lines.append(
+                f"| {r['data']} | {r['size']:,} | {r['method']} | {r['runs']} | {score} | {r['seconds']:.0f} |"
+            )
+    lines += [
+        "",
+        "Seconds were taken beside other work and are no measure of speed.",
+        "",
+        "| questions | training questions | runs | exact match | F1 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for r in found["summary"]:
+        if "f1" in r:
+            lines.append(
+                f"| {r['method']} | {r['size'] if r['method'] != 'untrained' else 0} | {r['runs']} "
+                f"| {100 * r['exact_match']:.1f} % | {100 * r['f1']:.1f} % |"
+            )
+    TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sst2", type=Path, metavar="ZIP")
+    parser.add_argument("--messages", action="store_true")
+    parser.add_argument("--questions", action="store_true")
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    file = results.path("text")
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"runs": []}
+    found["command"] = "python benchmarks/text.py --messages --questions --sst2 sst2.zip"
+    found["seeds"] = "0, 1, 2: as many as the table has runs"
+    found["versions"] = {
+        "python": platform.python_version(), "torch": torch.__version__,
+        "transformers": transformers.__version__, "ftcourse": ft.__version__,
+    }  # fmt: skip
+    done = [{k: r[k] for k in ("data", "size", "seed", "method")} for r in found["runs"]]
+    for job in wanted(a):
+        if job in done:
+            continue
+        start = time.perf_counter()
+        got = measure(job, a.sst2)
+        row = job | {k: round(v, 5) for k, v in got.items()}
+        found["runs"].append(row | {"seconds": round(time.perf_counter() - start, 1)})
+        write(found)
+        print(found["runs"][-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""The pictures of docs/images/: each plot of the package, on light and on dark paper.
+
+    python docs/make_images.py plots        docs/images/plots/NAME.png and NAME_dark.png
+    python docs/make_images.py plots --only history
+
+It trains a small network on Pocket Insects first (under a minute), so that each picture shows a real run; the
+seeds are fixed. Grad-CAM needs the extra `cam` and is left out, with a word, where that is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import torch
+
+import ftcourse as ft
+from ftcourse.measures import confusion_matrix
+
+ROOT = Path(__file__).parent.parent
+IMAGES = ROOT / "docs" / "images"
+CLASSES = ("ants", "bees", "beetles", "ladybirds")
+
+
+class Material:
+    """One run, and what the pictures need of it; made once, when first asked for."""
+
+    @cached_property
+    def data(self) -> ft.Data:
+        return ft.load_data("pocket-insects", classes=CLASSES, per_class=30, progress=False)
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        torch.manual_seed(0)
+        model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=len(CLASSES))
+        states = {"loaded": _copy(model)}
+        stages = [ft.Stage(train="head", epochs=4, lr=1e-2)]
+        stages += [ft.Stage(train="layer4", epochs=6, lr=1e-3, head_lr=3e-3, layer_decay=0.5)]
+        first = ft.finetune(model, self.data, stages[:1], progress=False)
+        states["head trained"] = _copy(model)
+        reports = {"head alone": ft.freeze_report(model)}
+        second = ft.finetune(model, self.data, stages[1:], progress=False)
+        states["layer4 too"] = _copy(model)
+        reports["then layer4"] = ft.freeze_report(model)
+        logits, targets = ft.predict(model, self.data.test)
+        return {
+            "model": model, "history": _joined(first, second), "states": states, "reports": reports,
+            "logits": logits, "targets": targets,
+        }  # fmt: skip
+
+    @cached_property
+    def rates(self) -> Any:
+        torch.manual_seed(0)
+        model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=len(CLASSES))
+        return ft.lr_finder(model, self.data, ft.Stage(train="layer4"))
+
+    @cached_property
+    def line(self) -> Any:
+        states = {k: self.run["states"][k] for k in ("head trained", "layer4 too")}
+        return ft.loss_landscape(self.run["model"], self.data.val, states, steps=15)
+
+    @cached_property
+    def plane(self) -> Any:
+        return ft.loss_landscape(self.run["model"], self.data.val, self.run["states"], steps=7)
+
+
+def _copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+def _joined(first: ft.History, second: ft.History) -> ft.History:
+    """Two calls as the one run of two stages that they were."""
+    shift = len(first.epochs)
+    rows = [{**row, "epoch": row["epoch"] + shift, "stage": 2} for row in second.epochs]
+    best = next(row for row in rows if row["epoch"] == second.best["epoch"] + shift)
+    return ft.History(first.epochs + rows, first.stages + second.stages, best=best)
+
+
+Plot = Callable[[Material, Any, str], Any]
+
+
+def history(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_history(m.run["history"], path, theme=theme)
+
+
+def confusion(m: Material, path: Any, theme: str) -> Any:
+    said = m.run["logits"].argmax(1).numpy()
+    matrix = confusion_matrix(m.run["targets"].numpy(), said, len(CLASSES))
+    return ft.plot_confusion(matrix, CLASSES, path, theme=theme)
+
+
+def mistakes(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_mistakes(m.data.test, m.run["logits"], 8, path, theme=theme)
+
+
+def filters(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_filters(m.run["model"], path=path, theme=theme)
+
+
+def feature_maps(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_feature_maps(m.run["model"], m.data.test[0][0], path=path, theme=theme)
+
+
+def grad_cam(m: Material, path: Any, theme: str) -> Any:
+    chosen = [0, 60, 121, 181, 65]
+    split = m.data.test.subset(chosen)
+    inputs = torch.stack([split[i][0] for i in range(len(split))])
+    heat = ft.grad_cam(m.run["model"], inputs)
+    probability, said = m.run["logits"][chosen].softmax(1).max(1)
+    titles = [
+        f"{CLASSES[k]} {100 * p:.0f} %"
+        for k, p in zip(said.tolist(), probability.tolist(), strict=True)
+    ]
+    return ft.plot_grad_cam(list(inputs), heat, titles, path, theme=theme)
+
+
+def movement(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_movement(m.run["reports"], path, theme=theme)
+
+
+def lr_finder(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_lr_finder(m.rates, path, theme=theme)
+
+
+def landscape(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_landscape(m.line, path, theme=theme)
+
+
+def landscape_plane(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_landscape(m.plane, path, theme=theme)
+
+
+def learning_curves(m: Material, path: Any, theme: str) -> Any:
+    file = ROOT / "benchmarks" / "results" / "insects_methods.json"
+    rows = [r for r in json.loads(file.read_text())["summary"] if r["classes"] == 6]
+    return ft.plot_learning_curves(rows, path, chance=1 / 6, theme=theme)
+
+
+def reliability(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_reliability(m.run["logits"], m.run["targets"], path=path, theme=theme)
+
+
+def masks(m: Material, path: Any, theme: str) -> Any:
+    split = m.data.train.with_transform(None).with_target("semantic")
+    pairs = [split[i] for i in (0, 31, 62, 93)]
+    names = ("background", *CLASSES)
+    return ft.plot_masks([p[0] for p in pairs], [p[1] for p in pairs], names, path, theme=theme)
+
+
+def boxes(m: Material, path: Any, theme: str) -> Any:
+    scenes = ft.load_data("pocket-insects", classes=CLASSES, per_class=4, scene=True, size=160,
+                          val_per_class=1, test_per_class=1, progress=False)  # fmt: skip
+    split = scenes.train.with_transform(None)
+    pairs = [split[i] for i in range(4)]
+    names = ("background", *CLASSES)
+    return ft.plot_boxes([p[0] for p in pairs], [p[1] for p in pairs], names, path, theme=theme)
+
+
+def embeddings(m: Material, path: Any, theme: str) -> Any:
+    spaces = {
+        "before fine-tuning": ft.embed(ft.load_backbone("resnet18"), m.data.test),
+        "after": ft.embed(m.run["model"], m.data.test),
+    }
+    return ft.plot_embeddings(spaces, m.data.test.targets, CLASSES, path, theme=theme)
+
+
+PLOTS: tuple[Plot, ...] = (
+    history, confusion, mistakes, filters, feature_maps, grad_cam, movement, lr_finder, landscape,
+    landscape_plane, learning_curves, reliability, masks, boxes, embeddings,
+)  # fmt: skip
+
+
+def draw_plots(only: str | None) -> None:
+    material = Material()
+    for plot in PLOTS:
+        name = plot.__name__
+        if only not in (None, name):
+            continue
+        if name == "grad_cam" and importlib.util.find_spec("pytorch_grad_cam") is None:
+            print('grad_cam: left out, needs pip install "ftcourse[cam]"')
+            continue
+        for theme, suffix in (("light", ""), ("dark", "_dark")):
+            file = IMAGES / "plots" / f"{name}{suffix}.png"
+            plt.close(plot(material, file, theme))
+        print(f"wrote docs/images/plots/{name}.png and {name}_dark.png", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=["plots"])
+    parser.add_argument("--only", help="only the picture of this name")
+    asked = parser.parse_args()
+    draw_plots(asked.only)
+
+
+if __name__ == "__main__":
+    main()

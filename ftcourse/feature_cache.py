@@ -1,0 +1,279 @@
+"""The output of what is frozen, computed once and kept.
+
+In training the frozen part of a model gives the same output for the same photo in each epoch. `FeatureCache`
+computes it once, so that an epoch costs only what trains. That changes the result by float rounding and no more:
+same batches, same order, same random numbers. Where it cannot be promised, nothing is kept:
+
+- a photo that random augmentation changes each time is computed anew in each epoch, without a graph (`views=k`
+  keeps k augmented versions of it instead, which is another, smaller augmentation);
+- a model whose computation cannot be cut in two (hooks, branches that depend on data, several tensors across
+  every possible cut) runs as it is, and `FeatureCache.notes` says why.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import random
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+
+from ftcourse.frozen_prefix import Cut, Prefix, cut_model
+
+__all__ = ["FeatureCache", "Features", "Shortcut"]
+
+BUDGET = 2**30  # bytes of features kept in memory; what is beyond goes into a memory-mapped file
+
+
+class Features(Dataset):
+    """The kept features of a split, with its targets: item i is (features[i], targets[i]).
+
+    With several views of each photo, `view` says which of them is given out.
+    """
+
+    def __init__(self, features: Tensor, targets: list[Any], views: int = 1) -> None:
+        self.features, self.targets, self.views, self.view = features, targets, views, 0
+
+    def __len__(self) -> int:
+        return len(self.targets) // self.views
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Any]:
+        row = self.view * len(self) + i
+        return self.features[row], self.targets[row]
+
+
+@dataclass
+class Shortcut:
+    """How one split reaches the model: `data` to load from, and what `model(...)` then computes."""
+
+    data: Any
+    cut: Cut | None = None
+    prefix: Prefix | None = None  # to be run before the rest; None if `data` has features already
+
+    @contextmanager
+    def taken(self, model: nn.Module, epoch: int = 0) -> Iterator[None]:
+        """Within it, `model(x)` takes what `data` holds: features, or photos that need no graph at first."""
+        if self.cut is None:
+            yield
+            return
+        if isinstance(self.data, Features):
+            self.data.view = epoch % self.data.views
+        rest = self.cut.rest(model)
+        model.forward = _after(self.prefix, rest) if self.prefix else rest.forward  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            del model.forward  # the class's own again
+
+
+def _after(prefix: Prefix, rest: nn.Module) -> Callable[[Tensor], Any]:
+    return lambda images: rest(prefix(images))
+
+
+class FeatureCache:
+    """Outputs of frozen parts, kept across epochs and stages; across runs, if they are given one object.
+
+    Args:
+        budget: bytes of features kept in memory; what does not fit goes into a file in `folder`, mapped into
+            memory. The file is removed with the cache (on Linux and macOS its name at once).
+        folder: where that file goes; by default the system's folder for temporary files.
+        enabled: False computes everything in each epoch.
+    """
+
+    def __init__(
+        self, budget: int = BUDGET, folder: str | Path | None = None, enabled: bool = True
+    ) -> None:
+        self.budget, self.enabled = budget, enabled
+        self.folder = Path(folder) if folder else Path(tempfile.gettempdir())
+        self.notes: list[str] = []
+        self._kept: dict[tuple, tuple[Features, Any]] = {}
+        self._files: list[str] = []
+        weakref.finalize(self, _remove, self._files)
+
+    @classmethod
+    def of(cls, choice: bool | str | Path | FeatureCache) -> FeatureCache:
+        """What the `cache` argument of `finetune` means: True, False, a folder, or a cache to share."""
+        if isinstance(choice, FeatureCache):
+            return choice
+        if isinstance(choice, bool):
+            return cls(enabled=choice)
+        Path(choice).mkdir(parents=True, exist_ok=True)
+        return cls(folder=choice)
+
+    @property
+    def used(self) -> int:
+        """Bytes of the features kept in memory."""
+        return sum(_bytes(f.features) for f, _ in self._kept.values() if not _mapped(f.features))
+
+    def shortcut(
+        self, model: nn.Module, split: Any, *, judged: nn.Module | None = None,
+        bf16: bool = False, keep: bool = True, views: int | None = None, seed: int = 0,
+    ) -> Shortcut:  # fmt: skip
+        """The least work by which `split` can pass through `model`, as its parameters now train or do not.
+
+        Args:
+            split: a data set of (image float32 (3, H, W), target).
+            judged: the average of the model's weights, if that is what will be run. Where what is frozen now has
+                trained in an earlier stage, the average still moves there, and nothing can be kept.
+            bf16: run the frozen part in bfloat16.
+            keep: False where the images are changed after loading (MixUp), so that no output can be kept.
+            views: keep so many randomly augmented views of each photo.
+        """
+        try:
+            cut = cut_model(model) if self.enabled else None
+        except ValueError as err:
+            self._note(f"nothing is kept: {err}")
+            return Shortcut(split)
+        if cut is None:
+            return Shortcut(split)
+        prefix = cut.prefix(model, bf16=bf16)
+        if judged is not None and cut.prefix(judged, bf16=bf16).fingerprint != prefix.fingerprint:
+            return Shortcut(split)
+        try:
+            device = next(model.parameters()).device
+            kept = self._features(prefix, split, views, seed, device) if keep else None
+            if kept is None:
+                prefix(_stack([split[0]]).to(device))  # it fails here, if it must
+        except ValueError as err:
+            self._note(f"nothing is kept: {err}")
+            return Shortcut(split)
+        if kept is None:
+            self._note(f"computed each epoch, without a graph: up to {cut.at}, {len(split)} photos")
+            return Shortcut(split, cut, prefix)
+        prefix.forget()
+        where = "in a file" if _mapped(kept.features) else "in memory"
+        size = _bytes(kept.features) / 2**20
+        self._note(f"computed once: up to {cut.at}, {len(split)} photos, {size:.1f} MB {where}")
+        return Shortcut(kept, cut)
+
+    def close(self) -> None:
+        """Free the memory and remove the files."""
+        self._kept.clear()
+        _remove(self._files)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _features(
+        self, prefix: Prefix, split: Any, views: int | None, seed: int, device: torch.device
+    ) -> Features | None:
+        """The features of a split, computed now if they are not there; None if they cannot be kept."""
+        fixed = _repeats(split)
+        if not fixed and not views:
+            return None
+        key = (prefix.fingerprint, *(() if fixed else (views, seed)), *_identity(split))
+        if key not in self._kept:
+            before = _random_states()
+            with torch.random.fork_rng(devices=[], enabled=not fixed):
+                made = self._fill(prefix, split, None if fixed else views, seed, device)
+            if made is None or (fixed and _random_states() != before):
+                return None  # no room, or chance was at work after all
+            self._kept[key] = made, split  # the split is held: no other object can take its id
+        return self._kept[key][0]
+
+    def _fill(
+        self, prefix: Prefix, split: Any, views: int | None, seed: int, device: torch.device
+    ) -> Features | None:
+        n, store, targets = len(split), None, []
+        for view in range(views or 1):
+            if views:
+                torch.manual_seed((seed * 1_000_003 + view) ^ 0x5EED)  # no epoch's own seed
+            for start in range(0, n, 32):
+                items = [split[i] for i in range(start, min(start + 32, n))]
+                targets += [target for _, target in items]
+                part = prefix(_stack(items).to(device)).cpu()
+                if store is None:
+                    store = self._room(((views or 1) * n, *part.shape[1:]), part.dtype)
+                if store is None:
+                    return None
+                row = view * n + start
+                store[row : row + len(part)] = part
+        return None if store is None else Features(store, targets, views or 1)
+
+    def _room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
+        numbers = int(np.prod(shape))
+        size = numbers * dtype.itemsize
+        if self.used + size <= self.budget:
+            return torch.empty(shape, dtype=dtype)
+        if size > 0.9 * shutil.disk_usage(self.folder).free:
+            return None
+        handle, name = tempfile.mkstemp(".bin", "ftcourse-features-", self.folder)
+        os.close(handle)
+        store = torch.from_file(name, shared=True, size=numbers, dtype=dtype).view(shape)
+        store.mapped_from = name  # type: ignore[attr-defined]
+        try:
+            os.unlink(
+                name
+            )  # the mapping stays, and nothing is left behind however the program ends
+        except OSError:  # Windows keeps a file that is in use
+            self._files.append(name)
+        return store
+
+
+def _remove(files: list[str]) -> None:
+    for name in files:
+        with suppress(OSError):
+            os.unlink(name)
+    files.clear()
+
+
+def _bytes(t: Tensor) -> int:
+    return t.numel() * t.element_size()
+
+
+def _mapped(t: Tensor) -> bool:
+    return hasattr(t, "mapped_from")
+
+
+def _stack(items: list[tuple[Any, Any]]) -> Tensor:
+    if not all(isinstance(image, Tensor) for image, _ in items):
+        raise ValueError("its inputs are not tensors")
+    if len({image.shape for image, _ in items}) > 1:
+        raise ValueError("its inputs differ in shape")
+    return torch.stack([image for image, _ in items])
+
+
+def _identity(split: Any) -> tuple:
+    """What a split gives: the same for two splits of the same photos with the same transform."""
+    if isinstance(split, Subset):
+        return ("subset", tuple(split.indices), *_identity(split.dataset))
+    if hasattr(split, "images") and hasattr(split, "index"):
+        transform = getattr(split, "transform", None)
+        return (id(split.images), tuple(split.index), tuple(split.targets), id(transform))
+    return (id(split), len(split))
+
+
+def _random_states() -> tuple:
+    numpy = np.random.get_state()[1].tobytes()  # type: ignore[union-attr, index]
+    return (torch.get_rng_state().numpy().tobytes(), random.getstate(), numpy)
+
+
+def _repeats(split: Any) -> bool:
+    """True if a split gives the same photo twice, and draws no random number for it."""
+    before = _random_states()
+    rows = sorted({0, len(split) // 2, len(split) - 1}) if len(split) else []
+    for i in rows:
+        (one, first), (two, second) = split[i], split[i]
+        if not (isinstance(one, Tensor) and torch.equal(one, two)) or not _same(first, second):
+            return False
+    return bool(rows) and _random_states() == before
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    return bool(operator.eq(a, b))

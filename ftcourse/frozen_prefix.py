@@ -1,0 +1,243 @@
+"""What is frozen is computed once.
+
+    cut = cut_model(model)                        # at the first module that trains
+    features = cut.prefix(model)(images)          # the frozen part: eval, no graph, fused, fast
+    logits = cut.rest(model)(features)            # what trains; shares its modules with the model
+
+The model's computation is traced (torch.fx), so the cut is right for any architecture that can be traced, and
+refused for the others. `ftcourse.feature_cache` keeps what the frozen part gives.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.ops import StochasticDepth
+
+from ftcourse.freezing import train_mode
+
+__all__ = ["Cut", "Prefix", "cut_model"]
+
+# Modules that give the same output for the same input whether they train or not.
+_PURE = (
+    *(_ConvNd, nn.Linear, nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample, nn.Embedding),
+    *(nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.PixelShuffle, nn.ZeroPad2d),
+    *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh),
+    *(nn.LeakyReLU, nn.ELU, nn.Mish, nn.Softmax, nn.Softplus),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+)
+# Modules that do so in eval mode only.
+_PURE_IN_EVAL = (_BatchNorm, nn.modules.dropout._DropoutNd, StochasticDepth)
+_PURE_FUNCTIONS = {
+    *("add", "sub", "mul", "truediv", "floordiv", "getitem", "getattr", "flatten", "cat", "relu"),
+    *("adaptive_avg_pool2d", "avg_pool2d", "max_pool2d", "view", "reshape", "permute", "transpose"),
+    *("mean", "contiguous", "size", "unsqueeze", "squeeze", "chunk", "silu", "gelu", "sigmoid"),
+    *("expand", "layer_norm", "pad", "_assert", "eq"),
+}
+
+
+# -- cutting a model ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a model is cut in two. Both graphs run on any copy of the model, with that copy's own weights."""
+
+    before: fx.Graph
+    behind: fx.Graph
+    at: str  # the last module or function before the cut
+
+    def rest(self, model: nn.Module) -> fx.GraphModule:
+        """What lies behind the cut: takes features, and shares its modules with `model`."""
+        return fx.GraphModule(model, self.behind)
+
+    def plain_prefix(self, model: nn.Module) -> fx.GraphModule:
+        """What lies before the cut, with the modules of `model` itself."""
+        return fx.GraphModule(model, self.before)
+
+    def prefix(self, model: nn.Module, *, bf16: bool = False) -> Prefix:
+        """A fast copy of what lies before the cut: images (N, 3, H, W) in, features (N, ...) out."""
+        return Prefix(self.plain_prefix(model), bf16)
+
+
+class _Tracer(fx.Tracer):
+    """Looks into every module of modules; one without children stays as it is, with its own mode."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return next(m.children(), None) is None or super().is_leaf_module(m, module_qualified_name)
+
+
+def cut_model(model: nn.Module) -> Cut | None:
+    """Cut a model before the first module that trains; None if nothing before it could be computed once.
+
+    The cut is the last place before which everything is frozen and free of chance, and which one tensor crosses.
+    Modes and weights of the model are left as they were.
+
+    Raises:
+        ValueError: the model's computation cannot be cut in two; the message says why.
+    """
+    hooked = [n for n, m in model.named_modules() if _has_hooks(m)]
+    if hooked:
+        raise ValueError(f"{hooked[0] or 'the model'} has hooks, which expect to see each step")
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        try:
+            evaluating = _Tracer().trace(model.eval())
+            graph = _Tracer().trace(train_mode(model))
+        except Exception as err:  # any that the model's own code raises when it is traced
+            reason = (str(err).splitlines() or [type(err).__name__])[0][:160]
+            raise ValueError(f"its computation cannot be traced ({reason})") from err
+        if str(graph) != str(evaluating):
+            raise ValueError("it computes otherwise in train mode than in eval mode")
+        if sum(n.op == "placeholder" for n in graph.nodes) != 1:
+            raise ValueError("it takes more than one input")
+        place = _last_place(graph, model)
+    finally:
+        for module, training in modes:
+            module.training = training
+    return None if place is None else _divide(graph, place)
+
+
+def _has_hooks(m: nn.Module) -> bool:
+    hooks = (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(m)
+
+
+def _last_place(graph: fx.Graph, model: nn.Module) -> fx.Node | None:
+    """The node whose output is the only thing known of all that came before it."""
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    last_use = {n: max((order[u] for u in n.users), default=-1) for n in order}
+    alive: set[fx.Node] = set()
+    found, weights = None, False
+    for node, i in order.items():
+        if not _settled(node, model):
+            break
+        weights |= node.op == "call_module" and (
+            next(_module(node, model).parameters(), None) is not None
+        )
+        alive = {n for n in alive if last_use[n] > i} | ({node} if last_use[node] > i else set())
+        if weights and alive == {node}:
+            found = node
+    return found
+
+
+def _module(node: fx.Node, model: nn.Module) -> nn.Module:
+    return model.get_submodule(str(node.target))
+
+
+def _settled(node: fx.Node, model: nn.Module) -> bool:
+    """True if a step of the computation gives the same output for the same input throughout training."""
+    if node.op == "placeholder":
+        return True
+    if node.op == "call_module":
+        m = _module(node, model)
+        ours = type(m).__module__.startswith(("torch.nn.modules.", "torchvision."))
+        pure = isinstance(m, _PURE) or (isinstance(m, _PURE_IN_EVAL) and not m.training)
+        return ours and pure and not any(p.requires_grad for p in m.parameters())
+    if node.op == "get_attr":
+        owner, _, name = str(node.target).rpartition(".")
+        return not getattr(getattr(model.get_submodule(owner), name), "requires_grad", False)
+    name = getattr(node.target, "__name__", str(node.target))
+    inplace = node.kwargs.get("inplace", False)
+    return node.op != "output" and name in _PURE_FUNCTIONS and not inplace
+
+
+def _divide(graph: fx.Graph, place: fx.Node) -> Cut:
+    before, behind = fx.Graph(), fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    nodes = iter(graph.nodes)
+    for node in nodes:
+        copied[node] = before.node_copy(node, copied.__getitem__)
+        if node is place:
+            break
+    before.output(copied[place])
+    copied = {place: behind.placeholder("features")}
+    for node in nodes:
+        copied[node] = behind.node_copy(node, copied.__getitem__)
+    return Cut(before, behind, str(getattr(place.target, "__name__", place.target)))
+
+
+# -- the frozen part, fast ---------------------------------------------------------------------
+
+
+class Prefix:
+    """A frozen part made for speed: eval mode, no graph, conv + BatchNorm fused, channels_last, micro-batches.
+
+    On a CPU eight images at a time stay in its cache, which is faster than a large batch and needs less memory.
+    """
+
+    def __init__(self, plain: fx.GraphModule, bf16: bool = False) -> None:
+        self.fingerprint = _fingerprint(plain) + (" bf16" if bf16 else "")
+        self._plain, self.bf16 = plain, bf16
+        self._fast: nn.Module | None = None
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (N, ...) of images (N, 3, H, W), without a graph, on the device of the images."""
+        if self._fast is None:  # made when first needed, for it is a copy of the weights
+            self._fast = _make_fast(self._plain, images.device, self.bf16)
+        size = 8 if images.device.type == "cpu" else 128
+        with torch.inference_mode():
+            parts = [self._run(part) for part in images.split(size)]
+        return torch.cat(
+            parts
+        )  # outside: a tensor of inference mode could not take part in training
+
+    def _run(self, images: Tensor) -> Tensor:
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        out = self._fast(images.bfloat16() if self.bf16 else images)  # type: ignore[misc]
+        if not isinstance(out, Tensor) or len(out) != len(images):
+            raise ValueError("what crosses the cut is not a tensor with a row for each image")
+        return out
+
+    def forget(self) -> None:
+        """Free the fast copy; it is made again when needed."""
+        self._fast = None
+
+
+def _fingerprint(module: fx.GraphModule) -> str:
+    """A hash of what a frozen part computes: its graph and its weights."""
+    digest = hashlib.sha256(str(module.graph).encode())
+    for name, value in module.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            array = value.detach().to("cpu", copy=False).contiguous()
+            digest.update(name.encode())
+            digest.update(array.view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _make_fast(plain: fx.GraphModule, device: torch.device, bf16: bool) -> nn.Module:
+    fast = copy.deepcopy(plain).eval()
+    for node in list(fast.graph.nodes):
+        if _is(node, fast, _BatchNorm) and _is(node.args[0], fast, _ConvNd):
+            conv = node.args[0]
+            once = sum(n.target in (conv.target, node.target) for n in fast.graph.nodes) == 2
+            norm = _module(node, fast)
+            if once and len(conv.users) == 1 and norm.track_running_stats:
+                fused = fuse_conv_bn_eval(_module(conv, fast), norm)  # type: ignore[type-var, arg-type]
+                owner, _, name = str(conv.target).rpartition(".")
+                setattr(fast.get_submodule(owner), name, fused)
+                node.replace_all_uses_with(conv)
+                fast.graph.erase_node(node)
+    fast.delete_all_unused_submodules()
+    fast.recompile()
+    fast = fast.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return fast.bfloat16() if bf16 else fast
+
+
+def _is(node: Any, module: nn.Module, kind: type) -> bool:
+    return (
+        isinstance(node, fx.Node)
+        and node.op == "call_module"
+        and isinstance(_module(node, module), kind)
+    )

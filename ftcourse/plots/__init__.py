@@ -1,0 +1,46 @@
+"""Pictures of a run, legible on a projector and for colour-blind eyes, on light or dark paper.
+
+Each function returns a matplotlib Figure, writes it to `path` if that is given, and leaves matplotlib's settings
+as they were. In a notebook a figure shows once, whether it is a cell's last expression or not.
+`theme="dark"`, or FTCOURSE_THEME=dark in the environment, draws on dark paper.
+"""
+
+from ftcourse.plots.images import (
+    plot_boxes,
+    plot_grad_cam,
+    plot_masks,
+    plot_mistakes,
+    show_images,
+)
+from ftcourse.plots.network import (
+    plot_embeddings,
+    plot_feature_maps,
+    plot_filters,
+    plot_landscape,
+    plot_movement,
+)
+from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
+from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
+from ftcourse.plots.training import plot_history, plot_lr_finder
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Theme",
+    "plot_boxes",
+    "plot_confusion",
+    "plot_embeddings",
+    "plot_feature_maps",
+    "plot_filters",
+    "plot_grad_cam",
+    "plot_history",
+    "plot_landscape",
+    "plot_learning_curves",
+    "plot_lr_finder",
+    "plot_masks",
+    "plot_mistakes",
+    "plot_movement",
+    "plot_reliability",
+    "show_images",
+    "theme_of",
+]

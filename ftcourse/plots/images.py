@@ -1,0 +1,321 @@
+"""Photos: in a grid, with mistakes, masks, boxes and heat on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from ftcourse.plots.style import Theme, bare, drawing, finish, sheet
+
+__all__ = [
+    "overlay",
+    "pixels",
+    "plot_boxes",
+    "plot_grad_cam",
+    "plot_masks",
+    "plot_mistakes",
+    "show_images",
+]
+
+
+def pixels(image: Any) -> np.ndarray:
+    """Any image as (H, W, 3) or (H, W), uint8 or float in 0 to 1; float ones are stretched to it.
+
+    Takes PIL images, uint8 or float tensors and arrays, (3, H, W), (1, H, W), (H, W, 3) or (H, W).
+    """
+    x = np.asarray(image)
+    if x.ndim == 3 and x.shape[0] in (1, 3) and x.shape[2] not in (1, 3):
+        x = x.transpose(1, 2, 0)
+    if x.ndim == 3 and x.shape[2] == 1:
+        x = x[..., 0]
+    if x.dtype.kind == "f":
+        x = (x - x.min()) / max(float(x.max() - x.min()), 1e-9)
+    return x
+
+
+def _grid(count: int, columns: int, title_lines: int = 1, width: float = 1.9) -> tuple[Figure, Any]:
+    columns = max(1, min(columns, count))
+    rows = -(-count // columns)
+    height = width + 0.24 * title_lines
+    fig, axes = sheet(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
+    for ax in axes.flat:
+        bare(ax)
+    for ax in axes.flat[count:]:
+        ax.axis("off")
+    return fig, axes
+
+
+def show_images(
+    images: Sequence[Any],
+    titles: Sequence[str] | None = None,
+    columns: int = 6,
+    path: str | Path | None = None,
+    *,
+    theme: str | None = None,
+) -> Figure:
+    """A grid of images: PIL, uint8 (3, H, W) tensors, or float ones, which are stretched to 0 to 1."""
+    _some(images)
+    lines = max((str(t).count("\n") + 1 for t in titles), default=0) if titles is not None else 0
+    with drawing(theme) as t:
+        fig, axes = _grid(len(images), columns, lines)
+        for i, image in enumerate(images):
+            _show(axes.flat[i], image)
+            if titles is not None:
+                _caption(axes.flat[i], titles[i], t.ink)
+    return finish(fig, t, path)
+
+
+def _show(ax: Any, image: Any) -> None:
+    x = pixels(image)
+    ax.imshow(x, cmap="gray" if x.ndim == 2 else None)
+
+
+def _caption(ax: Any, text: str, colour: str) -> None:
+    ax.set_title(
+        text, fontsize=11, fontweight="normal", loc="center", color=colour, pad=5, linespacing=1.25
+    )
+
+
+def _some(images: Sequence[Any]) -> None:
+    if not len(images):
+        raise ValueError("no images to show")
+
+
+def plot_mistakes(
+    split: Any,
+    logits: Any,
+    count: int = 8,
+    path: str | Path | None = None,
+    *,
+    columns: int = 4,
+    theme: str | None = None,
+) -> Figure:
+    """The most confident mistakes: photo, right class, and what the network was so sure of.
+
+    Args:
+        split: a `Split`, in the order of the logits.
+        logits: float (N, classes), as `ftcourse.predict(model, split)[0]` gives them.
+
+    Raises:
+        ValueError: there are no mistakes, or not as many logits as photos.
+    """
+    logits, targets = torch.as_tensor(logits).double(), torch.as_tensor(split.targets)
+    if len(logits) != len(targets):
+        raise ValueError(f"{len(logits)} rows of logits for {len(targets)} photos")
+    probability, said = logits.softmax(1).max(1)
+    wrong = torch.nonzero(said != targets).flatten()
+    if not len(wrong):
+        raise ValueError(f"all {len(targets)} photos are right: there are no mistakes to show")
+    worst = wrong[probability[wrong].argsort(descending=True, stable=True)][:count].tolist()
+    names = list(split.classes)
+    with drawing(theme) as t:
+        fig, axes = _grid(len(worst), columns, 3, width=2.3)
+        for ax, i in zip(axes.flat, worst, strict=False):
+            _show(ax, split.image(i))
+            _caption(ax, f"true: {names[targets[i]]}", t.ink)
+            ax.set_xlabel(
+                f"said: {names[int(said[i])]}, {100 * probability[i]:.0f} %", color=t.colours[1],
+                fontsize=12, fontweight="bold", labelpad=12,
+            )  # fmt: skip
+            ax.barh(
+                -0.045, float(probability[i]), 0.045, color=t.colours[1], align="center",
+                transform=ax.transAxes, clip_on=False,
+            )  # fmt: skip
+            ax.barh(-0.045, 1, 0.045, color=t.grid, transform=ax.transAxes, clip_on=False, zorder=0)
+        fig.suptitle(
+            f"Most confident mistakes: {len(wrong)} of {len(targets)} photos are wrong",
+            fontsize=14, fontweight="bold", x=0.01, ha="left",
+        )  # fmt: skip
+    return finish(fig, t, path)
+
+
+# -- masks and boxes ---------------------------------------------------------------------------
+
+
+def overlay(image: Any, mask: Any, colours: Sequence[str], strength: float = 0.6) -> np.ndarray:
+    """The photo with each class of `mask` tinted; float (H, W, 3) in 0 to 1.
+
+    Args:
+        image: as `pixels` takes it.
+        mask: int (H, W); 0 is the background and stays as it is, but dimmer; k takes `colours[k - 1]`.
+    """
+    x = pixels(image).astype(np.float64) / (255.0 if pixels(image).dtype == np.uint8 else 1.0)
+    if x.ndim == 2:
+        x = np.repeat(x[..., None], 3, axis=2)
+    m = np.asarray(mask)
+    if m.shape != x.shape[:2]:
+        raise ValueError(f"a mask of {m.shape} on an image of {x.shape[:2]}: they differ in size")
+    out = np.where(m[..., None] > 0, x, 0.55 * x)
+    grey = x.mean(2, keepdims=True)
+    for k in np.unique(m[m > 0]):
+        colour = np.array(to_rgb(colours[(int(k) - 1) % len(colours)]))
+        tint = (0.45 + 0.75 * grey) * colour  # keeps the photo's light and shade
+        out = np.where(m[..., None] == k, (1 - strength) * x + strength * tint, out)
+    return np.clip(out, 0, 1)
+
+
+def plot_masks(
+    images: Sequence[Any],
+    masks: Sequence[Any],
+    names: Sequence[str],
+    path: str | Path | None = None,
+    *,
+    predicted: Sequence[Any] | None = None,
+    theme: str | None = None,
+) -> Figure:
+    """Photos, their masks laid over them, and predicted masks below; one column a photo.
+
+    Args:
+        images: N photos, as `pixels` takes them.
+        masks: N int (H, W): 0 background, k the class `names[k]`.
+        names: the classes, the background first.
+        predicted: N int (H, W), or None.
+    """
+    _some(images)
+    rows = ["photo", "mask", *(["predicted"] if predicted is not None else [])]
+    with drawing(theme) as t:
+        n = len(images)
+        fig, axes = sheet(
+            len(rows), n, figsize=(2.1 * n + 0.5, 2.1 * len(rows) + 0.7), squeeze=False
+        )
+        for ax in axes.flat:
+            bare(ax)
+        for j in range(n):
+            _show(axes[0, j], images[j])
+            axes[1, j].imshow(overlay(images[j], masks[j], t.colours))
+            if predicted is not None:
+                axes[2, j].imshow(overlay(images[j], predicted[j], t.colours))
+        for ax, name in zip(axes[:, 0], rows, strict=True):
+            ax.set_ylabel(name)
+        shown = [*masks, *(predicted if predicted is not None else [])]
+        _legend(
+            fig, sorted({int(v) for m in shown for v in np.unique(np.asarray(m)) if v}), names, t
+        )
+    return finish(fig, t, path)
+
+
+def _legend(fig: Figure, classes: list[int], names: Sequence[str], t: Theme) -> None:
+    patches = [
+        Patch(color=t.colours[(k - 1) % len(t.colours)], label=str(names[k])) for k in classes
+    ]
+    if patches:
+        fig.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)))
+
+
+def plot_boxes(
+    images: Sequence[Any],
+    targets: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    path: str | Path | None = None,
+    *,
+    truth: Sequence[Mapping[str, Any]] | None = None,
+    threshold: float = 0.5,
+    columns: int = 4,
+    theme: str | None = None,
+) -> Figure:
+    """Photos with boxes, their classes and, for predictions, scores.
+
+    Args:
+        images: N photos, as `pixels` takes them.
+        targets: N dicts with `boxes` float (n, 4) as left, top, right, bottom in pixels, and `labels` int
+            (n,): k is the class `names[k]`. With `scores` (n,), as torchvision's detectors return them, boxes
+            below `threshold` are left out.
+        names: the classes, the background first.
+        truth: N such dicts, drawn as thin dashed boxes below the others.
+    """
+    _some(images)
+    with drawing(theme) as t:
+        fig, axes = _grid(len(images), columns, 2, width=2.7)
+        seen: set[int] = set()
+        for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
+            _show(ax, image)
+            for box in truth[i]["boxes"] if truth is not None else []:
+                _box(ax, box, "#FFFFFF", ls=(0, (4, 3)), lw=1.6)
+            seen |= _boxes(ax, targets[i], names, threshold, t)
+        _legend(fig, sorted(seen), names, t)
+    return finish(fig, t, path)
+
+
+def _boxes(
+    ax: Any, target: Mapping[str, Any], names: Sequence[str], threshold: float, t: Theme
+) -> set[int]:
+    seen = set()
+    scores = target.get("scores")
+    for k, (box, label) in enumerate(zip(target["boxes"], target["labels"], strict=True)):
+        if scores is not None and scores[k] < threshold:
+            continue
+        seen.add(int(label))
+        colour = t.colours[(int(label) - 1) % len(t.colours)]
+        _box(ax, box, colour, lw=3)
+        left, top = float(box[0]), float(box[1])
+        text = names[int(label)] + (
+            f" {100 * float(scores[k]):.0f} %" if scores is not None else ""
+        )
+        ax.annotate(
+            text, (left, top), xytext=(2, 2 if top > 9 else -13), textcoords="offset points",
+            fontsize=10, fontweight="bold", color="#FFFFFF", annotation_clip=True,
+            bbox={"boxstyle": "square,pad=0.18", "fc": "#101418", "ec": "none", "alpha": 0.75},
+        )  # fmt: skip
+    return seen
+
+
+def _box(ax: Any, box: Any, colour: str, **kwargs: Any) -> None:
+    left, top, right, bottom = (float(v) for v in box)
+    ax.add_patch(
+        Rectangle((left, top), right - left, bottom - top, fill=False, ec=colour, **kwargs)
+    )
+
+
+# -- Grad-CAM ----------------------------------------------------------------------------------
+
+
+def plot_grad_cam(
+    photos: Sequence[Any],
+    heat: Any,
+    titles: Sequence[str] | None = None,
+    path: str | Path | None = None,
+    *,
+    theme: str | None = None,
+) -> Figure:
+    """Photos, and below them where the network looked.
+
+    Args:
+        photos: N images of any size, as `pixels` takes them.
+        heat: float (N, h, w) in 0 to 1, as `ftcourse.grad_cam(model, inputs)` gives it; stretched to the photo.
+        titles: N captions, such as the class that the heat is for.
+    """
+    _some(photos)
+    lines = max((str(s).count("\n") + 1 for s in titles), default=1) if titles is not None else 0
+    with drawing(theme) as t:
+        n = len(photos)
+        fig, axes = sheet(2, n, figsize=(2.2 * n + 0.4, 4.4 + 0.3 * lines), squeeze=False)
+        for j, photo in enumerate(photos):
+            for ax in axes[:, j]:
+                bare(ax)
+            _show(axes[0, j], photo)
+            _heat(axes[1, j], photo, heat[j])
+            if titles is not None:
+                _caption(axes[0, j], titles[j], t.ink)
+        axes[0, 0].set_ylabel("photo")
+        axes[1, 0].set_ylabel("Grad-CAM")
+    return finish(fig, t, path)
+
+
+def _heat(ax: Any, photo: Any, heat: Any) -> None:
+    x = pixels(photo)
+    grey = x if x.ndim == 2 else x.mean(2)
+    height, width = grey.shape
+    ax.imshow(grey, cmap="gray", extent=(0, width, height, 0))
+    h = np.asarray(heat, dtype=float)
+    # the surer, the less transparent, so that the photo stays visible where nothing was found
+    ax.imshow(
+        h, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(0.15 + 0.6 * h, 0, 1),
+        extent=(0, width, height, 0), interpolation="bilinear",
+    )  # fmt: skip
