@@ -154,9 +154,12 @@ def execute(nb: nbformat.NotebookNode, cwd: Path, timeout: int = 600) -> None:
 
 
 def _clean_outputs(cell: nbformat.NotebookNode) -> None:
-    """Drop widget views, which nothing can show without a kernel; give figures their alt text."""
+    """Keep of widgets what can be shown without a kernel; give figures their alt text."""
     widget = "application/vnd.jupyter.widget-view+json"
-    cell.outputs = [out for out in cell.outputs if widget not in out.get("data", {})]
+    for out in cell.outputs:
+        if out.get("data", {}).pop(widget, None) is not None and set(out.data) <= {"text/plain"}:
+            out.data.clear()  # a bare ipywidget: its text is only a name
+    cell.outputs = [out for out in cell.outputs if out.get("data", True)]
     for out in cell.outputs:
         if "alt" in cell.metadata and "image/png" in out.get("data", {}):
             out.metadata["image/png"] = {"alt": cell.metadata["alt"]}

@@ -218,3 +218,21 @@ def test_a_missing_package_is_one_clear_line_in_a_notebook():
         opening.need("json", "no_such_module", extra="text")
     shown = caught.value._render_traceback_()
     assert len(shown) == 1 and "pip install no-such-module" in shown[0]
+
+
+def test_of_a_widget_the_still_form_is_stored_and_a_bare_one_leaves_nothing():
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
+
+    def shown(data):
+        return nbformat.v4.new_output("display_data", data=data)
+
+    cell = nbformat.v4.new_code_cell(
+        outputs=[
+            shown({**view, "text/plain": "IntSlider(value=0)"}),
+            shown({**view, "text/plain": "a table", "text/html": "<table></table>"}),
+            nbformat.v4.new_output("stream", text="words"),
+        ]
+    )
+    build._clean_outputs(cell)
+    kept = [sorted(out.get("data", {"stream": 0})) for out in cell.outputs]
+    assert kept == [["text/html", "text/plain"], ["stream"]]
