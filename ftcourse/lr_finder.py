@@ -6,7 +6,7 @@ Source: https://arxiv.org/abs/1506.01186 (the range test)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ def lr_finder(
     batch_size: int = 32,
     seed: int = 0,
     device: torch.device | str | None = None,
+    on_step: Callable[[int, float], Any] | None = None,
 ) -> LRFinder:
     """Train for some steps with a learning rate that grows from `start` to `stop`; then undo it all.
 
@@ -61,6 +62,7 @@ def lr_finder(
         data: has `train`, a data set of (image float32 (3, H, W), label int).
         stage: what trains and with which optimizer; its rates are ignored but for their ratios (`head_lr` to `lr`,
             `layer_decay`). Default: the head. The rate that is tried and suggested is the stage's `lr`.
+        on_step: called after each step with its number, from 1, and the batch's loss.
         steps: batches at most; it ends sooner where the loss has grown to three times its best.
 
     Returns:
@@ -83,7 +85,7 @@ def lr_finder(
             model.to(home)
             apply_stage(model, stage)
             rates, losses, smoothed = _climb(
-                model, data, stage, home, _ladder(start, stop, steps), batch_size
+                model, data, stage, home, _ladder(start, stop, steps), batch_size, on_step
             )
     finally:
         _put_back(model, before)
@@ -95,7 +97,8 @@ def _ladder(start: float, stop: float, steps: int) -> list[float]:
 
 
 def _climb(
-    model: nn.Module, data: Any, stage: Stage, device: torch.device, ladder: list[float], batch_size: int
+    model: nn.Module, data: Any, stage: Stage, device: torch.device, ladder: list[float], batch_size: int,
+    on_step: Callable[[int, float], Any] | None,
 ) -> tuple[list[float], list[float], list[float]]:  # fmt: skip
     optimizer = make_optimizer(model, stage)
     ratios = [group["lr"] / stage.lr for group in optimizer.param_groups]
@@ -113,6 +116,8 @@ def _climb(
         loss.backward()
         optimizer.step()
         value = loss.item()
+        if on_step:
+            on_step(step + 1, value)
         if not math.isfinite(value):
             break
         losses.append(value)

@@ -19,6 +19,7 @@ from ftcourse.plots.network import (
     plot_landscape,
     plot_movement,
 )
+from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
 from ftcourse.plots.training import plot_history, plot_lr_finder
@@ -40,6 +41,7 @@ __all__ = [
     "plot_masks",
     "plot_mistakes",
     "plot_movement",
+    "plot_prediction",
     "plot_reliability",
     "show_images",
     "theme_of",
