@@ -139,9 +139,9 @@ def _plane(
         raise ValueError("the three states lie on one line, so that they span no plane")
     places = [(0.0, 0.0), (length, 0.0), (along, height)]
     left, right = min(0.0, along), max(length, along)
-    wide = margin * max(right - left, height)
+    wide, tall = margin * (right - left), margin * height  # each side by its own extent
     x = np.linspace(left - wide, right + wide, steps)
-    y = np.linspace(-wide, height + wide, steps)
+    y = np.linspace(-tall, height + tall, steps)
     loss, accuracy = np.zeros((steps, steps)), np.zeros((steps, steps))
     for i, yy in enumerate(y):
         for j, xx in enumerate(x):

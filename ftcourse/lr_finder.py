@@ -66,8 +66,8 @@ def lr_finder(
         steps: batches at most; it ends sooner where the loss has grown to three times its best.
 
     Returns:
-        An `LRFinder`; `suggestion` is a tenth of the rate at which the smoothed loss is lowest: from there on
-        it falls no further, and a full run needs some room.
+        An `LRFinder`; `suggestion` is the rate at which the smoothed loss is half-way down. It is a start,
+        not a law: compare a third and three times of it on the validation split.
 
     Raises:
         ValueError: `start` and `stop` are no growing range, or there are too few steps to see anything.
@@ -141,9 +141,15 @@ def _forever(split: Any, batch_size: int) -> Iterator[Any]:
 
 
 def _suggest(rates: list[float], smoothed: list[float]) -> float:
-    """A tenth of the rate with the lowest smoothed loss, to one digit."""
-    lowest = rates[int(np.argmin(smoothed))] / 10
-    return float(f"{max(lowest, rates[0]):.0e}")
+    """The rate at which the smoothed loss is half-way down to its lowest point; to one digit.
+
+    That is about where it falls most steeply, but does not hang on the slope of a noisy curve.
+    """
+    curve = np.asarray(smoothed)
+    start, lowest = float(np.median(curve[:5])), int(np.argmin(curve))
+    half = (start + curve[lowest]) / 2
+    above = np.flatnonzero(curve[: lowest + 1] > half)  # the last time that it was higher
+    return float(f"{rates[int(above[-1]) if len(above) else 0]:.0e}")
 
 
 def _remember(model: nn.Module) -> dict[str, Any]:

@@ -158,10 +158,10 @@ def test_the_finder_repeats_and_its_suggestion_trains(tiny, blobs):
     stage = ft.Stage(train="all", optimizer="sgd")
     first, second = (ft.lr_finder(tiny, blobs, stage, steps=40, batch_size=8) for _ in range(2))
     assert first.losses == second.losses
-    run = ft.Stage(train="all", optimizer="sgd", epochs=3, lr=first.suggestion, schedule="constant")
+    run = ft.Stage(train="all", optimizer="sgd", epochs=5, lr=first.suggestion)
     history = ft.finetune(tiny, blobs, run, batch_size=8, progress=False)
     losses = history.column("train_loss")
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] / 2  # at most a fifth, over five seeds and both optimizers
 
 
 def test_the_finder_stops_early_where_the_loss_runs_away(tiny, blobs):

@@ -297,5 +297,7 @@ def _plane(fig: Figure, ax: Any, found: Any, t: Theme) -> None:
     bar.set_label("loss (nats)")
     bar.outline.set_visible(False)
     ax.set(xticks=[], yticks=[], title="The loss in the plane of three networks")
+    across, up = np.ptp(found.x), np.ptp(found.y)
+    ax.set_xlabel(f"distance, {across:.2g} in all")  # the two axes have scales of their own
+    ax.set_ylabel(f"distance, {up:.2g} in all")
     ax.grid(False)
-    ax.set_aspect("equal")
