@@ -116,42 +116,49 @@ class FeatureCache:
         """Bytes of the features kept in memory."""
         return sum(_bytes(f.features) for f, _ in self._kept.values() if not _mapped(f.features))
 
-    def shortcut(
-        self, model: nn.Module, split: Any, *, judged: nn.Module | None = None,
+    def shortcuts(
+        self, model: nn.Module, train: Any, val: Any, *, judged: nn.Module | None = None,
         bf16: bool = False, keep: bool = True, views: int | None = None, seed: int = 0,
-    ) -> Shortcut:  # fmt: skip
-        """The least work by which `split` can pass through `model`, as its parameters now train or do not.
+    ) -> tuple[Shortcut, Shortcut]:  # fmt: skip
+        """The least work by which two splits can pass through `model`, as its parameters now train or do not.
 
         Args:
-            split: a data set of (image float32 (3, H, W), target).
-            judged: the average of the model's weights, if that is what will be run. Where what is frozen now has
-                trained in an earlier stage, the average still moves there, and nothing can be kept.
-            bf16: run the frozen part in bfloat16.
-            keep: False where the images are changed after loading (MixUp), so that no output can be kept.
-            views: keep so many randomly augmented views of each photo.
+            train, val: data sets of (image float32 (3, H, W), target).
+            judged: what is validated, if not the model itself but the average of its weights. Where that average
+                still moves in what is frozen (it trained in an earlier stage), nothing is kept for it.
+            bf16: run the frozen part of training in bfloat16.
+            keep: False where training images are changed after loading (MixUp), so that no output can be kept.
+            views: keep so many randomly augmented views of each training photo.
         """
         try:
             cut = cut_model(model) if self.enabled else None
         except ValueError as err:
             self._note(f"nothing is kept: {err}")
-            return Shortcut(split)
+            cut = None
         if cut is None:
-            return Shortcut(split)
-        prefix = cut.prefix(model, bf16=bf16)
-        if judged is not None and cut.prefix(judged, bf16=bf16).fingerprint != prefix.fingerprint:
-            return Shortcut(split)
+            return Shortcut(train), Shortcut(val)
+        prefix = cut.prefix(model)
+        first = cut.prefix(model, bf16=True) if bf16 else prefix
+        learn = self._shortcut(cut, first, train, keep, views, seed)
+        same = judged is None or judged is model
+        if not same and cut.prefix(judged).fingerprint != prefix.fingerprint:  # type: ignore[arg-type]
+            return learn, Shortcut(val)
+        return learn, self._shortcut(cut, prefix, val)
+
+    def _shortcut(
+        self, cut: Cut, prefix: Prefix, split: Any,
+        keep: bool = True, views: int | None = None, seed: int = 0,
+    ) -> Shortcut:  # fmt: skip
         try:
-            device = next(model.parameters()).device
-            kept = self._features(prefix, split, views, seed, device) if keep else None
+            kept = self._features(prefix, split, views, seed) if keep else None
             if kept is None:
-                prefix(_stack([split[0]]).to(device))  # it fails here, if it must
+                prefix(_stack([split[0]]).to(prefix.device))  # it fails here, if it must
         except ValueError as err:
             self._note(f"nothing is kept: {err}")
             return Shortcut(split)
         if kept is None:
             self._note(f"computed each epoch, without a graph: up to {cut.at}, {len(split)} photos")
             return Shortcut(split, cut, prefix)
-        prefix.forget()
         where = "in a file" if _mapped(kept.features) else "in memory"
         size = _bytes(kept.features) / 2**20
         self._note(f"computed once: up to {cut.at}, {len(split)} photos, {size:.1f} MB {where}")
@@ -167,7 +174,7 @@ class FeatureCache:
             self.notes.append(text)
 
     def _features(
-        self, prefix: Prefix, split: Any, views: int | None, seed: int, device: torch.device
+        self, prefix: Prefix, split: Any, views: int | None, seed: int
     ) -> Features | None:
         """The features of a split, computed now if they are not there; None if they cannot be kept."""
         fixed = _repeats(split)
@@ -177,15 +184,13 @@ class FeatureCache:
         if key not in self._kept:
             before = _random_states()
             with torch.random.fork_rng(devices=[], enabled=not fixed):
-                made = self._fill(prefix, split, None if fixed else views, seed, device)
+                made = self._fill(prefix, split, None if fixed else views, seed)
             if made is None or (fixed and _random_states() != before):
                 return None  # no room, or chance was at work after all
             self._kept[key] = made, split  # the split is held: no other object can take its id
         return self._kept[key][0]
 
-    def _fill(
-        self, prefix: Prefix, split: Any, views: int | None, seed: int, device: torch.device
-    ) -> Features | None:
+    def _fill(self, prefix: Prefix, split: Any, views: int | None, seed: int) -> Features | None:
         n, store, targets = len(split), None, []
         for view in range(views or 1):
             if views:
@@ -193,7 +198,7 @@ class FeatureCache:
             for start in range(0, n, 32):
                 items = [split[i] for i in range(start, min(start + 32, n))]
                 targets += [target for _, target in items]
-                part = prefix(_stack(items).to(device)).cpu()
+                part = prefix(_stack(items).to(prefix.device)).cpu()
                 if store is None:
                     store = self._room(((views or 1) * n, *part.shape[1:]), part.dtype)
                 if store is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ class Cut:
 
     def prefix(self, model: nn.Module, *, bf16: bool = False) -> Prefix:
         """A fast copy of what lies before the cut: images (N, 3, H, W) in, features (N, ...) out."""
-        return Prefix(self.plain_prefix(model), bf16)
+        return Prefix(fx.GraphModule(model, copy.deepcopy(self.before)), bf16)
 
 
 class _Tracer(fx.Tracer):
@@ -177,32 +178,24 @@ class Prefix:
 
     def __init__(self, plain: fx.GraphModule, bf16: bool = False) -> None:
         self.fingerprint = _fingerprint(plain) + (" bf16" if bf16 else "")
-        self._plain, self.bf16 = plain, bf16
-        self._fast: nn.Module | None = None
+        self.device = next(plain.parameters()).device
+        self.bf16, self._fast = bf16, _make_fast(plain, bf16)
 
-    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Features (N, ...) of images (N, 3, H, W), without a graph, on the device of the images."""
-        if self._fast is None:  # made when first needed, for it is a copy of the weights
-            self._fast = _make_fast(self._plain, images.device, self.bf16)
         size = 8 if images.device.type == "cpu" else 128
         with torch.inference_mode():
             parts = [self._run(part) for part in images.split(size)]
-        return torch.cat(
-            parts
-        )  # outside: a tensor of inference mode could not take part in training
+        with torch.no_grad():
+            return torch.cat(parts)  # outside: a tensor of inference mode could not be trained on
 
     def _run(self, images: Tensor) -> Tensor:
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
-        out = self._fast(images.bfloat16() if self.bf16 else images)  # type: ignore[misc]
+        out = self._fast(images.bfloat16() if self.bf16 else images)
         if not isinstance(out, Tensor) or len(out) != len(images):
             raise ValueError("what crosses the cut is not a tensor with a row for each image")
         return out
-
-    def forget(self) -> None:
-        """Free the fast copy; it is made again when needed."""
-        self._fast = None
 
 
 def _fingerprint(module: fx.GraphModule) -> str:
@@ -216,23 +209,34 @@ def _fingerprint(module: fx.GraphModule) -> str:
     return digest.hexdigest()
 
 
-def _make_fast(plain: fx.GraphModule, device: torch.device, bf16: bool) -> nn.Module:
-    fast = copy.deepcopy(plain).eval()
-    for node in list(fast.graph.nodes):
-        if _is(node, fast, _BatchNorm) and _is(node.args[0], fast, _ConvNd):
-            conv = node.args[0]
-            once = sum(n.target in (conv.target, node.target) for n in fast.graph.nodes) == 2
-            norm = _module(node, fast)
-            if once and len(conv.users) == 1 and norm.track_running_stats:
-                fused = fuse_conv_bn_eval(_module(conv, fast), norm)  # type: ignore[type-var, arg-type]
-                owner, _, name = str(conv.target).rpartition(".")
-                setattr(fast.get_submodule(owner), name, fused)
-                node.replace_all_uses_with(conv)
-                fast.graph.erase_node(node)
+@torch.no_grad()
+def _make_fast(fast: fx.GraphModule, bf16: bool) -> nn.Module:
+    """Fuse and copy, module by module, what the model itself must not lose."""
+    nodes = [n for n in fast.graph.nodes if n.op == "call_module"]
+    once = Counter(n.target for n in nodes)
+    for node in nodes:
+        m, before = _module(node, fast), node.args[0]
+        if (
+            isinstance(m, _BatchNorm)
+            and m.track_running_stats
+            and _is(before, fast, _ConvNd)
+            and len(before.users) == once[before.target] == once[node.target] == 1
+        ):
+            pair = (copy.copy(one).eval() for one in (_module(before, fast), m))
+            conv = fuse_conv_bn_eval(*pair)  # type: ignore[type-var, arg-type]
+            _put(fast, before.target, conv.to(memory_format=torch.channels_last))
+            node.replace_all_uses_with(before)
+            fast.graph.erase_node(node)
+        elif isinstance(m, _PURE_IN_EVAL):
+            _put(fast, node.target, copy.deepcopy(m).eval())
     fast.delete_all_unused_submodules()
     fast.recompile()
-    fast = fast.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return fast.bfloat16() if bf16 else fast
+    return copy.deepcopy(fast).bfloat16() if bf16 else fast
+
+
+def _put(root: nn.Module, name: str, module: nn.Module) -> None:
+    owner, _, last = name.rpartition(".")
+    setattr(root.get_submodule(owner), last, module)
 
 
 def _is(node: Any, module: nn.Module, kind: type) -> bool:

@@ -213,10 +213,10 @@ def finetune(
             start = time.perf_counter()
             apply_stage(model, stage)
             # what is frozen is computed once: within `taken` the model takes what that gave
-            learn = kept.shortcut(
-                model, _photos(data, stage), bf16=bf16, keep=mix is None, views=views, seed=seed
-            )
-            judge = kept.shortcut(model, data.val, judged=run.judged)
+            learn, judge = kept.shortcuts(
+                model, _photos(data, stage), data.val, judged=run.judged,
+                bf16=bf16, keep=mix is None, views=views, seed=seed,
+            )  # fmt: skip
             train = _loader(learn.data, batch_size, task, shuffle=True, workers=num_workers)
             val = _loader(judge.data, 2 * batch_size, task)
             optimizer = make_optimizer(model, stage)

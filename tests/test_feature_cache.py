@@ -171,7 +171,7 @@ def test_views_are_drawn_once_and_used_in_turn():
     history = ft.finetune(tiny_resnet(), data, ft.Stage("head", epochs=6), views=2, **QUIET)
     assert data.train.reads == 2 * 41 + 2
     model = ft.unfreeze(ft.freeze(tiny_resnet()), "head")
-    short = FeatureCache().shortcut(model, data.train, views=2)
+    short, _ = FeatureCache().shortcuts(model, data.train, data.val, views=2)
     seen = []
     for epoch in range(4):
         with short.taken(model, epoch):

@@ -69,7 +69,7 @@ def test_the_rest_shares_its_modules_with_the_model():
 
 
 def test_making_the_frozen_part_fast_changes_nothing_in_the_model():
-    model = training("head")
+    model = training("head").train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     modes = [m.training for m in model.modules()]
     cut_model(model).prefix(model)(images())
