@@ -195,8 +195,8 @@ class FeatureCache:
         for view in range(views or 1):
             if views:
                 torch.manual_seed((seed * 1_000_003 + view) ^ 0x5EED)  # no epoch's own seed
-            for start in range(0, n, 32):
-                items = [split[i] for i in range(start, min(start + 32, n))]
+            for start in range(0, n, prefix.batch):
+                items = [split[i] for i in range(start, min(start + prefix.batch, n))]
                 targets += [target for _, target in items]
                 part = prefix(_stack(items).to(prefix.device)).cpu()
                 if store is None:

@@ -179,13 +179,13 @@ class Prefix:
     def __init__(self, plain: fx.GraphModule, bf16: bool = False) -> None:
         self.fingerprint = _fingerprint(plain) + (" bf16" if bf16 else "")
         self.device = next(plain.parameters()).device
+        self.batch = 8 if self.device.type == "cpu" else 128
         self.bf16, self._fast = bf16, _make_fast(plain, bf16)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (N, ...) of images (N, 3, H, W), without a graph, on the device of the images."""
-        size = 8 if images.device.type == "cpu" else 128
         with torch.inference_mode():
-            parts = [self._run(part) for part in images.split(size)]
+            parts = [self._run(part) for part in images.split(self.batch)]
         with torch.no_grad():
             return torch.cat(parts)  # outside: a tensor of inference mode could not be trained on
 

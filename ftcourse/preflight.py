@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
@@ -524,6 +523,8 @@ def _numbering(model: nn.Module, data: Any, task: Task, photos: int = 64) -> Ite
     train, val = (_batch(getattr(data, name), photos, task) for name in ("train", "val"))
     if len(train[1].unique()) < classes or len(val[1]) < 8 * classes:
         return  # too few photos to tell
+    from scipy.optimize import linear_sum_assignment  # 35 MB that most programs can do without
+
     scores = _probe(_features(model, train[0]), train[1], _features(model, val[0]), classes)
     answers = scores.argmax(1)
     table = torch.zeros(classes, classes)

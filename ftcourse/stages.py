@@ -150,9 +150,13 @@ def parameter_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
 def make_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     """The stage's optimizer over the parameters that train."""
     groups = parameter_groups(model, stage)
+    devices = {p.device.type for group in groups for p in group["params"]}
+    fused = (
+        True if devices <= {"cpu", "cuda"} else None
+    )  # one pass over the weights instead of many
     if stage.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=stage.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=stage.lr)
+        return torch.optim.SGD(groups, lr=stage.lr, momentum=0.9, nesterov=True, fused=fused)
+    return torch.optim.AdamW(groups, lr=stage.lr, fused=fused)
 
 
 def make_scheduler(

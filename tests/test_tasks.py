@@ -108,7 +108,7 @@ def test_a_model_with_its_own_losses_and_no_validation_loss(tiny, blobs, tmp_pat
     assert len(answers) == len(wanted) == 20 and set(answers[0]) == {"labels"}
     assert "found" in str(history)
     read = type(history).load(tmp_path / "history.json")
-    assert read.score == "found" and len(read.plot().axes) == 2
+    assert read.score == "found" and len(read.plot().axes) >= 2
 
 
 def test_it_resumes_with_the_task_it_was_trained_with(blobs, tmp_path):

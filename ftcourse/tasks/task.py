@@ -120,7 +120,8 @@ def _join(parts: Sequence[Any]) -> Any:
 def to_device(x: Any, device: torch.device | str) -> Any:
     """The tensors in `x`, also inside of dicts, lists and tuples, on the device."""
     if isinstance(x, Tensor):
-        return x.to(device)
+        # to a GPU the copy from pinned memory goes on while the loop does; back from it one has to wait
+        return x.to(device, non_blocking=torch.device(device).type == "cuda")
     if isinstance(x, dict):
         return {k: to_device(v, device) for k, v in x.items()}
     if isinstance(x, (list, tuple)):
