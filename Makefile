@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup lab test unit lessons lint
+.PHONY: setup lab test unit lessons lint bench
 
 setup: $(READY)
 
@@ -30,3 +30,6 @@ lint: $(READY)
 
 lessons: $(READY)
 	$(BIN)/python authoring/build.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py

@@ -9,8 +9,8 @@ A run is a process of its own; programs take turns (A B C A B C). Each run adds 
 and the share of the machine that other processes used meanwhile. Imports and making the network are not timed.
 Libraries that are not installed are left out: `pip install -e ".[bench]"`.
 
-With one thread, CPU seconds hardly depend on what else runs: they are the evidence. Wall seconds are only as good as
-the machine is quiet. Rule for rows of wall time, stated beforehand: at most 2 % foreign load.
+With one thread, CPU seconds depend little on what else runs: they are the evidence. Wall seconds are only as good
+as the machine is quiet: of them, only runs with at most 2 % foreign load count.
 """
 
 from __future__ import annotations
@@ -186,8 +186,9 @@ def conditions() -> dict:
 
 def weights_file(folder: Path) -> Path:
     import torch
-    from ftcourse.pocket import ResNet18_Pocket_Weights
     from torchvision import models
+
+    from ftcourse.pocket import ResNet18_Pocket_Weights
 
     file = folder / "resnet18.pth"
     if not file.exists():  # peers want a head of 1000 classes, which they then replace
@@ -212,7 +213,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--programs", nargs="*", help="only these")
@@ -259,7 +260,7 @@ def measure(results: dict, args: argparse.Namespace) -> None:
 
 
 def summarise(runs: list[dict]) -> list[dict]:
-    """One entry a (row, variant, threads, photos, program): medians, and the ratio of CPU time to this project's."""
+    """One entry a (row, variant, threads, photos, program): medians, and CPU time relative to this project's."""
     keys = ("row", "work", "epochs", "train_photos", "threads", "photos_of", "variant", "program")
     groups: dict[tuple, list[dict]] = {}
     for run in runs:
@@ -302,12 +303,16 @@ def page(summary: list[dict], results: dict) -> str:
 Made by `{results["command"]}`; every run is in [speed.json](speed.json). {results["network"]};
 Python {results["python"]}, {versions}; {results["cpu"]}.
 
-A run is a process of its own, programs take turns, medians are given. CPU seconds with one thread are the evidence:
-the machine did other work meanwhile (column *foreign load*, the share of both cores that other processes used), so
-wall seconds tell little. *Variant*: "tuned" peers have channels_last weights and frozen BatchNorm in eval mode; "bf16"
-has both and bfloat16. *Limit*: each photo decoded once, one forward pass of what is frozen, forward and backward of
-what trains. *Row*: what trains, and for how many epochs; *photos*: in the training split (half as many, at most 48,
-to validate on after each epoch).
+A run is a process of its own, programs take turns, medians are given. CPU seconds with one thread are the
+evidence: the machine did other work meanwhile (column *foreign load*, the share of both cores that other processes
+used), so wall seconds tell little.
+
+- *row*: what trains, and for how many epochs. *photos*: in the training split; half as many, at most 48, are
+  validated on after each epoch.
+- *variant*: "tuned" peers have channels_last weights and frozen BatchNorm in eval mode; "bf16" has both and
+  bfloat16.
+- *limit*: each photo decoded once, one forward pass of what is frozen, forward and backward of what trains.
+- *peak MB*: of the whole process, imports included.
 
 {table(summary)}
 """

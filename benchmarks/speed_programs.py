@@ -1,9 +1,10 @@
 """The programs that `benchmarks/speed.py` compares: the same work, written as each library's users write it.
 
-Each takes a `Job` and returns the validation accuracy after the last epoch. Reading the photos is part of the work;
-imports, making the network and loading its weights are not. All train with SGD (momentum 0.9), batch 32, photos at
-224 pixels without augmentation, and validate after each epoch. `tuned` gives a peer what it can be given: weights
-in channels_last and frozen BatchNorm in eval mode; `bf16` is its switch for bfloat16.
+Each takes a `Job` and returns the validation accuracy after the last epoch. Reading the photos is part of the
+work; imports, making the network and loading its weights are not. All train with SGD (momentum 0.9), batch 32,
+photos at 224 pixels without augmentation (but for the work "augmented"), and validate after each epoch. `tuned`
+gives a peer what it can be given: weights in channels_last and frozen BatchNorm in eval mode; `bf16` is its switch
+for bfloat16.
 """
 
 from __future__ import annotations
@@ -287,7 +288,7 @@ def ftcourse(job: Job) -> Work:
 
 
 def limit(job: Job) -> Work:
-    """What cannot be left out: each photo decoded once, what is frozen computed once, what trains in each epoch."""
+    """What cannot be left out: photos decoded and what is frozen computed once, what trains in each epoch."""
     model = network(job).eval().to(memory_format=torch.channels_last)
     children = list(model.children())
     chain = [*children[:-1], nn.Flatten(), children[-1]]
@@ -303,7 +304,8 @@ def limit(job: Job) -> Work:
             for x, y in DataLoader(photos, 8):
                 made.append(frozen(x.contiguous(memory_format=torch.channels_last)).clone())
                 labels.append(y)
-        return torch.cat(made).split(BATCH), torch.cat(labels).split(BATCH)
+        order = torch.randperm(len(photos))  # once is enough here
+        return torch.cat(made)[order].split(BATCH), torch.cat(labels)[order].split(BATCH)
 
     def work() -> float:
         train, val = (list(zip(*computed_once(s), strict=True)) for s in ("train", "val"))
