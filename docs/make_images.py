@@ -1,7 +1,7 @@
-"""The pictures of docs/images/: each plot of the package, on light and on dark paper.
+"""The pictures of docs/images/plots/: each plot of the package, on light and on dark paper.
 
-    python docs/make_images.py plots        docs/images/plots/NAME.png and NAME_dark.png
-    python docs/make_images.py plots --only history
+    python docs/make_images.py                     docs/images/plots/NAME.png and NAME_dark.png
+    python docs/make_images.py --only history
 
 It trains a small network on Pocket Insects first (under a minute), so that each picture shows a real run; the
 seeds are fixed. Grad-CAM needs the extra `cam` and is left out, with a word, where that is missing.
@@ -212,10 +212,8 @@ def draw_plots(only: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["plots"])
-    parser.add_argument("--only", help="only the picture of this name")
-    asked = parser.parse_args()
-    draw_plots(asked.only)
+    parser.add_argument("--only", choices=[plot.__name__ for plot in PLOTS])
+    draw_plots(parser.parse_args().only)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -254,6 +257,13 @@ def test_movement_needs_weights_to_compare_with(tiny):
     assert "new: nothing to compare with" in words
     bars = [patch.get_width() for patch in fig.axes[0].patches]
     assert sum(width > 0 for width in bars) == 1  # layer4's weights, and nothing else
+    each = ft.plot_movement(model, layers=True).axes[0]
+    widths = {
+        tick.get_text(): bar.get_width()
+        for tick, bar in zip(each.get_yticklabels(), each.patches, strict=False)
+    }
+    assert widths["layer4.0.conv1"] == pytest.approx(1.0)  # twice as large: moved by its own length
+    assert sum(width > 0 for width in widths.values()) == 1
 
 
 def test_filters_of_a_layer_that_is_not_there_are_refused(tiny):
@@ -261,3 +271,16 @@ def test_filters_of_a_layer_that_is_not_there_are_refused(tiny):
         ft.plot_filters(tiny, "fc")
     with pytest.raises(ValueError, match="which is no map"):
         ft.plot_feature_maps(tiny, torch.rand(3, 32, 32), ["fc"])
+
+
+# -- the pictures in the documents -------------------------------------------------------------
+
+
+def test_each_plot_has_its_picture_in_the_documents():
+    script = Path(__file__).parents[1] / "docs" / "make_images.py"
+    names = re.search(r"PLOTS: .*?= \((.*?)\)", script.read_text(), re.S)
+    assert names is not None
+    for name in re.findall(r"\w+", names[1]):
+        for suffix in ("", "_dark"):
+            picture = script.parent / "images" / "plots" / f"{name}{suffix}.png"
+            assert 3000 < picture.stat().st_size < 600_000, picture.name

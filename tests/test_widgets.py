@@ -144,6 +144,10 @@ def test_the_board_is_read_again_on_request(done):
 # -- live run ----------------------------------------------------------------------------------
 
 QUICK = {"batch_size": 8, "preflight": False}
+ENDED = (
+    "interrupted after epoch",
+    "stopped on request after epoch",
+)  # in a batch, or right after an epoch
 
 
 def test_a_live_run_gives_the_numbers_of_a_plain_one(blobs):
@@ -188,12 +192,34 @@ def test_the_stop_button_ends_the_run_between_batches_with_the_best_weights():
     wait_for(lambda: len(run.history.epochs) >= 2)
     run.button.click()
     history = run.result(timeout=30)
-    assert history.stopped.startswith("interrupted after epoch") and len(history.epochs) < 10_000
+    assert history.stopped.startswith(ENDED) and len(history.epochs) < 10_000
     assert "Stopped. The model has the weights of epoch" in run.panel.value
     assert run.button.disabled
     found = ft.evaluate(model, slow_data().val)
     assert found["accuracy"] == pytest.approx(history.best["val_accuracy"])
     assert found["loss"] == pytest.approx(history.best["val_loss"], rel=1e-4)
+
+
+def test_callbacks_of_one_s_own_are_heard_as_well(blobs):
+    heard = {"batches": 0, "epochs": 0}
+
+    def on_batch():
+        heard["batches"] += 1
+        return heard["batches"] == 12
+
+    def on_epoch(history):
+        heard["epochs"] += 1
+
+    run = widgets.live_run(
+        tiny_resnet(),
+        blobs,
+        ft.Stage("head", epochs=9),
+        on_batch=on_batch,
+        on_epoch=on_epoch,
+        **QUICK,
+    )
+    history = run.result(timeout=60)
+    assert heard == {"batches": 12, "epochs": 2} and len(history.epochs) == 2  # 5 batches an epoch
 
 
 def test_an_interrupt_while_waiting_stops_the_run(monkeypatch):
@@ -207,7 +233,7 @@ def test_an_interrupt_while_waiting_stops_the_run(monkeypatch):
 
     monkeypatch.setattr(live, "time", types.SimpleNamespace(
         sleep=sleep, monotonic=time.monotonic, perf_counter=time.perf_counter))  # fmt: skip
-    assert run.result().stopped.startswith("interrupted")
+    assert run.result().stopped.startswith(ENDED)
 
 
 def test_an_error_of_the_run_is_shown_and_raised_where_one_waits(blobs):

@@ -128,15 +128,17 @@ def plot_movement(
     models: Any,
     path: str | Path | None = None,
     *,
+    layers: bool = False,
     statistics: bool = True,
     theme: str | None = None,
 ) -> Figure:
-    """How far each layer group has moved from the weights that were loaded, ‖w - w₀‖ / ‖w₀‖.
+    """How far each layer group, or layer, has moved from the weights that were loaded, ‖w - w₀‖ / ‖w₀‖.
 
     Args:
         models: a model that `load_backbone` loaded, its `freeze_report`, or a dict {title: such a one} to
             compare several.
-        statistics: show BatchNorm's running statistics as well.
+        layers: one bar for each convolution and linear layer in place of each group; takes models, no reports.
+        statistics: show BatchNorm's running statistics of each group as well.
 
     Raises:
         ValueError: the model was not loaded by `load_backbone`, so that nothing is known to compare with.
@@ -144,19 +146,25 @@ def plot_movement(
     from ftcourse.freezing import FreezeReport, freeze_report
 
     given = models if isinstance(models, Mapping) else {"": models}
-    reports = {k: m if isinstance(m, FreezeReport) else freeze_report(m) for k, m in given.items()}
-    groups = [row["group"] for row in next(iter(reports.values())).rows]
-    if all(row["moved"] is None for r in reports.values() for row in r.rows):
+    if layers:
+        rows, statistics = {k: _layer_movement(m) for k, m in given.items()}, False
+    else:
+        rows = {
+            k: (m if isinstance(m, FreezeReport) else freeze_report(m)).rows
+            for k, m in given.items()
+        }
+    groups = [row["group"] for row in next(iter(rows.values()))]
+    if all(row["moved"] is None for mine in rows.values() for row in mine):
         raise ValueError("nothing is known of the weights before: load the model by load_backbone")
     with drawing(theme) as t:
-        n = len(reports)
+        n, height = len(rows), 0.34 if layers else 0.52
         fig, axes = sheet(
-            1, n, figsize=(5.4 * n if n > 1 else 7.4, 0.52 * len(groups) + 1.9), sharey=True,
+            1, n, figsize=(5.4 * n if n > 1 else 7.4, height * len(groups) + 1.9), sharey=True,
             sharex=True, squeeze=False,
         )  # fmt: skip
-        for ax, (title, report) in zip(axes[0], reports.items(), strict=True):
-            _movement(ax, report.rows, statistics, t)
-            ax.set_title(title or "How far each group has moved")
+        for ax, (title, mine) in zip(axes[0], rows.items(), strict=True):
+            _movement(ax, mine, statistics, t)
+            ax.set_title(title or f"How far each {'layer' if layers else 'group'} has moved")
         axes[0, 0].set_yticks(range(len(groups)), groups)
         axes[0, 0].set_ylim(len(groups) - 0.45, -0.55)
         for ax in axes[0]:
@@ -164,6 +172,28 @@ def plot_movement(
         if statistics:
             axes[0, 0].legend(loc="upper right")
     return finish(fig, t, path)
+
+
+def _layer_movement(model: nn.Module) -> list[dict[str, Any]]:
+    """Rows as those of a freeze report, one for each module with a matrix of its own."""
+    from ftcourse.backbones import origin_of
+
+    origin = origin_of(model)
+    before = origin.reference if origin else {}
+    rows = []
+    for name, module in model.named_modules():
+        weight = module._parameters.get("weight")
+        if weight is None or weight.ndim < 2:
+            continue
+        then = before.get(f"{name}.weight")
+        moved: float | str | None = None
+        if then is not None and then.shape != weight.shape:
+            moved = "new"
+        elif then is not None:
+            now = weight.detach().float().cpu()
+            moved = float((now - then.cpu()).norm() / then.norm().clamp(min=1e-30))
+        rows.append({"group": name, "moved": moved, "stats_moved": None})
+    return rows
 
 
 def _movement(ax: Any, rows: list[dict[str, Any]], statistics: bool, t: Theme) -> None:

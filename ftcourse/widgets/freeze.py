@@ -197,7 +197,7 @@ class FreezeExplorer(Explorer):
                 (
                     f"time, {self.photos} photos", duration(seconds) if seconds is not None else "…",
                     bar(((seconds or 0.0) / most, "a"), label="time"),
-                    "an epoch, measured on this machine",
+                    "an epoch, measured here, nothing cached",
                 )
             )  # fmt: skip
         cells = "".join(

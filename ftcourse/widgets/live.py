@@ -83,6 +83,7 @@ class LiveRun(Explorer):
         self.error: BaseException | None = None
         self._settings = {"progress": False, **settings}
         self._theirs = self._settings.pop("on_epoch", None)
+        self._theirs_batch = self._settings.pop("on_batch", None)
         self._stop, self._done = threading.Event(), threading.Event()
         batch = self._settings.get("batch_size", 32)
         self._batch, self._steps = batch, max(1, -(-len(data.train) // batch))
@@ -147,7 +148,8 @@ class LiveRun(Explorer):
             self._times.popleft()
         if now - self._drawn > EVERY:
             self._draw()
-        return self._stop.is_set()
+        theirs = self._theirs_batch() if self._theirs_batch else False
+        return bool(theirs) or self._stop.is_set()
 
     def _on_epoch(self, history: History) -> bool:
         self.history = history
