@@ -10,6 +10,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from ftcourse.backbones import head_of, layer_groups, origin_of, weights_of
 from ftcourse.freezing import is_frozen, train_mode
+from ftcourse.frozen_prefix import cut_model
 from ftcourse.stages import Stage, apply_stage, make_optimizer
 from ftcourse.tasks.task import Classification, Task, to_device
 
@@ -463,6 +465,15 @@ def _output_findings(
         )
 
 
+def _computed_once(model: nn.Module, inputs: Any, task: Task) -> tuple[nn.Module, Any]:
+    """What lies behind the frozen part, and what that gives for this batch; or the model and the batch."""
+    with suppress(ValueError):
+        cut = cut_model(model) if type(task).forward is Task.forward else None
+        if cut is not None and isinstance(inputs, Tensor):
+            return cut.rest(model), cut.prefix(model)(inputs)
+    return model, inputs
+
+
 def _try_steps(
     trial: nn.Module,
     inputs: Any,
@@ -476,9 +487,10 @@ def _try_steps(
     device = next(trial.parameters()).device
     inputs, targets = to_device(inputs, device), to_device(targets, device)
     before = {n: p.detach().clone() for n, p in _pretrained(trial)}
+    rest, features = _computed_once(trial, inputs, task)
     losses = []
     for _ in range(steps):
-        loss = task.loss(task.forward(trial, inputs, targets), targets)
+        loss = task.loss(task.forward(rest, features, targets), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
