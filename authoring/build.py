@@ -7,7 +7,8 @@
 
 A source is a jupytext py:percent file. Cells tagged `exercise` go to lessons/ only, cells tagged
 `solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top of a code cell is
-taken out of it and becomes the text alternative of its figure.
+taken out of it and becomes the text alternative of its figure. A lesson that wants a GPU on Colab says so
+in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under `jupyter:`.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def repository(root: Path) -> str | None:
 def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.NotebookNode:
     """One variant of a lesson, without outputs; `folder` is "lessons" or "solutions"."""
     nb = jupytext.read(source, fmt="py:percent")
+    asked = {"colab": {}, **nb.metadata}  # what the source's header asks of Colab
     nb, _ = TagRemovePreprocessor(remove_cell_tags={VARIANTS[folder]}).preprocess(nb, {})
     if address is not None:
         nb.cells[:0] = _colab_cells(address, f"{folder}/{source.stem}.ipynb")
@@ -74,9 +76,10 @@ def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.
         cell.metadata = nbformat.from_dict(
             {key: cell.metadata[key] for key in ("tags", "alt", "jupyter") if key in cell.metadata}
         )
-    colab = {"provenance": [], "toc_visible": True}
+    colab = {"provenance": [], "toc_visible": True, **asked["colab"]}
     nb.metadata = nbformat.from_dict(
         {
+            **({"accelerator": asked["accelerator"]} if "accelerator" in asked else {}),
             "colab": colab,
             "ftcourse": {"source_hash": source_hash(nb)} | needs(nb),
             "kernelspec": KERNELSPEC,
@@ -174,6 +177,8 @@ def problem(nb: nbformat.NotebookNode, target: Path) -> str | None:
         return "differs from its source"
     if old.metadata.get("ftcourse", {}).get("source_hash") != source_hash(nb):
         return "has outputs of another source"
+    if any(old.metadata.get(key) != nb.metadata.get(key) for key in ("accelerator", "colab")):
+        return "has other metadata than its source asks for"
     if any(c.cell_type == "code" and c.execution_count is None for c in old.cells):
         return "was not executed"
     if target.stat().st_size > MAX_BYTES:

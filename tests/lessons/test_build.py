@@ -99,6 +99,35 @@ def test_metadata_keeps_tags_and_alt_text_and_nothing_else(root):
     assert lesson.cells[3].metadata == {"tags": ["nbval-ignore-output"]}
 
 
+HEADER = """\
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     gpuType: T4
+# ---
+
+"""
+
+
+def test_a_header_asks_colab_for_a_gpu_and_a_lesson_without_one_does_not(root):
+    plain, _ = variants(root)
+    assert "accelerator" not in plain.metadata and "gpuType" not in plain.metadata.colab
+    (root / "authoring" / "01_first.py").write_text(HEADER + SOURCE)
+    for nb in variants(root):
+        assert nb.metadata.accelerator == "GPU"
+        assert nb.metadata.colab == {"provenance": [], "toc_visible": True, "gpuType": "T4"}
+        assert [c.source for c in nb.cells][0] == plain.cells[0].source
+
+
+def test_check_finds_a_notebook_without_the_gpu_that_its_source_asks_for(root, no_kernel):
+    build.build(root)
+    (root / "authoring" / "01_first.py").write_text(HEADER + SOURCE)
+    assert "other metadata" in build.check(root)[0]
+    build.build(root)
+    assert build.check(root) == []
+
+
 def test_no_badge_and_no_installation_without_a_repository_address(root):
     lesson, _ = variants(root)
     assert build.repository(root) is None
