@@ -117,7 +117,7 @@ def test_a_header_asks_colab_for_a_gpu_and_a_lesson_without_one_does_not(root):
     for nb in variants(root):
         assert nb.metadata.accelerator == "GPU"
         assert nb.metadata.colab == {"provenance": [], "toc_visible": True, "gpuType": "T4"}
-        assert [c.source for c in nb.cells][0] == plain.cells[0].source
+        assert nb.cells[0].source == plain.cells[0].source
 
 
 def test_check_finds_a_notebook_without_the_gpu_that_its_source_asks_for(root, no_kernel):
