@@ -517,4 +517,4 @@ print(progress.summary("03"))
 # - Give the optimizer `weight_decay=0.1`, freeze `layer1` with gradients set to zero, and look at
 #   `ft.freeze_report`: which column tells?
 #
-# **Next:** 4. The training loop, where all this is put to work on real splits.
+# **Next:** [4. The training loop](04_the_training_loop.ipynb), where all this is put to work on real splits.

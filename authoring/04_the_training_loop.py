@@ -16,7 +16,6 @@
 
 # %%
 import copy
-from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import torch

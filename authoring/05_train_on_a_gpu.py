@@ -383,18 +383,27 @@ print(
 )
 
 # %% [markdown]
-# What counts as looking? Everything that turns a tensor into a Python value. PyTorch has one
-# operation for it, and its profiler can count how often it is called.
+# What counts as looking? Everything that turns a tensor into a Python number. PyTorch has one
+# operation for it, `_local_scalar_dense`, and a `TorchDispatchMode` sees each operation go by. So
+# looks can be counted, with or without a GPU.
 
 # %%
-from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Looks(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count += "_local_scalar_dense" in str(operation)
+        return operation(*args, **(kwargs or {}))
 
 
 def looks(run):
     """How often run() asks a tensor for a Python number."""
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    with Looks() as found:
         run()
-    return sum(e.count for e in found.key_averages() if e.key == "aten::_local_scalar_dense")
+    return found.count
 
 
 loss = F.cross_entropy(torch.randn(4, 2), torch.tensor([0, 1, 0, 1]))
@@ -403,7 +412,6 @@ lines = {
     "loss.item()": lambda: loss.item(),
     "float(loss)": lambda: float(loss),
     "if loss < 1:": lambda: bool(loss < 1),
-    "loss.tolist()": lambda: loss.tolist(),
     "total += loss": lambda: total.add_(loss),
     "loss.detach()": lambda: loss.detach(),
 }
@@ -411,7 +419,7 @@ for line, run in lines.items():
     print(f"{line:<14} {looks(run)}")
 
 # %% [markdown]
-# (`print(loss)`, `loss.cpu()` and `loss.numpy()` wait as well, by another way.) Now compare the
+# (`print(loss)`, `loss.cpu()` and `loss.tolist()` wait as well, by another way.) Now compare the
 # loop of lesson 04, which adds up `loss.item()`, with the package's, over six batches:
 
 # %%
@@ -859,8 +867,8 @@ else:
 # | --- | --- | --- |
 # | notebooks, free | Colab, Kaggle | no money; a quota of hours, no promise that one is free, sessions that end |
 # | notebooks, paid | Colab's paid plans | credit by the hour, more for larger GPUs |
-# | a rented machine, large clouds | AWS, Google Cloud, Azure | money while it is *on*, busy or not; for its disk even when off |
-# | a rented machine, GPU clouds | Lambda, RunPod, Vast.ai | money by the hour or minute, often less; not always one to be had |
+# | rented, large clouds | AWS, Google Cloud, Azure | money while it is *on*, busy or not; its disk always |
+# | rented, GPU clouds | Lambda, RunPod, Vast.ai | money by the hour or minute, often less; not always free |
 # | a cluster | your university or company | your place in a queue, and a form |
 # | your own card | any with 8 GB or more | its price once, electricity, noise |
 #
