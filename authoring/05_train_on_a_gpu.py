@@ -762,13 +762,9 @@ for size in (8, 30, 120):
 # %%
 model.eval()
 backbone = nn.Sequential(*list(model.children())[:-1], nn.Flatten())
-with torch.inference_mode():
-    train_images = torch.stack(
-        [preprocessed for preprocessed, _ in data.train.with_transform(data.val.transform)]
-    )
-    features = (
-        torch.cat([backbone(some) for some in train_images.to(device).split(60)]).cpu().clone()
-    )
+train_images = torch.stack([image for image, _ in data.train.with_transform(data.val.transform)])
+with torch.no_grad():
+    features = torch.cat([backbone(some.to(device)).cpu() for some in train_images.split(60)])
 labels = torch.tensor(data.train.targets)
 
 
