@@ -22,6 +22,7 @@
 # - get a GPU on Colab or elsewhere, and know what it costs you.
 
 # %%
+import copy
 import io
 import time
 
@@ -236,14 +237,14 @@ print("a batch:", tuple(images.shape))
 
 # %%
 def training_step():
-    model.zero_grad()
-    F.cross_entropy(model(images), targets).backward()
+    trial.zero_grad()
+    F.cross_entropy(trial(images), targets).backward()
 
 
+trial = copy.deepcopy(model)  # in train mode BatchNorm moves; the trained model shall not
 seconds = {}
 for train in ("head", "layer4", "all"):
-    ft.apply_stage(model, ft.Stage(train=train))
-    ft.train_mode(model)
+    ft.train_mode(ft.apply_stage(trial, ft.Stage(train=train)))
     seconds[train] = measure(training_step, wait, repeats=3)
 print("a step for the head is faster than one for all:", seconds["head"] < seconds["all"])
 
@@ -264,8 +265,7 @@ buffer = io.BytesIO()
 samples.sample_photos()["temple"].save(buffer, "JPEG", quality=90)
 plain, augmented = data.val, data.train
 batch = images.cpu()
-ft.apply_stage(model, ft.Stage(train="head"))
-ft.train_mode(model)
+_ = ft.train_mode(ft.apply_stage(trial, ft.Stage(train="head")))
 
 
 def decode():
@@ -284,8 +284,7 @@ milliseconds = {
     name: 1000 * measure(run, wait, repeats=20 if n == 1 else 3) / n
     for name, (run, n) in parts.items()
 }
-ft.apply_stage(model, ft.Stage(train="all"))
-ft.train_mode(model)
+_ = ft.train_mode(ft.apply_stage(trial, ft.Stage(train="all")))
 milliseconds["compute, all layers"] = 1000 * seconds["all"] / len(images)
 print(
     "decoding takes at least 10 times as long as reading from memory:",
@@ -548,10 +547,10 @@ print("equal :", torch.equal(images, last))
 # %% tags=["nbval-ignore-output"]
 usual = measure(training_step, wait, repeats=3)
 first_images, images = images, last
-_ = model.to(memory_format=torch.channels_last)
+_ = trial.to(memory_format=torch.channels_last)
 pixelwise = measure(training_step, wait, repeats=3)
 images = first_images
-_ = model.to(memory_format=torch.contiguous_format)
+_ = trial.to(memory_format=torch.contiguous_format)
 print(f"here: {1000 * usual:.0f} ms a step, with channels_last {1000 * pixelwise:.0f} ms")
 
 # %% [markdown]
@@ -636,13 +635,12 @@ def saved_megabytes(network, images, targets):
 
 activations = {}
 for train in counts:
-    ft.apply_stage(model, ft.Stage(train=train))
-    ft.train_mode(model)
-    activations[train] = saved_megabytes(model, images, targets)
+    ft.train_mode(ft.apply_stage(trial, ft.Stage(train=train)))
+    activations[train] = saved_megabytes(trial, images, targets)
 
-half_batch = saved_megabytes(model, images[:16], targets[:16])
+half_batch = saved_megabytes(trial, images[:16], targets[:16])
 large = F.interpolate(images[:4], size=224)
-at_224 = saved_megabytes(model, large, targets[:4]) * 32 / 4
+at_224 = saved_megabytes(trial, large, targets[:4]) * 32 / 4
 print("half the batch, half the activations:", abs(half_batch / activations["all"] - 0.5) < 0.05)
 print(
     "224 x 224 pixels are 12.25 times 64 x 64, and so are they:",
@@ -725,19 +723,19 @@ accumulate = check.accumulate(accumulate)
 
 # %%
 def gradient(collect):
-    model.zero_grad()
+    trial.zero_grad()
     collect()
-    return torch.cat([p.grad.flatten() for p in model.parameters()])
+    return torch.cat([p.grad.flatten() for p in trial.parameters()])
 
 
 for mode in ("eval", "train"):
-    _ = model.eval() if mode == "eval" else model.train()
-    whole = gradient(lambda: F.cross_entropy(model(images), targets).backward())
-    pieces = gradient(lambda: accumulate(model, images, targets, 12))
+    _ = trial.eval() if mode == "eval" else trial.train()
+    whole = gradient(lambda: F.cross_entropy(trial(images), targets).backward())
+    pieces = gradient(lambda: accumulate(trial, images, targets, 12))
     difference = ((whole - pieces).norm() / whole.norm()).item()
     print(f"BatchNorm in {mode:<5} mode: the same gradient: {difference < 0.01}")
 
-quarter = saved_megabytes(model, images[:8], targets[:8])
+quarter = saved_megabytes(trial, images[:8], targets[:8])
 print(
     "pieces of 8 need a quarter of the activations:",
     abs(quarter / activations["all"] - 0.25) < 0.03,
