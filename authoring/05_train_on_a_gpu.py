@@ -8,7 +8,7 @@
 # %% [markdown]
 # # 5. Train on a GPU
 #
-# Your loop works. On a GPU it may run ten times faster, or not faster at all, and nothing on the
+# Your loop works. On a GPU it may run many times faster, or not faster at all, and nothing on the
 # screen tells you which. This lesson is about the difference. It runs on any machine: where there
 # is no GPU it measures the CPU, says what a GPU would change, and makes no number up.
 #
@@ -349,13 +349,13 @@ for workers in (0, 1, 2, 4, 8):
     print(f"num_workers={workers}: {step:4.1f} ms a step, {100 / step:4.1f} times the CPU alone")
 
 # %% [markdown]
-# (There must be cores for them: Colab's free machine has two. In a notebook on Windows or macOS,
+# (There must be cores for them: A free cloud notebook often has two. In a notebook on Windows or macOS,
 # worker processes start slowly and do not know classes that you have defined in a cell. So the
 # default here is 0, and `ft.finetune(..., num_workers=4)` asks for more.)
 #
 # **3. `pin_memory=True`** in the `DataLoader` keeps batches in memory that the GPU can fetch by
-# itself; with `.to(device, non_blocking=True)` the CPU goes on in the meantime. It costs nothing
-# and brings a few percent, on CUDA only.
+# itself; with `.to(device, non_blocking=True)` the CPU goes on in the meantime. It helps on CUDA
+# only; whether it helps you, `measure` tells.
 #
 # ## Do not look at every step
 #
@@ -679,7 +679,7 @@ plt.show()
 # each, try again:
 #
 # 1. **See who else is there**: `nvidia-smi`. Another notebook keeps its memory as long as its
-#    kernel lives. Restart yours, too: after the error, half of the memory may hang on a traceback.
+#    kernel lives. Restart yours, too: after the error, tensors may still hang on the traceback.
 # 2. **Look for a leak.** Does it fail in the first step, or after an hour? `total += loss` (without
 #    `.item()` or `.detach()`) keeps the graph of every step. Is validation under
 #    `inference_mode()`?
@@ -687,7 +687,8 @@ plt.show()
 # 4. **16 bits**: half of the activations.
 # 5. **Train less**: freeze up to `layer3`.
 # 6. **Smaller photos**: 160 instead of 224 pixels halves the activations.
-# 7. **Recompute instead of keeping**: `torch.utils.checkpoint`, for about a third more time.
+# 7. **Recompute instead of keeping**: `torch.utils.checkpoint`, for the time of one more
+#    forward pass.
 # 8. A smaller network, or a larger GPU.
 #
 # ### Exercise 5.5: a batch in pieces
@@ -924,7 +925,7 @@ print(progress.summary("05"))
 # it for hours of training, not for a lesson.
 #
 # **Do I need a GPU for this course?** No. Each lesson runs on a CPU in under 90 seconds. For your
-# own 5,000 photos with all layers training, an hour on a T4 may save you a night.
+# own thousands of photos with all layers training, measure one epoch here, one on Colab, and decide.
 #
 # ## One step further
 #
