@@ -604,8 +604,8 @@ print("the same epoch kept:", history.best["epoch"] == best_epoch)
 # `history` is your `rows`, with more columns and its plot:
 
 # %%
-# alt: Two plots of the run, loss and accuracy over eight epochs, training in blue and validation
-#   in orange, the kept epoch marked with a star.
+# alt: Plots of the run by ft.plot_history: loss, accuracy and learning rates over eight epochs,
+#   training and validation in two colours, the kept epoch marked with a star.
 _ = ft.plot_history(history)
 plt.show()
 
