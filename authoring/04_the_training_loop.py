@@ -46,10 +46,14 @@ print(data.classes, data.counts)
 
 # %%
 # alt: Twelve small drawn photos in two rows, six ants and six bees, on leaves, bark and stones.
-chosen = [i for label in (0, 1) for i in range(120) if data.train.targets[i] == label][::10]
-_ = ft.show_images(
-    [data.train.load(i) for i in chosen], [data.classes[data.train.targets[i]] for i in chosen]
-)
+fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
+for label, row in enumerate(axes):
+    chosen = [i for i in range(len(data.train)) if data.train.targets[i] == label]
+    for ax, i in zip(row, chosen, strict=False):
+        ax.imshow(data.train.load(i))
+        ax.axis("off")
+    row[0].set_title(data.classes[label], loc="left")
+fig.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -506,9 +510,9 @@ plt.show()
 # How to read it: as long as *both* fall, the network learns what ants and bees have in common with
 # other ants and bees. When training goes on falling and validation does not, it learns *these 120
 # photos*: `layer4` has eight million numbers to write them down in. And where the second stage
-# begins, validation jumps up: 8 million weights got the full learning rate at once. Lesson 06 thaws
-# more gently, lesson 07 is about the gap. Today it is enough that the loop has kept the best epoch,
-# whichever it was.
+# begins, validation jumps up: 8 million weights got the full learning rate at once, and the
+# BatchNorm layers of `layer4` woke up. Lesson 06 thaws more gently, lesson 07 is about the gap.
+# Today it is enough that the loop has kept the best epoch, whichever it was.
 #
 # Notice also that the training loss of an epoch is a mean over its steps, while the weights were
 # still moving; validation is measured after the last one. In a first epoch validation may well
@@ -569,7 +573,9 @@ print(f"the best of 20 looks like {best_of_20:.2f}, and each of them is 0.80")
 # ## The same with the package
 #
 # A `Stage` says in one line what the two lists above said, and `ft.finetune` is the loop. Same
-# start, same photos, same order, same steps. Does it end with the same weights?
+# start, same photos, same steps. And the same order: `ft.finetune` seeds each epoch with
+# `seed * 1_000_003 + epoch`, so that an interrupted run can go on; for `seed=0` these are the seeds 0,
+# 1, 2, ... of our loop. Does it end with the same weights?
 
 # %%
 plain = {"schedule": "constant", "warmup": 0.0, "weight_decay": 0.0, "augment": False}
@@ -623,7 +629,8 @@ plt.show()
 # | no `shuffle` | a loss that jumps in a rhythm | look at the labels of a batch |
 # | chosen on test | a paper that nobody can repeat | count how often you have looked |
 #
-# For two of them the package can look. Give `ft.preflight` your own loop's parts:
+# Some of these the package finds for you. Give `ft.preflight` the parts of your own loop; here with
+# two mistakes planted, a learning rate of zero and a careless `evaluate`:
 
 
 # %%

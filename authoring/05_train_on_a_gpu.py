@@ -229,19 +229,20 @@ def wait():
         torch.mps.synchronize()
 
 
-images = torch.stack([data.train[i][0] for i in range(0, 120, 4)][:30] + [data.val[0][0]] * 2)
-targets = torch.tensor([data.train.targets[i] for i in range(0, 120, 4)][:30] + [0] * 2)
+images, targets = next(iter(torch.utils.data.DataLoader(data.val, batch_size=32)))
 images, targets = images.to(device), targets.to(device)
 print("a batch:", tuple(images.shape))
 
 
 # %%
+trial = copy.deepcopy(model)  # in train mode BatchNorm moves; the trained model shall not
+
+
 def training_step():
     trial.zero_grad()
     F.cross_entropy(trial(images), targets).backward()
 
 
-trial = copy.deepcopy(model)  # in train mode BatchNorm moves; the trained model shall not
 seconds = {}
 for train in ("head", "layer4", "all"):
     ft.train_mode(ft.apply_stage(trial, ft.Stage(train=train)))
@@ -298,7 +299,7 @@ colours = [ORANGE] * 4 + [GREY] + [BLUE] * 2
 ax.barh(list(milliseconds), list(milliseconds.values()), color=colours)
 ax.invert_yaxis()
 for row, value in enumerate(milliseconds.values()):
-    ax.text(value, row, f" {value:.2f}", va="center")
+    ax.text(value, row, f" {value:.3f}", va="center")
 ax.set(xlabel="milliseconds for one photo")
 ax.set_title(f"feeding (orange), computing (blue), on {device.type}", loc="left")
 plt.show()
@@ -684,7 +685,7 @@ plt.show()
 #    `.item()` or `.detach()`) keeps the graph of every step. Is validation under
 #    `inference_mode()`?
 # 3. **Halve the batch**, and accumulate gradients (below). The result is the same.
-# 4. **16 bits**: half of the activations.
+# 4. **16 bits**: about half of the activations.
 # 5. **Train less**: freeze up to `layer3`.
 # 6. **Smaller photos**: 160 instead of 224 pixels halves the activations.
 # 7. **Recompute instead of keeping**: `torch.utils.checkpoint`, for the time of one more
@@ -838,10 +839,12 @@ else:
 # will be somewhat above it: the backward pass needs room for gradients of activations, and
 # libraries take workspace.
 #
-# With the package, all of this is:
+# `ft.finetune` moves model and batches by itself, keeps its sums on the device and pins the memory.
+# Two switches are yours: `bf16=True`, on a GPU that has bfloat16, and `num_workers`, where there are
+# cores for them:
 #
 # ```python
-# ft.finetune(model, data, stages, bf16=True, num_workers=4)   # and device="cuda", if you insist
+# ft.finetune(model, data, stages, bf16=True, num_workers=4)
 # ```
 #
 # ## Where to find a GPU
@@ -863,7 +866,7 @@ else:
 # | notebooks, free | Colab, Kaggle | no money; a quota of hours, no promise that one is free, sessions that end |
 # | notebooks, paid | Colab's paid plans | credit by the hour, more for larger GPUs |
 # | rented, large clouds | AWS, Google Cloud, Azure | money while it is *on*, busy or not; its disk always |
-# | rented, GPU clouds | Lambda, RunPod, Vast.ai | money by the hour or minute, often less; not always free |
+# | rented, GPU clouds | Lambda, RunPod, Vast.ai | money by the hour or minute, often less; may be sold out |
 # | a cluster | your university or company | your place in a queue, and a form |
 # | your own card | any with 8 GB or more | its price once, electricity, noise |
 #
