@@ -483,6 +483,7 @@ for groups, epochs, lr in ((["head"], 4, 1e-2), (["layer4", "head"], 4, 1e-3)):
             best_score, best_epoch = (val_accuracy, -val_loss), len(rows)
             best = {name: value.clone() for name, value in model.state_dict().items()}
 
+last = {name: value.clone() for name, value in model.state_dict().items()}
 model.load_state_dict(best)
 print("epochs:", len(rows))
 print("best validation accuracy above 0.75:", best_score[0] > 0.75)
@@ -583,26 +584,46 @@ stages = [
     ft.Stage(train="head", epochs=4, lr=1e-2, **plain),
     ft.Stage(train="layer4", epochs=4, lr=1e-3, **plain),
 ]
-history = ft.finetune(start, data, stages, seed=0, device="cpu", progress=False)
+untrained, its_last = copy.deepcopy(start.state_dict()), {}
 
-mine, theirs = model.state_dict(), start.state_dict()
-same = [torch.allclose(mine[name].float(), theirs[name].float(), atol=1e-5) for name in mine]
-print("state tensors:", len(same), "| the same:", sum(same))
-print("the same weights as by hand:", all(same))
+
+def look(history):
+    """Called after each epoch: note the weights."""
+    its_last.update({name: value.clone() for name, value in start.state_dict().items()})
+
+
+history = ft.finetune(start, data, stages, seed=0, device="cpu", progress=False, on_epoch=look)
+
+
+def same(mine, theirs):
+    """Do all tensors agree, each to a thousandth of its size?"""
+    pairs = [(mine[name].float(), theirs[name].float()) for name in mine]
+    return all((a - b).norm() <= 1e-3 * a.norm() for a, b in pairs)
+
+
+print("state tensors compared:", len(last))
+print("the same weights after the last epoch:", same(last, its_last))
+print("the same weights kept as the best:    ", same(best, start.state_dict()))
 mine = torch.tensor([[r["train_loss"], r["val_loss"], r["accuracy"]] for r in rows])
 theirs = [history.column(name) for name in ("train_loss", "val_loss", "val_accuracy")]
-print("the same numbers in every epoch:", torch.allclose(mine, torch.tensor(theirs).T, atol=1e-4))
-print("the same epoch kept:", history.best["epoch"] == best_epoch)
+print(
+    "the same numbers in every epoch:      ",
+    torch.allclose(mine, torch.tensor(theirs).T, atol=1e-3),
+)
+print("and, as a control, as untrained:      ", same(last, untrained))
 
 # %% [markdown]
-# All 122 state tensors, BatchNorm's statistics included. There is nothing in `ft.finetune` that
-# you have not written yourself, and its heart, [`train_one_epoch`](../ftcourse/loop.py), can be
-# read aloud. What it adds is what a long run needs:
+# All 122 state tensors, BatchNorm's statistics included, agree up to rounding. (Not to the last bit:
+# the package computes what is frozen only once, and lays the weights out for speed, so it adds up in
+# another order. AdamW divides by the size of the gradient, which magnifies that a little.) There is
+# nothing in `ft.finetune` that you have not written yourself, and its heart,
+# [`train_one_epoch`](../ftcourse/loop.py), can be read aloud. What it adds is what a long run needs:
 #
 # | | by hand | `ft.finetune` |
 # | --- | --- | --- |
 # | step, mean over photos, eval mode, best weights | ✓ | ✓ |
 # | looks for silent mistakes before it starts (`preflight`) | | ✓ |
+# | computes what is frozen only once (lesson 09) | | ✓ |
 # | warm-up and cosine, weight decay where it belongs (lesson 06) | | ✓ |
 # | interrupted after three hours? goes on where it was (`out_dir=`, `resume=True`) | | ✓ |
 # | moves to the GPU (lesson 05) | | ✓ |
