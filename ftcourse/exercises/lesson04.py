@@ -22,10 +22,10 @@ def _sgd_step(model: nn.Module, lr: float) -> None:
     with torch.no_grad():
         for p in model.parameters():
             if p.grad is not None:
-                p -= lr * p.grad
+                p.sub_(lr * p.grad)
 
 
-def _with_gradients() -> tuple[nn.Module, dict[str, Tensor]]:
+def _with_gradients() -> tuple[nn.Sequential, dict[str, Tensor]]:
     """A small network with gradients for all but its frozen first layer, and its weights as they were."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -200,7 +200,7 @@ def _train_one_epoch(model: nn.Module, loader: Any, optimizer: torch.optim.Optim
     return total / samples
 
 
-def _half_frozen() -> nn.Module:
+def _half_frozen() -> Any:
     """A small network, in eval mode: its first convolution and BatchNorm frozen, the rest trains."""
     torch.manual_seed(1)
     model = nn.Sequential(
@@ -220,7 +220,7 @@ def _batches() -> Batches:
     return batches
 
 
-def _epoch(how: Callable, batches: Batches, **options: Any) -> tuple[nn.Module, Any]:
+def _epoch(how: Callable, batches: Batches, **options: Any) -> tuple[Any, Any]:
     """The model after an epoch trained by `how`, and what that returned."""
     model = _half_frozen()
     trains = [p for p in model.parameters() if p.requires_grad]

@@ -264,7 +264,7 @@ def _judge_accumulate(attempt: Callable) -> Wrong | None:
     start = _Watched()
     images, targets = torch.randn(10, 3, 2, 2), torch.tensor([0, 1, 0, 1, 0, 1, 0, 0, 2, 2])
 
-    def after(how: Callable) -> tuple[list[Tensor], nn.Module]:
+    def after(how: Callable) -> tuple[list[Tensor], _Watched]:
         model = copy.deepcopy(start)
         with torch.enable_grad():
             how(model)
