@@ -149,6 +149,15 @@ answer = check.which_split(answer)
 print(progress.summary("00"))
 
 # %% [markdown]
+# And here is the board of all lessons, one dot an exercise. It stays at hand: run this cell again
+# whenever you want to know where to go on.
+
+# %% tags=["nbval-ignore-output"]
+from ftcourse import widgets
+
+widgets.progress_board()
+
+# %% [markdown]
 # ## A taste
 #
 # This is where the course is going: a photo goes in, scores come out, and by lesson 04 the scores

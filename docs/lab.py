@@ -18,7 +18,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -104,10 +103,11 @@ def open_lab(
         raise FileNotFoundError(
             "no Chromium found: apt-get install chromium, or set FTCOURSE_CHROMIUM"
         )
+    failure = Path(tempfile.gettempdir()) / "ftcourse-lab-failure.png"
     with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         shutil.copy(notebook, work)
-        with _server(work, dark, env or {}) as address, sync_playwright() as playwright:
+        with _server(work, dark, env or {}, timeout) as address, sync_playwright() as playwright:
             context = playwright.chromium.launch_persistent_context(
                 str(work / ".chromium"), executable_path=program, headless=True,
                 viewport={"width": width, "height": height}, args=list(FLAGS),
@@ -121,12 +121,16 @@ def open_lab(
                 idle = re.compile(r"\| Idle")
                 lab.page.locator("#jp-main-statusbar").get_by_text(idle).wait_for()
                 yield lab
+            except Exception:
+                lab.page.screenshot(path=str(failure))  # what was to be seen then
+                print(f"the page at that moment: {failure}", file=sys.stderr)
+                raise
             finally:
                 context.close()
 
 
 @contextlib.contextmanager
-def _server(work: Path, dark: bool, env: dict[str, str]) -> Iterator[str]:
+def _server(work: Path, dark: bool, env: dict[str, str], timeout: float) -> Iterator[str]:
     """JupyterLab in `work`; gives the address of a notebook, with {} for its name."""
     settings = {**SETTINGS}
     if dark:
@@ -156,10 +160,10 @@ def _server(work: Path, dark: bool, env: dict[str, str]) -> Iterator[str]:
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
-        _wait(f"http://127.0.0.1:{port}/api/status?token=t", server, work / ".log")
+        _wait(f"http://127.0.0.1:{port}/api/status?token=t", server, work / ".log", timeout)
         yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token=t&reset"
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         try:
             server.wait(10)
         except subprocess.TimeoutExpired:
@@ -167,7 +171,7 @@ def _server(work: Path, dark: bool, env: dict[str, str]) -> Iterator[str]:
             server.wait()
 
 
-def _wait(address: str, server: subprocess.Popen, log: Path, seconds: float = 120.0) -> None:
+def _wait(address: str, server: subprocess.Popen, log: Path, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.poll() is None:
         try:

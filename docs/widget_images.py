@@ -9,6 +9,7 @@ A notebook with one cell a widget is made, run and clicked on; its numbers are t
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -63,7 +64,8 @@ widgets.progress_board()\
 
 
 def freeze(lab: Lab, i: int) -> None:
-    lab.cell(i).get_by_role("button", name="layer4", exact=True).click()
+    # by its text: the icon is a letter of a font, and belongs to the button's accessible name
+    lab.cell(i).locator("button", has_text=re.compile("^layer4$")).click()
     lab.wait_for_text('ft.Stage(train="layer4")')
     lab.page.wait_for_timeout(4000)  # the time is measured
 
@@ -96,6 +98,9 @@ def main() -> None:
     parser.add_argument("--dark", action="store_true", help="JupyterLab's dark theme")
     parser.add_argument("--only", nargs="*", choices=list(CELLS), help="only these widgets")
     parser.add_argument("--out", type=Path, default=IMAGES / "widgets")
+    parser.add_argument(
+        "--timeout", type=float, default=240.0, help="seconds to wait for each cell"
+    )
     asked = parser.parse_args()
     names = asked.only or list(CELLS)
     sources = [SETUP, *(CELLS[name][0] for name in names)]
@@ -105,7 +110,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "widgets.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), file)
-        with open_lab(file, dark=asked.dark, env=environment) as lab:
+        with open_lab(file, dark=asked.dark, env=environment, timeout=asked.timeout) as lab:
             lab.run_all()
             for i, name in enumerate(names, start=1):
                 lab.wait_for_cell(i)

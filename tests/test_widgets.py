@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 import threading
 import time
 import types
@@ -47,6 +48,13 @@ def check_still(explorer: widgets.Explorer, *words: str) -> dict[str, str]:
     for word in words:
         assert word in data["text/plain"], data["text/plain"]
     return data
+
+
+def test_colab_gets_what_ipywidgets_itself_would_send(tiny, monkeypatch):
+    explorer = widgets.freeze_explorer(tiny, size=32, time=False)
+    assert set(explorer._repr_mimebundle_()[0]) == {VIEW, "text/html", "text/plain"}
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    assert set(explorer._repr_mimebundle_()[0]) == {VIEW, "text/plain"}
 
 
 # -- freeze explorer ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import sys
 from typing import Any
 
 import ipywidgets
@@ -87,6 +88,10 @@ class Explorer:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **kwargs: Any) -> Any:
         model = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
         data: dict[str, Any] = {**self.still(), VIEW: model}
+        if (
+            "google.colab" in sys.modules
+        ):  # exactly what ipywidgets sends there: a picture could win over the view
+            data = {"text/plain": data["text/plain"], VIEW: model}
         return data, {"image/png": {"alt": self.alt}} if "image/png" in data else {}
 
     def __repr__(self) -> str:

@@ -44,7 +44,10 @@ def _title(module: str) -> str:
     """From the first line of the module, "Questions of lesson 02, replace_the_head"."""
     text = importlib.import_module(f"ftcourse.exercises.{module}").__doc__ or ""
     found = re.search(r"lesson \d+, (\w+)", text)
-    return found[1].replace("_", " ").capitalize() if found else module
+    words = found[1].replace("_", " ").capitalize() if found else module
+    return (
+        words.replace("resnet", "ResNet").replace("pretrained", "pre-trained").replace("gpu", "GPU")
+    )
 
 
 def next_exercise(rows: list[dict[str, Any]]) -> str | None:
