@@ -195,13 +195,14 @@ class FreezeExplorer(Explorer):
             most = max(self._seconds.values())
             rows.append(
                 (
-                    f"time, {self.photos} photos", duration(seconds) if seconds is not None else "…",
+                    f"an epoch, {self.photos} photos", duration(seconds) if seconds is not None else "…",
                     bar(((seconds or 0.0) / most, "a"), label="time"),
-                    "an epoch, measured here, nothing cached",
+                    "measured here, nothing cached",
                 )
             )  # fmt: skip
         cells = "".join(
-            f'<tr><td>{name}</td><td class="num big">{value}</td><td style="width:38%">{gauge}</td>'
+            f'<tr><td style="white-space:nowrap">{name}</td><td class="num big">{value}</td>'
+            f'<td style="width:34%">{gauge}</td>'
             f'<td class="soft">{note}</td></tr>'
             for name, value, gauge, note in rows
         )
@@ -233,7 +234,7 @@ class FreezeExplorer(Explorer):
             f"memory, {self.batch_size} photos",
             "compute, a photo",
         ]
-        head += [f"time, {self.photos} photos"] * timed
+        head += [f"an epoch, {self.photos} photos"] * timed
         body = [
             [
                 r["trains"], f"{r['trainable']:,}", megabytes(r["memory"]),
