@@ -122,8 +122,27 @@ def test_a_hub_model_that_cannot_be_had_is_a_clear_error(tokenizer, monkeypatch)
         text.load_encoder("distilbert/distilbert-base-uncased", "6ea8117")
 
 
+def tiny_distilbert() -> nn.Module:
+    """Another architecture, whose parts have other names."""
+    from transformers import DistilBertConfig, DistilBertModel
+
+    return DistilBertModel(DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=64)).eval()
+
+
+def tiny_gpt2() -> nn.Module:
+    """One that ends with a norm of its own, after the last layer."""
+    from transformers import GPT2Config, GPT2Model
+
+    return GPT2Model(GPT2Config(n_embd=32, n_layer=2, n_head=2)).eval()
+
+
 def test_groups_run_from_the_embeddings_to_the_head_and_cover_every_parameter(tokenizer):
-    for model in (text.TextClassifier(tiny_encoder(), 3), text.SpanFinder(tiny_encoder())):
+    for model in (
+        text.TextClassifier(tiny_encoder(), 3),
+        text.SpanFinder(tiny_encoder()),
+        text.TextClassifier(tiny_distilbert(), 3),
+        text.TextClassifier(tiny_gpt2(), 3),
+    ):
         groups = ft.layer_groups(model)
         assert list(groups) == ["embeddings", "layer.0", "layer.1", "head"]
         held = [id(p) for modules in groups.values() for m in modules for p in m.parameters()]

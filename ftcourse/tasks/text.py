@@ -148,12 +148,18 @@ def _describe(model: nn.Module, encoder: nn.Module) -> None:
         raise ValueError(f"{type(encoder).__name__} has no list of layers to train by groups")
     stack, layers = max(stacks, key=lambda s: sum(p.numel() for p in s[1].parameters()))
     groups = {f"layer.{i}": [f"encoder.{stack}.{i}"] for i in range(len(layers))}
-    outside = [
-        f"encoder.{n}"
-        for n, m in encoder.named_children()
-        if not stack.startswith(n) and any(True for _ in m.parameters())
-    ]
-    model.ftcourse_groups = {"embeddings": outside, **groups, "head": ["head"]}  # type: ignore[assignment]
+    before: list[str] = []
+    behind: list[str] = groups[f"layer.{len(layers) - 1}"]  # a last norm goes with the last layer
+    place = before
+    for name, module in encoder.named_modules():
+        if name == stack:
+            place = behind
+        elif (
+            not name.startswith(f"{stack}.")
+            and next(module.parameters(recurse=False), None) is not None
+        ):
+            place.append(f"encoder.{name}")
+    model.ftcourse_groups = {"embeddings": before, **groups, "head": ["head"]}  # type: ignore[assignment]
     reference = {f"encoder.{k}": v.detach().clone() for k, v in encoder.state_dict().items()}
     source = getattr(encoder, "ftcourse_source", None)
     model.ftcourse_origin = Origin(type(encoder).__name__, source, reference)  # type: ignore[assignment]
