@@ -81,7 +81,7 @@ def freeze(lab: Lab, i: int) -> None:
 def live(lab: Lab, i: int) -> None:
     lab.wait_for_text("layer4")
     lab.page.wait_for_function(
-        "() => /epoch (9|1\\\\d) of/.test(document.body.innerText)", timeout=lab.timeout
+        "() => /epoch (9|1\\d) of/.test(document.body.innerText)", timeout=lab.timeout
     )
 
 

@@ -331,6 +331,12 @@ def test_an_explanation_has_the_network_s_own_numbers_and_the_photo_itself_as_ne
     assert found.seen.min() >= 0 and found.seen.max() <= 1
 
 
+def test_of_many_training_photos_some_of_each_class_are_compared(tiny, monkeypatch):
+    monkeypatch.setattr(predict, "MOST", 6)
+    memory = predict.Memory.of(tiny, as_data(12))
+    assert sorted(memory.split.targets) == [0, 0, 0, 1, 1, 1] and len(memory.features) == 6
+
+
 def test_a_photo_is_turned_upright():
     image = Image.new("RGB", (30, 20))
     exif = Image.Exif()

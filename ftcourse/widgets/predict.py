@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,12 +53,14 @@ class Memory:
 
     @classmethod
     def of(cls, model: nn.Module, data: Any) -> Memory:
-        """The first photos of `data.train`, at most 400, as they are without augmentation."""
-        split = data.train
-        step = max(
-            1, -(-len(split) // MOST)
-        )  # a share of each class, where classes follow each other
-        split = split.subset(range(0, len(split), step)).with_transform(data.val.transform)
+        """The first photos of each class in `data.train`, at most 400 in all, without augmentation."""
+        split, chosen = data.train, []
+        share, taken = max(1, MOST // len(data.classes)), Counter[int]()
+        for i, label in enumerate(split.targets):
+            taken[label] += 1
+            if taken[label] <= share:
+                chosen.append(i)
+        split = split.subset(chosen).with_transform(data.val.transform)
         return cls(split, embed(model, split))
 
 
