@@ -41,7 +41,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="05", seconds=30, minutes=40)
+opening.show(lesson="05", seconds=20, minutes=40)
 
 # %% [markdown]
 # ## Which device?
@@ -938,4 +938,4 @@ print(progress.summary("05"))
 #   new ones come from? (They read a counter that lies on the CPU; no GPU has to wait for them.)
 # - `ft.finetune(..., bf16=True)` on this machine: is it faster? Is the accuracy the same?
 #
-# **Next:** 6. Unfreeze, where the backbone begins to move, gently.
+# **Next:** [6. Unfreeze](06_unfreeze.ipynb), where the backbone begins to move, gently.
