@@ -1,0 +1,59 @@
+"""The benchmark's own arithmetic: medians, ratios, what counts as done. Its runs are not repeated here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def speed():
+    spec = importlib.util.spec_from_file_location("speed", FOLDER / "speed.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(program: str, cpu: float, row: str = "head-5", **more) -> dict:
+    base = {"row": row, "work": "head", "epochs": 5, "train_photos": 96, "threads": 1}
+    base |= {"photos_of": "generated", "variant": "", "program": program, "cpu": cpu, "wall": cpu}
+    return base | {"peak_mb": 100, "accuracy": 1.0, "foreign_load": 0.0} | more
+
+
+def test_ratios_are_of_medians_and_within_a_row(speed):
+    runs = [run("ftcourse", cpu) for cpu in (2.0, 1.0, 9.0)]
+    runs += [run("tutorial loop", cpu) for cpu in (10.0, 30.0, 20.0)]
+    runs += [run("tutorial loop", 7.0, row="all-1")]  # without a run of this project: no ratio
+    found = {(e["row"], e["program"]): e for e in speed.summarise(runs)}
+    assert found["head-5", "tutorial loop"]["ratio"] == 10.0
+    assert found["head-5", "ftcourse"]["cpu_range"] == [1.0, 9.0]
+    assert found["head-5", "ftcourse"]["runs"] == 3
+    assert "ratio" not in found["all-1", "tutorial loop"]
+
+
+def test_photos_are_the_size_of_the_ones_that_are_promised_and_the_same_each_time(speed, tmp_path):
+    root = speed.make_photos(tmp_path, train=4, val=2)
+    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
+    assert len(files) == 4 + 2 + 2
+    first = (root / files[0]).read_bytes()
+    with Image.open(root / files[0]) as image:
+        assert (image.size, image.format) == ((500, 375), "JPEG")
+    (root / files[0]).unlink()
+    speed.make_photos(tmp_path, train=4, val=2)
+    assert (root / files[0]).read_bytes() == first
+
+
+def test_the_page_and_the_results_file_agree(speed):
+    file = FOLDER / "results" / "speed.json"
+    if not file.exists():
+        pytest.skip("nothing has been measured yet")
+    results = json.loads(file.read_text())
+    assert speed.page(speed.summarise(results["runs"]), results) == (
+        file.with_suffix(".md").read_text()
+    )
