@@ -291,8 +291,8 @@ def table(summary: list[dict]) -> str:
         lines.append(
             f"| {e['row']} | {e['train_photos']} {e['photos_of']} | {e['variant'] or 'default'} "
             f"| {e['program']} | {e['threads']} | {e['cpu']:.1f} ({low:.1f} to {high:.1f}) "
-            f"| {e.get('ratio', '')} | {e.get('of_limit', '')} | {e['wall']:.1f} | {e['peak_mb']:.0f} | {e['accuracy']:.2f} "
-            f"| {e['foreign_load']:.0%} | {e['runs']} |"
+            f"| {e.get('ratio', '')} | {e.get('of_limit', '')} | {e['wall']:.1f} "
+            f"| {e['peak_mb']:.0f} | {e['accuracy']:.2f} | {e['foreign_load']:.0%} | {e['runs']} |"
         )
     return "\n".join(lines)
 

@@ -164,6 +164,7 @@ class Split(Dataset):
         paths: Sequence[Path] | None = None,
         index: Sequence[int] | None = None,
     ) -> None:
+        self.any_thread = True  # items can be read in another thread than this one
         self.images = images
         self.index = list(range(len(images))) if index is None else [int(i) for i in index]
         self.targets = [int(t) for t in targets]

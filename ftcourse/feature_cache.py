@@ -150,6 +150,8 @@ class FeatureCache:
         self, cut: Cut, prefix: Prefix, split: Any,
         keep: bool = True, views: int | None = None, seed: int = 0,
     ) -> Shortcut:  # fmt: skip
+        if not hasattr(split, "__len__") or len(split) == 0:
+            return Shortcut(split)
         try:
             kept = self._features(prefix, split, views, seed) if keep else None
             if kept is None:
@@ -231,9 +233,13 @@ def _read_ahead(split: Any, size: int) -> Iterator[tuple[int, list]]:
     def read(start: int) -> list:
         return [split[i] for i in range(start, min(start + size, len(split)))]
 
+    starts = range(0, len(split), size)
+    if not getattr(split, "any_thread", False):  # a data set may hold an open file of this thread
+        yield from ((start, read(start)) for start in starts)
+        return
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(read, 0)
-        for start in range(0, len(split), size):
+        for start in starts:
             items = coming.result()
             coming = pool.submit(read, start + size)
             yield start, items

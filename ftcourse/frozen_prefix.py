@@ -180,7 +180,9 @@ class Prefix:
         self.fingerprint = _fingerprint(plain) + (" bf16" if bf16 else "")
         self.device = next(plain.parameters()).device
         self.batch = 8 if self.device.type == "cpu" else 128
-        self.bf16, self._fast = bf16, _make_fast(plain, bf16)
+        fast = self.device.type in ("cpu", "cuda")
+        self.layout = torch.channels_last if fast else torch.contiguous_format
+        self.bf16, self._fast = bf16, _make_fast(plain, self.layout, bf16)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (N, ...) of images (N, 3, H, W), without a graph, on the device of the images."""
@@ -191,7 +193,7 @@ class Prefix:
 
     def _run(self, images: Tensor) -> Tensor:
         if images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
+            images = images.contiguous(memory_format=self.layout)
         out = self._fast(images.bfloat16() if self.bf16 else images)
         if not isinstance(out, Tensor) or len(out) != len(images):
             raise ValueError("what crosses the cut is not a tensor with a row for each image")
@@ -210,7 +212,7 @@ def _fingerprint(module: fx.GraphModule) -> str:
 
 
 @torch.no_grad()
-def _make_fast(fast: fx.GraphModule, bf16: bool) -> nn.Module:
+def _make_fast(fast: fx.GraphModule, layout: torch.memory_format, bf16: bool) -> nn.Module:
     """Fuse and copy, module by module, what the model itself must not lose."""
     nodes = [n for n in fast.graph.nodes if n.op == "call_module"]
     once = Counter(n.target for n in nodes)
@@ -224,7 +226,7 @@ def _make_fast(fast: fx.GraphModule, bf16: bool) -> nn.Module:
         ):
             pair = (copy.copy(one).eval() for one in (_module(before, fast), m))
             conv = fuse_conv_bn_eval(*pair)  # type: ignore[type-var, arg-type]
-            _put(fast, before.target, conv.to(memory_format=torch.channels_last))
+            _put(fast, before.target, conv.to(memory_format=layout))
             node.replace_all_uses_with(before)
             fast.graph.erase_node(node)
         elif isinstance(m, _PURE_IN_EVAL):

@@ -253,3 +253,38 @@ def test_bf16_trains_on_kept_features():
     history = ft.finetune(kept, blobs(), HEAD, bf16=True, **QUIET)
     assert history.notes[0].startswith("computed once")
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+
+
+def split_of(n: int, size: int = 32) -> ft.Split:
+    g = torch.Generator().manual_seed(n)
+    photos = torch.randint(0, 256, (n, 3, size, size), generator=g, dtype=torch.uint8)
+    return ft.Split(
+        photos, [i % 2 for i in range(n)], ["a", "b"], transform=lambda x: x.float() / 255
+    )
+
+
+def test_the_course_s_own_splits_are_read_ahead_and_train_alike():
+    data = ft.Data(["a", "b"], train=split_of(21), val=split_of(11), test=split_of(5))
+    kept, plain = tiny_resnet(), tiny_resnet()
+    stages = [ft.Stage("layer4", epochs=2, augment=False), ft.Stage("head", 2, augment=False)]
+    one = ft.finetune(kept, data, stages, **QUIET)
+    two = ft.finetune(plain, data, stages, cache=False, **QUIET)
+    assert one.notes[0].startswith("computed once")
+    assert one.column("val_loss") == pytest.approx(two.column("val_loss"), rel=1e-4)
+    assert distance(kept, plain) < 2e-4
+
+
+def test_an_error_while_reading_ahead_names_the_photo():
+    def broken(x):
+        raise ValueError("photos/7.jpg: cannot be decoded")
+
+    data = ft.Data(["a", "b"], train=split_of(21), val=split_of(11), test=split_of(5))
+    data.train.transform = broken
+    with pytest.raises(ValueError, match=r"7\.jpg"):
+        ft.finetune(tiny_resnet(), data, HEAD, **QUIET)
+
+
+def test_a_validation_split_without_photos_is_told_as_ever():
+    data = BlobData(Blobs(16, 1), Blobs(0, 2), Blobs(4, 3))
+    with pytest.raises(ValueError, match="no samples"):
+        ft.finetune(tiny_resnet(), data, HEAD, **QUIET)
