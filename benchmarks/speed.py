@@ -330,9 +330,13 @@ def draw(summary: list[dict]) -> None:
         ("layer4-5", "", "Last block and head, 5 epochs"),
         ("all-1", "", "All layers, 1 epoch"),
     ]
+    measured = {(e["row"], e["variant"]) for e in summary}
+    shown = [panel for panel in shown if panel[:2] in measured]
     plt.rcParams["font.size"] = 12
-    fig, axes = plt.subplots(1, len(shown), figsize=(15, 4.2), layout="constrained")
-    for ax, (row, variant, title) in zip(axes, shown, strict=True):
+    fig, axes = plt.subplots(
+        1, len(shown), figsize=(5 * len(shown), 4.2), layout="constrained", squeeze=False
+    )
+    for ax, (row, variant, title) in zip(axes[0], shown, strict=True):
         some = [e for e in summary if (e["row"], e["variant"]) == (row, variant)]
         some = sorted((e for e in some if e["photos_of"] == "generated"), key=lambda e: -e["cpu"])
         colours = {"ftcourse": "#0072B2", "limit": "#999999"}
