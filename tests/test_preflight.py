@@ -369,3 +369,21 @@ def test_a_loss_that_rises_between_epochs_is_told_while_training():
     (finding,) = while_training(ft.History(epochs=rows))
     assert finding.name == "learning rate too high"
     assert while_training(ft.History(epochs=rows[::-1])) == []
+
+
+# -- no false alarms on what the package itself does ----------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["head", "layer4", "full"])
+@pytest.mark.parametrize("from_scratch", [False, True])
+def test_the_default_recipes_draw_no_finding(strategy, from_scratch):
+    from ftcourse.recipes import recipe
+
+    model = ft.load_backbone("resnet18", weights=None if from_scratch else "pocket")
+    preset = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=73)
+    photos = ft.load_data("pocket-insects", transform=preset, progress=False)
+    ft.replace_head(model, len(photos.classes))
+    stages = recipe(strategy, len(photos.train), len(photos.classes), from_scratch=from_scratch)
+    for stage in stages:  # also those that preflight does not try: each as if it came first
+        found = ft.preflight(model, photos, stage, batch_size=16)
+        assert [f.name for f in found if f.name != "head frozen"] == []
