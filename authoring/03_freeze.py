@@ -468,6 +468,20 @@ for train in ("all", "layer4", "head"):
 # Going forward costs the same for all three. What freezing saves is the way back, and lesson 09
 # shows how to save most of the way forward, too.
 #
+# Time is one price; memory is another. **Click layer groups** to freeze or thaw them, and watch
+# both. Which colour of the memory bar shrinks most when `layer1` freezes as well? (Where no kernel
+# runs, you see a table of three choices instead.)
+
+# %% tags=["nbval-ignore-output"]
+from ftcourse import widgets
+
+widgets.freeze_explorer(model, size=64)
+
+# %% [markdown]
+# The numbers are counted, not estimated, except for the time, which is measured here. Activations,
+# in green, are what the way back needs to remember of the way forward: only layers that train, and
+# those after them, leave any.
+#
 # ## Now with ImageNet weights
 #
 # The same report for a ResNet-50. It downloads 98 MB, so it runs only with `FTCOURSE_PROFILE=full`
