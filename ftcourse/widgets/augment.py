@@ -128,7 +128,7 @@ class AugmentationViewer(Explorer):
         self.again = w.Button(
             description="Draw again", icon="refresh", layout=w.Layout(width="130px")
         )
-        self.image = w.Image(format="png", layout=w.Layout(max_width="860px", width="100%"))
+        self.image = w.Image(format="png", layout=w.Layout(max_width="820px", width="100%"))
         self.code = w.HTML()
         for control in (self.photo, self.crop, self.colour, self.rotation, self.flip):
             control.observe(lambda change: self.refresh(), "value")

@@ -10,8 +10,8 @@ from ftcourse.widgets.base import escape
 
 __all__ = ["curves"]
 
-WIDTH, HEIGHT = 410, 230
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 30, 34
+WIDTH, HEIGHT = 410, 240
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 44, 34
 TITLES = {"accuracy": "Accuracy", "miou": "Mean IoU", "map": "Mean average precision", "f1": "F1"}
 
 
@@ -126,7 +126,7 @@ def _stages(rows: Sequence[dict[str, Any]], x: Any) -> str:
             )
         if room >= 4:
             parts.append(
-                f'<text x="{at + 5:.1f}" y="{TOP + 10}" font-size="11" font-style="italic" '
+                f'<text x="{at + 5:.1f}" y="{TOP - 7}" font-size="11" font-style="italic" '
                 f'fill="var(--ftc-soft)">{escape(str(row["train"])[:room])}</text>'
             )
     return "".join(parts)

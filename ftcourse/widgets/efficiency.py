@@ -99,7 +99,12 @@ class EfficiencyExplorer(Explorer):
         self.settings = _settings([dict(r) for r in rows])
         names = list(self.settings)
         most = max(names, key=lambda name: len(self.settings[name]))
-        self.setting = w.Dropdown(options=names, value=most, description="measured on")
+        self.setting = w.Dropdown(
+            options=names,
+            value=most,
+            description="measured on",
+            style={"description_width": "90px"},
+        )
         self.photos = w.SelectionSlider(
             options=[1], description="photos a class", style={"description_width": "110px"},
             layout=w.Layout(width="420px"), continuous_update=False,

@@ -37,7 +37,7 @@ class RateFinder(Explorer):
             layout=w.Layout(width="110px"),
         )
         self.bar = w.IntProgress(
-            value=0, min=0, max=steps, layout=w.Layout(width="220px", visibility="hidden")
+            value=0, min=0, max=steps, layout=w.Layout(width="220px", display="none")
         )
         self.image = w.Image(format="png", layout=w.Layout(max_width="700px", width="100%"))
         self.code = w.HTML(page(f'<span class="soft">{self._hint()}</span>'))
@@ -64,7 +64,7 @@ class RateFinder(Explorer):
     def find(self) -> LRFinder:
         """Climb with what is chosen, show the curve, and return it."""
         stage = self.stage
-        self.button.disabled, self.bar.layout.visibility = True, "visible"
+        self.button.disabled, self.bar.layout.display = True, ""
 
         def tick(step: int, loss: float) -> None:
             self.bar.value = step
@@ -79,7 +79,7 @@ class RateFinder(Explorer):
                 on_step=tick,
             )
         finally:
-            self.button.disabled, self.bar.layout.visibility = False, "hidden"
+            self.button.disabled, self.bar.layout.display = False, "none"
         self.found[stage.label, stage.optimizer] = found
         self._show()
         return found
