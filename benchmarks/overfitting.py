@@ -35,7 +35,6 @@ T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 
 # name -> (the stage, what finetune gets besides)
 TREATMENTS: dict[str, tuple[ft.Stage, dict[str, Any]]] = {
     "none": (NONE, {}),
-    "early stopping": (NONE, {"early_stopping": 5}),
     "augmentation": (replace(NONE, augment=True), {}),
     "weight decay 0.3": (replace(NONE, weight_decay=0.3), {}),
     "label smoothing 0.1": (NONE, {"label_smoothing": 0.1}),

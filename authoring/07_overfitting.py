@@ -1,0 +1,402 @@
+# %% [markdown]
+# # 7. Overfitting
+#
+# Eleven million weights, and twenty photos. The network can learn all of them by heart, and will.
+# In this lesson you make it happen, learn to see it in the curves, and try every usual treatment.
+# Some help. Some do nothing. You will see which, with intervals, and one that beats them all.
+#
+# **What you will be able to do**
+#
+# - read four kinds of curves, and say what to do about each;
+# - tell a network that is wrong from one that is too sure;
+# - use augmentation, weight decay, label smoothing, MixUp and early stopping, and know what to
+#   expect of each;
+# - find wrong labels with the help of the loss;
+# - recognise what looks like overfitting and is not.
+
+# %%
+import math
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import torch
+from torch.nn import functional as F
+from torchvision.transforms import v2
+
+import ftcourse as ft
+from ftcourse import results
+from ftcourse.exercises import lesson07 as check
+from ftcourse.exercises import opening, progress
+
+plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
+plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
+_ = torch.manual_seed(0)
+
+opening.show(lesson="07", seconds=35, minutes=35)
+
+# %% [markdown]
+# ## Provoke it
+#
+# Ten photos of ants, ten of bees, every layer may move, and each photo looks the same in each
+# epoch (`augment=False`). The validation split has forty other photos.
+
+# %%
+data = ft.load_data("pocket-insects", classes=("ants", "bees"), size=64, progress=False)
+tiny = replace(data, train=data.train.subset(range(20)))
+print("train:", tiny.train.counts(), "validation:", tiny.val.counts())
+
+# %%
+careless = ft.Stage("all", epochs=25, lr=1e-3, schedule="constant", weight_decay=0.0, augment=False)
+model = ft.replace_head(ft.load_backbone("resnet18"), 2)
+history = ft.finetune(model, tiny, careless, batch_size=10, progress=False, preflight=False)
+
+# %%
+# alt: Loss and accuracy over 25 epochs. Training loss falls to zero and training accuracy to 1
+#   within a few epochs; validation accuracy stays far below, and validation loss rises again.
+history.plot()
+plt.show()
+
+# %%
+train_accuracy, val_accuracy = history.column("train_accuracy"), history.column("val_accuracy")
+val_loss = history.column("val_loss")
+print("training accuracy at the end is 1.0:", train_accuracy[-1] == 1.0)
+print("validation accuracy at the end is below 0.9:", val_accuracy[-1] < 0.9)
+print("the training loss at the end is below 0.05:", history.epochs[-1]["train_loss"] < 0.05)
+
+# %% [markdown]
+# **Overfitting** is this gap: what was learnt holds for the training photos and not for others.
+# The training curve alone looks like a triumph. Three things to read in the two plots:
+#
+# 1. **The gap** between the curves, and whether it still opens.
+# 2. **The validation accuracy**: does it fall, or only stop to rise?
+# 3. **The validation loss.** It can rise while the accuracy stays.
+#
+# The third needs a closer look. Loss counts *how sure* the network was: $-\log p$ of the right
+# class. A wrong answer given with $p = 0.4$ for the right class costs 0.9, with $p = 0.01$ it costs
+# 4.6. Nothing changes in the number of right answers.
+#
+# ### Exercise 7.1: read the curves
+#
+# Four runs, drawn as they typically look (by formula, not measured). Blue is training, orange is
+# validation. Give each diagnosis its panel:
+#
+# - **stop earlier**: later epochs make it worse at its task;
+# - **train on**: it is not at its end;
+# - **over-confident**: no worse at its task, but too sure of itself;
+# - **do not believe it**: something is wrong with the splits.
+
+# %%
+# alt: Four columns, A to D, with loss above and accuracy below. A: validation accuracy flat, loss
+#   rises. B: validation accuracy falls, loss rises. C: both improve side by side. D: validation is
+#   better than training and perfect.
+curves = check.typical_curves()
+fig, axes = plt.subplots(2, 4, figsize=(13, 5), sharex=True, sharey="row", layout="constrained")
+for (loss, accuracy), (letter, curve) in zip(axes.T, curves.items(), strict=True):
+    loss.plot(curve["train_loss"], color=BLUE, lw=2.5)
+    loss.plot(curve["val_loss"], color=ORANGE, lw=2.5)
+    accuracy.plot(curve["train_accuracy"], color=BLUE, lw=2.5)
+    accuracy.plot(curve["val_accuracy"], color=ORANGE, lw=2.5)
+    loss.set_title(letter)
+    accuracy.set_xlabel("epoch")
+axes[0, 0].set(ylabel="loss", ylim=(0, 1))
+axes[1, 0].set(ylabel="accuracy", ylim=(0.45, 1.03))
+plt.show()
+
+# %% tags=["exercise"]
+answer = {
+    "stop earlier": None,  # a letter in quotes
+    "train on": None,
+    "over-confident": None,
+    "do not believe it": None,
+}
+
+# %% tags=["solution"]
+answer = {
+    "stop earlier": "B",
+    "train on": "C",
+    "over-confident": "A",
+    "do not believe it": "D",
+}
+
+# %%
+answer = check.read_curves(answer)
+# check.read_curves.hint()
+
+# %% [markdown]
+# ## Treatments, one at a time
+#
+# ### Augmentation: look at it
+#
+# A photo of a bee is still one when it is mirrored, cut a little differently, or a bit darker.
+# Augmentation draws such a variant anew for each epoch, so that no photo is seen twice. The one rule:
+# **the label must stay true.** So look at what it makes, before you train:
+
+# %%
+# alt: One photo of an ant, and eleven random variants of it: other crops, mirrored, other colours.
+position = 2
+variants = [data.train[position][0] for _ in range(11)]
+ft.show_images([data.train.image(position), *variants], ["photo"] + [""] * 11)
+plt.show()
+
+# %% [markdown]
+# The animal is in each of them, and it is still an ant. A crop that loses it, or a flip that turns
+# a 6 into a 9, would teach nonsense. (`data.val` never has any of this: the judge sees each photo
+# as it is.)
+#
+# ### Weight decay
+#
+# It pulls each weight towards zero by rate × decay in each step. How strong is that over a whole
+# run? Twenty photos, batches of 10, 25 epochs:
+
+# %%
+steps = 25 * 2
+for decay in (0.01, 0.3):
+    left = (1 - careless.lr * decay) ** steps
+    print(f"decay {decay}: after {steps} steps a weight has kept {100 * left:.1f} % of its size")
+
+# %% [markdown]
+# On a run this short it can hardly do anything. Weight decay is made for hundreds of thousands of
+# steps. Keep it, it does no harm, and expect nothing from it here.
+#
+# ### Label smoothing
+#
+# Cross-entropy is never content: it wants $p = 1$, which needs infinite logits. Label smoothing
+# asks for a little less. With `label_smoothing=0.1`, a share of 0.1 of the target is spread evenly
+# over **all** classes:
+
+# %%
+logits = torch.linspace(-2, 8, 101)
+both = torch.stack([logits, torch.zeros(101)], dim=1)
+ant = torch.zeros(101, dtype=torch.int64)
+hard = F.cross_entropy(both, ant, reduction="none")
+smooth = F.cross_entropy(both, ant, reduction="none", label_smoothing=0.1)
+
+# %%
+# alt: Loss against the score difference: without smoothing it falls to zero for ever; with smoothing
+#   it has its lowest point near 3 and rises again.
+fig, ax = plt.subplots(figsize=(8, 3.4))
+ax.plot(logits, hard, color=BLUE, lw=2.5, label="label_smoothing=0")
+ax.plot(logits, smooth, color=ORANGE, lw=2.5, label="label_smoothing=0.1")
+ax.set(xlabel="score of the right class minus that of the other", ylabel="loss", ylim=(0, 1.5))
+ax.legend(frameon=False)
+plt.show()
+
+# %% [markdown]
+# ### Exercise 7.2: the floor
+#
+# The orange curve has a lowest point, above zero. For two classes and `label_smoothing=0.1`: how
+# low can the training loss get at best? Compute it, to two decimals.
+
+# %% tags=["exercise"]
+guess = None  # a number
+
+# %% tags=["solution"]
+guess = -0.95 * math.log(0.95) - 0.05 * math.log(0.05)
+
+# %%
+floor = check.smoothed_loss(guess)
+# check.smoothed_loss.hint()
+
+# %%
+print("the lowest point of the orange curve:", round(smooth.min().item(), 2))
+
+# %% [markdown]
+# So a loss with smoothing must never be compared with one without it. (`ft.finetune` reports the
+# smoothed loss for training and the plain one for validation.)
+#
+# ### MixUp and CutMix
+#
+# [MixUp](https://arxiv.org/abs/1710.09412) goes further and mixes *two* photos, and their targets
+# in the same way. [CutMix](https://arxiv.org/abs/1905.04899) pastes a rectangle of one into the
+# other; the target is mixed by area.
+#
+# ### Exercise 7.3: mix
+#
+# Fill in `mixup`. Each photo is mixed with the one *before* it in the batch (`images.roll(1, 0)`
+# has them in place): `share` of itself, the rest of the other. Targets become rows of shares:
+# 0.7 ant and 0.3 bee is `[0.7, 0.3]`. The check has photos of its own.
+
+
+# %% tags=["exercise"]
+def mixup(images, targets, share, classes):
+    """Mixed images (N, 3, H, W) and mixed targets (N, classes). targets: (N,), int."""
+    raise NotImplementedError  # your code here
+
+
+# %% tags=["solution"]
+def mixup(images, targets, share, classes):
+    """Mixed images (N, 3, H, W) and mixed targets (N, classes). targets: (N,), int."""
+    goals = F.one_hot(targets, classes).float()
+    mixed = share * images + (1 - share) * images.roll(1, 0)
+    return mixed, share * goals + (1 - share) * goals.roll(1, 0)
+
+
+# %%
+mixup = check.mixup(mixup)
+# check.mixup.hint()
+
+# %% [markdown]
+# torchvision's `v2.MixUp` does this with a new random share for each batch. From its targets one
+# can read the share it drew, and then compare:
+
+# %%
+batch = torch.stack([tiny.val[i][0] for i in range(6)])
+labels = torch.tensor(tiny.val.targets[:6])  # ant, bee, ant, bee, ...
+mixed, goals = v2.MixUp(num_classes=2)(batch, labels)
+share = goals[0, labels[0]].item()
+by_hand, goals_by_hand = mixup(batch, labels, share, 2)
+print("images are the same: ", torch.allclose(by_hand, mixed, atol=1e-5))
+print("targets are the same:", torch.allclose(goals_by_hand, goals, atol=1e-5))
+
+# %%
+# alt: Three photos of insects; the same as MixUp, transparent over each other; the same as CutMix,
+#   with a rectangle of another photo.
+cut, cut_goals = v2.CutMix(num_classes=2)(batch, labels)
+half, half_goals = mixup(batch, labels, 0.6, 2)
+
+
+def shares(goals):
+    return [f"{row[0]:.2f} ant, {row[1]:.2f} bee" for row in goals[:3]]
+
+
+names = ["ant", "bee", "ant"]
+pictures = [*batch[:3], *half[:3], *cut[:3]]
+ft.show_images(pictures, names + shares(half_goals) + shares(cut_goals), columns=3)
+plt.show()
+
+# %% [markdown]
+# ### Early stopping, and keeping the best
+#
+# Cheapest of all: look at validation after each epoch, keep the weights of the best one, stop when
+# nothing gets better for a while. `ft.finetune` always keeps the best, the star in its plot, and
+# `early_stopping=5` ends a stage after five epochs without a better one.
+#
+# ### Exercise 7.4: which lines are wrong?
+#
+# This runs, and reports a fine score on the test split. Give **all** letters of wrong lines.
+#
+# ```python
+# train = data.train.with_transform(train_transforms(64))       # a
+# val = data.val.with_transform(train_transforms(64))           # b
+# optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.01)     # c
+# best, patience = 0.0, 0
+# for epoch in range(50):
+#     train_one_epoch(model, loader(train), optimizer, loss_fn)
+#     score = evaluate(model, data.test)["accuracy"]            # d
+#     patience = 0 if score > best else patience + 1
+#     if score > best:
+#         best = score
+#         torch.save(model.state_dict(), "best.pt")             # f
+#     if patience == 5:                                         # e
+#         break
+# print("test accuracy", best)
+# ```
+
+# %% tags=["exercise"]
+answer = None  # one or more letters in quotes
+
+# %% tags=["solution"]
+answer = "b, d"
+
+# %%
+answer = check.find_bugs(answer)
+# check.find_bugs.hint()
+
+# %% [markdown]
+# Both mistakes are common, and neither raises an error. The second is the worse one: whoever
+# chooses by the test split has no test split any more.
+#
+# ## What helps, measured
+#
+# One run proves nothing with so few photos. So this table comes from a file of many runs: 20 photos
+# a class, all layers, the same number of photos seen in each run, five seeds. Each seed has its own
+# photos, and each treatment is compared with *no treatment on the same photos*. The file says which
+# command made it.
+
+# %%
+found = results.load("overfitting")
+print("made by:", found["command"], "seeds:", found["seeds"])
+rows = found["summary"]
+print(f"\n{'treatment':<28}{'training':>9}{'test':>8}{'gain, with 95 % interval':>26}")
+for row in rows:
+    (mean, _), (gain, half) = row["last"], row["last_gain"]
+    interval = "" if row["treatment"] == "none" else f"{100 * gain:+.1f} ± {100 * half:.1f}"
+    print(f"{row['treatment']:<28}{row['train_accuracy']:>9.2f}{100 * mean:>7.1f}%{interval:>26}")
+
+# %%
+# alt: For each treatment the gain in test accuracy over no treatment, with 95 % intervals. Only three
+#   times the photos lies clearly above zero.
+fig, ax = plt.subplots(figsize=(9, 4.6))
+gains = [(row["treatment"], *row["last_gain"]) for row in rows if row["treatment"] != "none"]
+for k, (name, gain, half) in enumerate(reversed(gains)):
+    clear = "" if gain - half > 0 else "no"
+    colour = GREEN if gain - half > 0 else ORANGE if gain + half < 0 else GREY
+    ax.errorbar(100 * gain, k, xerr=100 * half, fmt="o", ms=9, lw=3, color=colour)
+ax.axvline(0, color="black", lw=1)
+ax.set_yticks(range(len(gains)), [name for name, *_ in reversed(gains)])
+ax.set(xlabel="test accuracy against no treatment, points, with 95 % interval")
+ax.set_title("green helps, orange harms, grey: cannot be told")
+plt.show()
+
+# %%
+by_name = {row["treatment"]: row for row in rows}
+more = by_name["three times the photos"]
+clear = more["last_gain"][0] - more["last_gain"][1] > 0
+print("training accuracy without treatment:", by_name["none"]["train_accuracy"])
+print("three times the photos help, beyond chance:", clear)
+print("and more than any treatment:", all(more["last"][0] > row["last"][0] for row in rows[:-1]))
+
+# %% [markdown]
+# TREATMENT_TEXT
+#
+# ## Wrong labels, learnt by heart
+#
+# A network that can learn twenty photos by heart can also learn *wrong* labels by heart. Real
+# labels are wrong now and then. Here, on purpose, one in five of 60 training photos has the label
+# of the other class:
+
+# %%
+noisy = ft.load_data(
+    "pocket-insects", classes=("ants", "bees"), size=64, label_noise=0.2, progress=False
+)
+noisy = replace(noisy, train=noisy.train.subset(range(60)))
+plain = noisy.train.with_transform(noisy.val.transform)
+wrong = plain.mislabelled
+print("photos:", len(plain), "with a wrong label:", len(wrong))
+
+# %% [markdown]
+# First the head for three epochs, then everything. After each epoch we look at each training photo:
+# does the network agree with the label it was given, and how large is the loss?
+
+# %%
+model = ft.replace_head(ft.load_backbone("resnet18"), 2)
+losses, repeats, learnt = [], [], []
+
+
+def look(history):
+    logits, labels = ft.predict(model, plain)
+    losses.append(F.cross_entropy(logits, labels, reduction="none"))
+    agrees = (logits.argmax(1) == labels).float()
+    repeats.append(agrees[wrong].mean().item())
+    learnt.append(history.epochs[-1]["val_accuracy"])
+
+
+stages = [
+    ft.Stage("head", epochs=3, lr=1e-2, augment=False),
+    ft.Stage("all", epochs=9, lr=1e-3, weight_decay=0.0, augment=False),
+]
+_ = ft.finetune(model, noisy, stages, batch_size=15, progress=False, preflight=False, on_epoch=look)
+
+# %%
+# alt: Over 12 epochs: the share of wrong labels that the network repeats rises from low to 1, while
+#   the validation accuracy first is high and then falls.
+epochs = range(1, len(repeats) + 1)
+fig, ax = plt.subplots(figsize=(8, 3.6))
+ax.plot(epochs, repeats, "o-", color=ORANGE, lw=2.5, label="wrong labels it repeats")
+ax.plot(epochs, learnt, "s-", color=BLUE, lw=2.5, label="validation accuracy")
+ax.axvline(3.5, color=GREY, ls=":")
+ax.text(3.6, 0.03, "everything moves", color=GREY)
+ax.set(xlabel="epoch", ylim=(0, 1.05))
+ax.legend(frameon=False)
+plt.show()
