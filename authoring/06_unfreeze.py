@@ -53,7 +53,7 @@ print(data)
 # %%
 pretrained = ft.load_backbone("resnet18")
 body = nn.Sequential(*list(pretrained.children())[:-1], nn.Flatten())
-with torch.inference_mode():
+with torch.no_grad():
     features = body(images)
 
 
@@ -95,14 +95,16 @@ print("validation accuracy lies between 0.7 and 0.95:", 0.7 < before["accuracy"]
 # %%
 sizes = {}
 for name, modules in ft.layer_groups(pretrained).items():
+    if name == "head":
+        continue
     matrices = [p.detach() for m in modules for p in m.parameters() if p.ndim > 1]
     sizes[name] = torch.cat([p.flatten() for p in matrices]).square().mean().sqrt().item()
     print(f"{name:<7} typical weight {sizes[name]:.3f}")
 
 # %% [markdown]
-# A rate of 0.001 moves a weight of `layer3` by a twentieth or so of its size, *in each step*. At
-# 0.01 hardly anything that pre-training found survives the first few. That is the whole reason
-# why θ is trained with small rates, and the early layers often with even smaller ones: their
+# A rate of 0.001 moves a weight of `layer4` by a fifteenth of its size, *in each step*. At 0.01 it
+# is two thirds: hardly anything that pre-training found survives the first few. That is why θ is
+# trained with small rates, and the early layers often with even smaller ones: their
 # edges and colours fit any photo. With `layer_decay` each group towards the input learns so many
 # times as fast as the next one (*discriminative learning rates*, from
 # [ULMFiT](https://arxiv.org/abs/1801.06146)):
@@ -152,15 +154,17 @@ for group in optimizer.param_groups:
 # formula against one real step on real photos:
 
 # %%
+model = new_model(fitted=False)
+optimizer = ft.make_optimizer(ft.apply_stage(model, stage), stage)
 weight = model.layer2[0].conv1.weight
 old = weight.detach().clone()
 F.cross_entropy(model(images[:16]), targets[:16]).backward()
 by_hand = first_step(old, weight.grad, lr=1e-3, layer_decay=0.5, distance=3, weight_decay=0.01)
 optimizer.step()
-far = (
-    weight.grad.abs() > 1e-6
-)  # AdamW adds 1e-8 to the size it divides by, which shows on tiny ones
-print("layer2, your step and AdamW's are the same:", torch.allclose(by_hand[far], weight[far]))
+plain_size = weight.grad.abs() > 1e-5  # AdamW divides by size + 1e-8, which shows on tiny gradients
+print("gradients of plain size: more than half:", plain_size.float().mean().item() > 0.5)
+same = torch.allclose(by_hand[plain_size], weight[plain_size], atol=1e-6)
+print("layer2, your step and AdamW's are the same:", same)
 
 # %% [markdown]
 # ## A rate that is too large
@@ -323,11 +327,10 @@ print("pieces of three real photos:", len(photos))
 print("the pre-trained network agrees with itself:", agreement(pretrained))
 
 # %%
-for name in optimizers:
-    random, fitted = agreement(first[name, False]), agreement(first[name, True])
-    print(f"{name}: the fitted head keeps more old answers:", fitted > random)
 random, fitted = (agreement(first["AdamW, rate 0.0001", f]) for f in (False, True))
-print("AdamW: more by at least 0.1:", fitted - random > 0.1)
+print(
+    "AdamW, old answers kept: more with the fitted head, by at least 0.05:", fitted > random + 0.05
+)
 
 # %% [markdown]
 # So here is the recipe with a name: **linear probe, then fine-tune, LP-FT**
@@ -419,7 +422,7 @@ answer = check.match_runs(answer)
 stages = [
     ft.Stage("head", epochs=2, lr=1e-2),
     ft.Stage("layer4", epochs=2, lr=1e-3, head_lr=3e-3),
-    ft.Stage("all", epochs=4, lr=5e-4, head_lr=1e-3, layer_decay=0.5),
+    ft.Stage("all", epochs=3, lr=5e-4, head_lr=1e-3, layer_decay=0.5),
 ]
 steps_per_epoch, history_of_rates, starts = 8, [], []
 model = copy.deepcopy(probe)
@@ -523,7 +526,7 @@ tuned = new_model(fitted=False)
 history = ft.finetune(tuned, data, stages, batch_size=16, progress=False)
 
 # %%
-# alt: Loss and accuracy over eight epochs in three stages, for training and validation.
+# alt: Loss and accuracy over seven epochs in three stages, for training and validation.
 history.plot()
 plt.show()
 
