@@ -329,8 +329,7 @@ for row in rows:
 #   times the photos lies clearly above zero.
 fig, ax = plt.subplots(figsize=(9, 4.6))
 gains = [(row["treatment"], *row["last_gain"]) for row in rows if row["treatment"] != "none"]
-for k, (name, gain, half) in enumerate(reversed(gains)):
-    clear = "" if gain - half > 0 else "no"
+for k, (_, gain, half) in enumerate(reversed(gains)):
     colour = GREEN if gain - half > 0 else ORANGE if gain + half < 0 else GREY
     ax.errorbar(100 * gain, k, xerr=100 * half, fmt="o", ms=9, lw=3, color=colour)
 ax.axvline(0, color="black", lw=1)
@@ -400,3 +399,135 @@ ax.text(3.6, 0.03, "everything moves", color=GREY)
 ax.set(xlabel="epoch", ylim=(0, 1.05))
 ax.legend(frameon=False)
 plt.show()
+
+# %%
+print("wrong labels repeated after the last epoch:", repeats[-1])
+print("validation accuracy at its best above 0.7:", max(learnt) > 0.7)
+
+# %% [markdown]
+# NOISE_TEXT
+#
+# ## What looks like overfitting, and is not
+#
+# Good in validation, poor in use: is that overfitting? Here is a set in which 95 of 100 ants sit on
+# soil and 95 of 100 bees on petals, in training *and* in validation. In the test split the
+# background is drawn by chance, as it is out in the field.
+
+# %%
+shortcut = ft.load_data(
+    "pocket-insects", classes=("ants", "bees"), size=64, per_class=40, shortcut=True, progress=False
+)
+print(shortcut.notes[1])
+
+# %%
+# alt: Two rows of photos. Above, from training, ants on brown soil and bees on bright petals; below,
+#   from test, both on any ground.
+chosen = [shortcut.train.image(i) for i in range(6)] + [shortcut.test.image(i) for i in range(6)]
+names = [f"train: {shortcut.classes[shortcut.train.targets[i]]}" for i in range(6)]
+names += [f"test: {shortcut.classes[shortcut.test.targets[i]]}" for i in range(6)]
+ft.show_images(chosen, names)
+plt.show()
+
+# %% [markdown]
+# Now with every regulariser at once: augmentation, label smoothing, weight decay, the best epoch
+# kept.
+
+# %%
+model = ft.replace_head(ft.load_backbone("resnet18"), 2)
+stage = ft.Stage("all", epochs=5, lr=5e-4, weight_decay=0.1)
+history = ft.finetune(
+    model, shortcut, stage, batch_size=16, label_smoothing=0.1, progress=False, preflight=False
+)
+val, test = history.best["val_accuracy"], ft.evaluate(model, shortcut.test)["accuracy"]
+print("validation accuracy above 0.9:", val > 0.9)
+print("test accuracy at least 0.15 lower:", test < val - 0.15)
+
+# %% [markdown]
+# No gap between training and validation, and it fails in the field. The network has learnt the
+# background: a **shortcut**. Nothing in the training set says that this is wrong, so no regulariser
+# can know. What helps is other data (ants on petals), or seeing where the network looks, or at
+# least a test split from where it will be used. It is the splits that are to blame, and only a
+# person can see that.
+#
+# ### Exercise 7.5: choose a treatment
+#
+# Four cases and four treatments. Give each case one letter, and **write down your reason in a
+# sentence before you run the check**.
+#
+# - **gap**: 20 photos a class; training accuracy 1.0, validation 0.78. A colleague has an afternoon.
+# - **confidence**: validation accuracy is good and stands still, validation loss rises. The
+#   probabilities will be shown to users.
+# - **no gap**: training accuracy 0.71, validation 0.70, only the head has been trained.
+# - **customers**: training 0.99, validation 0.97, and on the customers' photos 0.65.
+#
+# Treatments:
+#
+# - **a** Thaw more layers, or train longer.
+# - **b** Collect three times as many photos of the same kind.
+# - **c** Stop at the lowest validation loss, or smooth the labels, and check the probabilities.
+# - **d** Collect and label photos where it is used; split by place, not at random.
+
+# %% tags=["exercise"]
+answer = {"gap": None, "confidence": None, "no gap": None, "customers": None}  # letters in quotes
+
+# %% tags=["solution"]
+answer = {"gap": "b", "confidence": "c", "no gap": "a", "customers": "d"}
+
+# %%
+answer = check.treatment(answer)
+# check.treatment.hint()
+
+# %% [markdown]
+# ## Now with ImageNet weights
+#
+# The careless run once more, from torchvision's ImageNet weights. It downloads 45 MB, so it runs
+# only with `FTCOURSE_PROFILE=full` in the environment. Better features do not protect from learning
+# by heart; look how far the validation accuracy gets all the same.
+
+# %% tags=["nbval-ignore-output"]
+if opening.profile() == "full":
+    large = ft.replace_head(ft.load_backbone("resnet18", weights="DEFAULT"), 2)
+    full = ft.load_data("pocket-insects", classes=("ants", "bees"), progress=False)
+    full = replace(full, train=full.train.subset(range(20)))
+    print(ft.finetune(large, full, replace(careless, epochs=10), batch_size=10, progress=False))
+else:
+    print("skipped: set FTCOURSE_PROFILE=full to run it")
+
+# %% [markdown]
+# ## What you can now do
+#
+# - You read the gap, the validation accuracy and the validation loss, each for what it says.
+# - You look at augmented photos before you train on them.
+# - You can compute the floor of a smoothed loss, and mix photos by hand.
+# - You stop on validation, never on test, and augment training photos only.
+# - You look at the photos with the largest loss, for they are often labelled wrong.
+# - You know when no regulariser will help: when the data are the problem.
+
+# %%
+print(progress.summary("07"))
+
+# %% [markdown]
+# ## Common questions
+#
+# **Is a gap between training and validation always bad?** No. Training accuracy 1.0 is normal for a
+# large network. What counts is the validation accuracy; the gap only says where to look for more.
+#
+# **Does dropout help?** In a head on frozen features sometimes a little. It is one more treatment of
+# the same kind as those above: measure it with several seeds before you believe it.
+#
+# **Which augmentations should I take?** Those that leave the label true *and* occur in use: other
+# crops, light, mirrored. What never occurs in use teaches little.
+#
+# **My best epoch is epoch 2. Is that a good sign?** With 40 validation photos, it is mostly chance.
+# In the table's runs, the weights kept as "best" are about as good as the last ones: compare
+# `best` and `last` in the results file.
+#
+# ## One step further
+#
+# - Set `mix="cutmix"` in the careless run, and more epochs. When does the validation accuracy reach
+#   what it had without?
+# - Run one row of the table yourself: `python benchmarks/overfitting.py --seeds 5 --out mine.json`.
+# - Give the shortcut set `shortcut=0.5`. From which share on does the network see the animal?
+#
+# **Next:** [8. How much data](08_how_much_data.ipynb), where the row that stood out above becomes a
+# whole curve.

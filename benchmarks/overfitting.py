@@ -151,6 +151,7 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)
     runs = json.loads(a.out.read_text())["runs"] if a.out.exists() else []
+    runs = [r for r in runs if r["treatment"] in TREATMENTS]
     done = {(r["treatment"], r["seed"]) for r in runs}
     for seed in a.seeds:
         data = insects(seed)
