@@ -627,10 +627,10 @@ ax.set(xlabel="old answers kept (photos)", xlim=(0, 1.02))
 plt.show()
 
 # %%
-print("a tenth of the rate alone keeps fewer than 0.7:", kept["a tenth of the rate"] < 0.7)
+print("a tenth of the rate alone keeps fewer than 0.65:", kept["a tenth of the rate"] < 0.65)
 held = kept["statistics kept, a tenth"]
-print("with the statistics kept as well, more than 0.75:", held > 0.75)
-print("and at least 0.2 more than all at full rate:", held > kept["all"] + 0.2)
+print("with the statistics kept as well, more than 0.65:", held > 0.65)
+print("and at least 0.15 more than all at full rate:", held > kept["all"] + 0.15)
 shorter = distance["statistics kept, L2-SP"] < 0.5 * distance["statistics kept"]
 print("L2-SP: layer4 stays within half the distance:", shorter)
 
