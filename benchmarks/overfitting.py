@@ -42,7 +42,6 @@ TREATMENTS: dict[str, tuple[ft.Stage, dict[str, Any]]] = {
     "CutMix": (NONE, {"mix": "cutmix"}),
     "only layer4 and head": (replace(NONE, train="layer4"), {}),
     "only the head": (replace(NONE, train="head", lr=1e-2), {}),
-    "augmentation and smoothing": (replace(NONE, augment=True), {"label_smoothing": 0.1}),
     "three times the photos": (replace(NONE, epochs=round(EPOCHS * PER_CLASS / MORE)), {}),
 }
 
