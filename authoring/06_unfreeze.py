@@ -648,8 +648,8 @@ print("L2-SP: layer4 stays within half the distance:", shorter)
 #
 # $$\theta_\alpha = (1 - \alpha)\,\theta_{\text{before}} + \alpha\,\theta_{\text{after}}$$
 #
-# That this works is not obvious. Between two networks trained apart, the middle of the line is
-# rubbish. After fine-tuning with a moderate rate both ends lie in the same valley.
+# That this works is not obvious: between two networks that were trained apart it usually does not.
+# After fine-tuning with a moderate rate both ends lie in the same valley.
 #
 # ### Exercise 6.4: on the line between two networks
 #
@@ -698,7 +698,7 @@ plt.show()
 # %%
 print("at 0 all old answers are kept:", line[0][0] == 1.0)
 middle, end = line[2], line[-1]
-print("at 0.4 at least 0.1 more of them than at 1:", middle[0] >= end[0] + 0.1)
+print("at 0.4 more of them are kept than at 1:", middle[0] > end[0] + 0.03)
 print("at 0.4 the new accuracy is still above 0.7:", middle[1] > 0.7)
 
 # %% [markdown]
