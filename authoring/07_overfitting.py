@@ -476,7 +476,7 @@ history = ft.finetune(
     model, shortcut, stage, batch_size=16, label_smoothing=0.1, progress=False, preflight=False
 )
 val, test = history.best["val_accuracy"], ft.evaluate(model, shortcut.test)["accuracy"]
-print("validation accuracy above 0.9:", val > 0.9)
+print("validation accuracy above 0.8:", val > 0.8)
 print("test accuracy at least 0.15 lower:", test < val - 0.15)
 
 # %% [markdown]
