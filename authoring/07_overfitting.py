@@ -133,12 +133,21 @@ answer = check.read_curves(answer)
 # Augmentation draws such a variant anew for each epoch, so that no photo is seen twice. The one rule:
 # **the label must stay true.** So look at what it makes, before you train:
 
+
 # %%
 # alt: One photo of an ant, and eleven random variants of it: other crops, mirrored, other colours.
+def show(pictures, names, columns=6):
+    """A grid of photos, small enough to keep the notebook light."""
+    figure = ft.show_images(pictures, names, columns)
+    figure.set_dpi(60)
+    for ax in figure.axes:
+        ax.title.set_fontsize(14)
+    plt.show()
+
+
 position = 2
 variants = [data.train[position][0] for _ in range(11)]
-ft.show_images([data.train.image(position), *variants], ["photo"] + [""] * 11)
-plt.show()
+show([data.train.image(position), *variants], ["photo"] + [""] * 11)
 
 # %% [markdown]
 # The animal is in each of them, and it is still an ant. A crop that loses it, or a flip that turns
@@ -251,20 +260,17 @@ print("images are the same: ", torch.allclose(by_hand, mixed, atol=1e-5))
 print("targets are the same:", torch.allclose(goals_by_hand, goals, atol=1e-5))
 
 # %%
-# alt: Three photos of insects; the same as MixUp, transparent over each other; the same as CutMix,
+# alt: Above three pairs of photos mixed by MixUp, transparent over each other; below three by CutMix,
 #   with a rectangle of another photo.
 cut, cut_goals = v2.CutMix(num_classes=2)(batch, labels)
 half, half_goals = mixup(batch, labels, 0.6, 2)
 
 
 def shares(goals):
-    return [f"{row[0]:.2f} ant, {row[1]:.2f} bee" for row in goals[:3]]
+    return [f"ant {row[0]:.2f}, bee {row[1]:.2f}" for row in goals[:3]]
 
 
-names = ["ant", "bee", "ant"]
-pictures = [*batch[:3], *half[:3], *cut[:3]]
-ft.show_images(pictures, names + shares(half_goals) + shares(cut_goals), columns=3)
-plt.show()
+show([*half[:3], *cut[:3]], shares(half_goals) + shares(cut_goals), columns=3)
 
 # %% [markdown]
 # ### Early stopping, and keeping the best
@@ -424,12 +430,11 @@ print("validation accuracy at the end is below 0.85:", validation[-1] < 0.85)
 # alt: The twelve training photos with the largest loss after the first epoch, with the label they
 #   were given; most of them show the other animal.
 suspects = losses[0].argsort(descending=True)[:12].tolist()
+given = [plain.classes[plain.targets[i]] for i in suspects]
 names = [
-    f"labelled {plain.classes[plain.targets[i]]}" + (" (wrong)" if i in wrong else "")
-    for i in suspects
+    f"{name}: {'wrong' if i in wrong else 'right'}" for i, name in zip(suspects, given, strict=True)
 ]
-ft.show_images([plain.image(i) for i in suspects], names)
-plt.show()
+show([plain.image(i) for i in suspects], names)
 
 # %%
 caught = sum(i in wrong for i in suspects)
@@ -459,11 +464,9 @@ print(shortcut.notes[1])
 # %%
 # alt: Two rows of photos. Above, from training, ants on brown soil and bees on bright petals; below,
 #   from test, both on any ground.
-chosen = [shortcut.train.image(i) for i in range(6)] + [shortcut.test.image(i) for i in range(6)]
-names = [f"train: {shortcut.classes[shortcut.train.targets[i]]}" for i in range(6)]
-names += [f"test: {shortcut.classes[shortcut.test.targets[i]]}" for i in range(6)]
-ft.show_images(chosen, names)
-plt.show()
+chosen = [split.image(i) for split in (shortcut.train, shortcut.test) for i in range(4)]
+names = [f"{split}: {shortcut.classes[i % 2]}" for split in ("train", "test") for i in range(4)]
+show(chosen, names, columns=4)
 
 # %% [markdown]
 # Now with every regulariser at once: augmentation, label smoothing, weight decay, the best epoch
