@@ -374,14 +374,13 @@ print("the largest mean gain of all:", max(means, key=means.get))
 # ## Wrong labels, learnt by heart
 #
 # A network that can learn twenty photos by heart can also learn *wrong* labels by heart. Real
-# labels are wrong now and then. Here, on purpose, about one in five of 80 training photos has the
-# label of the other class:
+# labels are wrong now and then. Here, on purpose, one in five of 120 training photos has the label
+# of the other class:
 
 # %%
 noisy = ft.load_data(
     "pocket-insects", classes=("ants", "bees"), size=64, label_noise=0.2, progress=False
 )
-noisy = replace(noisy, train=noisy.train.subset(range(80)))
 plain = noisy.train.with_transform(noisy.val.transform)
 wrong = plain.mislabelled
 print("photos:", len(plain), "with a wrong label:", len(wrong))
@@ -403,26 +402,26 @@ def look(history):
     validation.append(history.epochs[-1]["val_accuracy"])
 
 
-stage = ft.Stage("all", epochs=6, lr=5e-4, schedule="constant", weight_decay=0.0, augment=False)
+stage = ft.Stage("all", epochs=4, lr=3e-4, schedule="constant", weight_decay=0.0, augment=False)
 _ = ft.finetune(model, noisy, stage, batch_size=16, progress=False, preflight=False, on_epoch=look)
 
 # %%
-# alt: Over six epochs: the share of wrong labels that the network repeats rises to 1, while the
+# alt: Over four epochs: the share of wrong labels that the network repeats rises to 1, while the
 #   validation accuracy stays far below.
 fig, ax = plt.subplots(figsize=(8, 3.4))
-ax.plot(range(1, 7), repeats, "o-", color=ORANGE, lw=2.5, label="wrong labels it repeats")
-ax.plot(range(1, 7), validation, "s-", color=BLUE, lw=2.5, label="validation accuracy")
-ax.set(xlabel="epoch", ylim=(0, 1.05))
+ax.plot(range(1, 5), repeats, "o-", color=ORANGE, lw=2.5, label="wrong labels it repeats")
+ax.plot(range(1, 5), validation, "s-", color=BLUE, lw=2.5, label="validation accuracy")
+ax.set(xlabel="epoch", ylim=(0, 1.05), xticks=range(1, 5))
 ax.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %%
-print("wrong labels it repeats at the end:", repeats[-1])
+print("wrong labels it repeats at the end: more than 0.8:", repeats[-1] > 0.8)
 print("validation accuracy at the end is below 0.85:", validation[-1] < 0.85)
 
 # %% [markdown]
-# In the end it says of every mislabelled photo what it was told, and its training accuracy is
-# perfect. But *in the beginning* it has not got that far. What many photos share is learnt first,
+# In the end it says of the mislabelled photos what it was told, and its training accuracy is next
+# to perfect. But *in the beginning* it has not got that far. What many photos share is learnt first,
 # the exceptions later. So after the first epoch, look at the photos with the largest loss, the
 # network's most confident mistakes:
 
