@@ -444,9 +444,9 @@ print(
 print("wrong labels among these 12: at least 6:", caught >= 6)
 
 # %% [markdown]
-# An hour with the photos of the largest loss, early in training, is often better spent than an hour
-# on regularisers. The other way round it is a warning: whoever trains to the end and looks then
-# finds little, for by then all labels are "right".
+# To look at those photos costs minutes, and a label that is repaired stays repaired. The other way
+# round it is a warning: whoever trains to the end and looks then finds less, for by then the
+# network takes every label to be right.
 #
 # ## What looks like overfitting, and is not
 #
