@@ -1,0 +1,169 @@
+"""Tables, comparison and figure from the runs of `benchmarks/methods.py`.
+
+    python benchmarks/methods_report.py
+
+Writes benchmarks/results/methods.md and docs/images/methods.png. The comparison asks whether methods that rank high on
+Pocket Insects rank high on real photos, and which differences are beyond their intervals: those of the differences
+between two methods trained on the same photos, seed by seed.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from methods import CANDIDATES, CHOSEN, METHODS, RESULTS, interval
+from scipy.stats import kendalltau, spearmanr
+
+from ftcourse import results
+
+ROOT = Path(__file__).parent.parent
+FIGURE = ROOT / "docs" / "images" / "methods.png"
+TITLES = {"insects": "Pocket Insects", "photos": "Real photos"}
+# Okabe and Ito's palette; markers differ, too
+LOOK = {
+    "scratch": ("#666666", "o", "from scratch"),
+    "linear probe": ("#0072B2", "s", "linear probe"),
+    "last block": ("#009E73", "^", "last block"),
+    "all": ("#E69F00", "D", "all at once"),
+    "LP-FT": ("#D55E00", "v", "head, then all (LP-FT)"),
+}
+Runs = dict[tuple[int, str], dict[int, float]]  # (photos a class, method) -> accuracy by seed
+
+
+def chosen_runs(name: str, classes: int = 2) -> Runs:
+    """The accuracies with the recipes that were chosen."""
+    found: Runs = {}
+    for r in results.load(f"methods_{name}")["runs"]:
+        if r["classes"] == classes and r["recipe"] == CANDIDATES[r["method"]][CHOSEN[r["method"]]]:
+            found.setdefault((r["per_class"], r["method"]), {})[r["seed"]] = r["accuracy"]
+    return found
+
+
+def sizes(runs: Runs) -> list[int]:
+    return sorted({n for n, _ in runs})
+
+
+def difference(runs: Runs, per_class: int, one: str, other: str) -> tuple[float, float]:
+    """Mean and half interval of the accuracy of `one` minus that of `other`, on the same photos."""
+    a, b = runs[per_class, one], runs[per_class, other]
+    return interval([a[s] - b[s] for s in sorted(a.keys() & b.keys())])
+
+
+def table(runs: Runs) -> list[str]:
+    lines = ["| photos a class | " + " | ".join(METHODS) + " | seeds |", "| --- " * 7 + "|"]
+    for n in sizes(runs):
+        cells, seeds = [], set()
+        for m in METHODS:
+            values = list(runs.get((n, m), {}).values())
+            mean, half = interval(values) if values else (float("nan"), float("nan"))
+            cells.append(f"{100 * mean:.1f} ± {100 * half:.1f}")
+            seeds.add(len(values))
+        lines.append(f"| {n} | " + " | ".join(cells) + f" | {'/'.join(map(str, sorted(seeds)))} |")
+    return lines
+
+
+def compare(insects: Runs, photos: Runs) -> list[str]:
+    """One line a size: rank correlations, and the pairs whose order is sure in one set or in both."""
+    head = "| photos a class | order on insects | order on real photos | Spearman | Kendall "
+    lines = [head + "| sure in both, alike | sure in one only | sure in both, opposite |"]
+    lines.append("| --- " * 8 + "|")
+    for n in sizes(photos):
+        means = [
+            [interval(list(runs[n, m].values()))[0] for m in METHODS] for runs in (insects, photos)
+        ]
+        orders = [
+            " > ".join(sorted(METHODS, key=lambda m, x=x: -x[METHODS.index(m)])) for x in means
+        ]
+        alike, single, opposite = judge_pairs(insects, photos, n)
+        lines.append(
+            f"| {n} | {orders[0]} | {orders[1]} | {spearmanr(*means)[0]:.2f} | {kendalltau(*means)[0]:.2f} "
+            f"| {alike} of 10 | {single} | {'; '.join(opposite) or 'none'} |"
+        )
+    return lines
+
+
+def judge_pairs(insects: Runs, photos: Runs, n: int) -> tuple[int, int, list[str]]:
+    """Pairs of methods whose difference is beyond its interval: in both sets alike, in one set, in both opposite."""
+    alike, single, opposite = 0, 0, []
+    for one, other in combinations(METHODS, 2):
+        signs = []
+        for runs in (insects, photos):
+            mean, half = difference(runs, n, one, other)
+            signs.append(0 if abs(mean) <= half else 1 if mean > 0 else -1)
+        alike += signs[0] * signs[1] == 1
+        single += (signs[0] == 0) != (signs[1] == 0)
+        if signs[0] * signs[1] == -1:
+            opposite.append(f"{one} against {other}")
+    return alike, single, opposite
+
+
+def recipes() -> list[str]:
+    """How the learning rates were chosen."""
+    file = RESULTS / "methods_recipes.json"
+    rows = json.loads(file.read_text())["runs"]
+    lines = ["| method | recipe | insects | real photos | mean | chosen |", "| --- " * 6 + "|"]
+    for method in METHODS:
+        for i, recipe in enumerate(CANDIDATES[method]):
+            cells = []
+            for name in ("insects", "photos"):
+                mine = [r for r in rows if r["data"] == name and r["method"] == method]
+                values = [r["accuracy"] for r in mine if r["recipe"] == recipe]
+                cells.append(sum(values) / len(values) if values else float("nan"))
+            text = ", ".join(f"{k} {v:g}" for k, v in recipe.items())
+            mark = "yes" if CHOSEN[method] == i else ""
+            numbers = " | ".join(f"{100 * v:.1f}" for v in (*cells, sum(cells) / 2))
+            lines.append(f"| {method} | {text} | {numbers} | {mark} |")
+    return lines
+
+
+def figure(both: dict[str, Runs]) -> None:
+    style = {"font.size": 13, "axes.spines.top": False, "axes.spines.right": False}
+    with plt.rc_context(style):
+        fig, axes = plt.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
+        for ax, (name, runs) in zip(axes, both.items(), strict=True):
+            draw(ax, runs)
+            ax.set_title(TITLES[name], loc="left", fontweight="bold")
+        axes[0].set_ylabel("test accuracy, %")
+        axes[0].legend(frameon=False, loc="upper left", fontsize=11)
+        FIGURE.parent.mkdir(parents=True, exist_ok=True)
+        fig.savefig(FIGURE, dpi=110)
+        plt.close(fig)
+
+
+def draw(ax: Any, runs: Runs) -> None:
+    for k, method in enumerate(METHODS):
+        colour, marker, label = LOOK[method]
+        at = [n for n in sizes(runs) if (n, method) in runs]
+        found = [interval(list(runs[n, method].values())) for n in at]
+        ax.errorbar(
+            [n * 1.05 ** (k - 2) for n in at],  # side by side
+            [100 * mean for mean, _ in found],
+            [100 * half for _, half in found],
+            color=colour, marker=marker, label=label, lw=2, ms=7, capsize=3, elinewidth=1.2,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xticks(sizes(runs), sizes(runs))
+    ax.minorticks_off()
+    ax.set_xlabel("photos a class to train on")
+    ax.axhline(50, color="#999999", lw=1, ls=":")
+    ax.grid(axis="y", color="#DDDDDD", lw=0.8)
+    ax.set_axisbelow(True)
+
+
+def main() -> None:
+    both = {name: chosen_runs(name) for name in TITLES}
+    figure(both)
+    print("\n".join([*table(both["insects"]), "", *table(both["photos"]), ""]))
+    print("\n".join([*table(chosen_runs("insects", 6)), ""]))
+    print("\n".join([*compare(both["insects"], both["photos"]), "", *recipes()]))
+
+
+if __name__ == "__main__":
+    main()
