@@ -18,7 +18,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from methods import CANDIDATES, CHOSEN, METHODS, RESULTS, interval
+from methods import CANDIDATES, METHODS, PIXELS, RESULTS, chosen, interval
 from scipy.stats import kendalltau, spearmanr
 
 from ftcourse import results
@@ -37,11 +37,11 @@ LOOK = {
 Runs = dict[tuple[int, str], dict[int, float]]  # (photos a class, method) -> accuracy by seed
 
 
-def chosen_runs(name: str, classes: int = 2) -> Runs:
-    """The accuracies with the recipes that were chosen."""
+def runs_of(name: str, classes: int = 2, pixels: int = PIXELS) -> Runs:
+    """The accuracies that were measured."""
     found: Runs = {}
     for r in results.load(f"methods_{name}")["runs"]:
-        if r["classes"] == classes and r["recipe"] == CANDIDATES[r["method"]][CHOSEN[r["method"]]]:
+        if (r["classes"], r["pixels"]) == (classes, pixels):
             found.setdefault((r["per_class"], r["method"]), {})[r["seed"]] = r["accuracy"]
     return found
 
@@ -110,14 +110,14 @@ def recipes() -> list[str]:
     rows = json.loads(file.read_text())["runs"]
     lines = ["| method | recipe | insects | real photos | mean | chosen |", "| --- " * 6 + "|"]
     for method in METHODS:
-        for i, recipe in enumerate(CANDIDATES[method]):
+        for recipe in CANDIDATES[method]:
             cells = []
             for name in ("insects", "photos"):
                 mine = [r for r in rows if r["data"] == name and r["method"] == method]
                 values = [r["accuracy"] for r in mine if r["recipe"] == recipe]
                 cells.append(sum(values) / len(values) if values else float("nan"))
             text = ", ".join(f"{k} {v:g}" for k, v in recipe.items())
-            mark = "yes" if CHOSEN[method] == i else ""
+            mark = "yes" if recipe == chosen(method) else ""
             numbers = " | ".join(f"{100 * v:.1f}" for v in (*cells, sum(cells) / 2))
             lines.append(f"| {method} | {text} | {numbers} | {mark} |")
     return lines

@@ -48,7 +48,7 @@ def test_9_1_tells_wrong_counts_apart(attempt, hint, capsys):
     assert_wrong(check.conv_flops, attempt, hint, capsys)
 
 
-@pytest.mark.parametrize("attempt", [3.64, 3.6, 1.19 * 3.0625, torch.tensor(3.65), "3.64"])
+@pytest.mark.parametrize("attempt", [3.64, 3.6, 1.18 * 3.0625, torch.tensor(3.65), "3.64"])
 def test_9_2_takes_the_square(attempt, capsys):
     assert_right(check.at_224, attempt, capsys)
 
@@ -56,10 +56,10 @@ def test_9_2_takes_the_square(attempt, capsys):
 @pytest.mark.parametrize(
     ("attempt", "hint"),
     [
-        (1.19 * 1.75, "both grow"),
-        (1.19, "larger"),
-        (1.19 * 1.75**3, "two sides"),
-        (3.06, "times the 1.19"),
+        (1.18 * 1.75, "both grow"),
+        (1.18, "larger"),
+        (1.18 * 1.75**3, "two sides"),
+        (3.06, "times the 1.18"),
         (12, "which factors"),
         ("many", "which factors"),
     ],
