@@ -145,7 +145,8 @@ gflop_at_224 = check.at_224(guess)
 # %%
 with torch.no_grad():
     for pixels in (64, 96, 128, 160, 224):
-        flops = count(lambda: model(torch.zeros(1, 3, pixels, pixels)))
+        photo = torch.zeros(1, 3, pixels, pixels)
+        flops = count(lambda photo=photo: model(photo))
         print(f"{pixels:>4} pixels: {flops / 1e9:5.2f} GFLOP")
 
 # %% [markdown]
@@ -391,12 +392,37 @@ answer = check.which_cache(answer)
 
 # %% [markdown]
 # And augmentation? A crop that is new in each epoch has new features, so nothing can be kept, and
-# the head costs a forward pass each time. Two honest ways out: do without (for a head alone it
-# gains little), or keep the features of, say, 5 different crops of each photo and take another one
-# in each epoch. The photos themselves, decoded and shrunk, can be kept in any case.
+# the head costs a forward pass each time. Two honest ways out: do without it (for a head alone it
+# gains little), or keep the features of a few different crops of each photo and take them in turn.
 #
-# TODO-PREFIX
+# ## The package does it for you
 #
+# `ft.finetune` looks for the first module that trains, cuts the network there, and keeps what the
+# part before it gives, wherever that changes no number beyond rounding: for the validation photos
+# always, for the training photos if they are not augmented (`augment=False`). With augmentation
+# the frozen part still runs without keeping anything for the way back. `views=5` keeps five
+# augmented versions of each photo. `cache=False` switches all of it off:
+
+
+# %%
+small = data.with_transforms(data.train.transform, look)  # 64 pixels
+
+
+def train(cache):
+    torch.manual_seed(0)
+    net = ft.replace_head(ft.load_backbone("resnet18"), 2)
+    stage = ft.Stage("head", epochs=6, lr=1e-2, augment=False)
+    start = time.perf_counter()
+    ft.finetune(net, small, stage, cache=cache, progress=False, preflight=False)
+    return net.fc.weight.detach().cpu(), time.perf_counter() - start
+
+
+kept, seconds_kept = train(cache=True)
+anew, seconds_anew = train(cache=False)
+print("same head, up to rounding:", torch.allclose(kept, anew, atol=1e-4))
+print("more than 1.5 times faster in 6 epochs:", seconds_anew > 1.5 * seconds_kept)
+
+# %% [markdown]
 # ## Where the memory goes
 #
 # On a GPU it is mostly memory that sets the limit, not time. Four things want to be kept while
@@ -407,28 +433,27 @@ answer = check.which_cache(answer)
 # | weights | parameter: 4 bytes | yes |
 # | gradients | parameter that trains: 4 bytes | no |
 # | optimizer | parameter that trains: AdamW 8 bytes (two running means), SGD with momentum 4 | no |
-# | **activations** | photo in the batch: what the way back will need again | only above the lowest layer that trains |
+# | **activations** | photo in the batch: what the way back needs again | above what trains |
 #
 # The last one can be measured: PyTorch hands each tensor that it keeps for the way back to a hook,
-# and the hook adds up the bytes.
+# and the hook adds up the bytes. (Several layers may keep the same tensor; it counts once.)
 
 
 # %%
 def activation_bytes(train, batch):
     """Bytes that one forward pass keeps for the way back, without the parameters."""
     net = ft.train_mode(ft.apply_stage(model, ft.Stage(train=train)))
-    own = {p.data_ptr() for p in net.parameters()} | {b.data_ptr() for b in net.buffers()}
+    own = {t.data_ptr() for t in (*net.parameters(), *net.buffers())}
     kept = {}
 
     def note(tensor):
         if tensor.data_ptr() not in own:
-            kept[tensor.data_ptr()] = (tensor, tensor.numel() * tensor.element_size())
+            kept[tensor.data_ptr()] = tensor  # held, so that no address is used twice
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = F.cross_entropy(net(batch), torch.arange(len(batch)) % 2)
-    del loss
-    return sum(size for _, size in kept.values())
+        F.cross_entropy(net(batch), torch.arange(len(batch)) % 2)
+    return sum(t.numel() * t.element_size() for t in kept.values())
 
 
 batch = torch.randn(8, 3, 128, 128)
@@ -453,10 +478,23 @@ for part, colour in zip(memory["all"], (GREY, BLUE, GREEN, ORANGE), strict=True)
 ax.set_xlabel("MB")
 ax.legend(frameon=False, loc="lower right")
 plt.show()
-print("of training all, activations take more than half:",
-      memory["all"]["activations, batch of 32"] > 0.5 * sum(memory["all"].values()))  # fmt: skip
-print("all needs more than 5 times the head alone:",
-      sum(memory["all"].values()) > 5 * sum(memory["head"].values()))  # fmt: skip
+total = {train: sum(parts.values()) for train, parts in memory.items()}
+activations = memory["all"]["activations, batch of 32"]
+print("of training all, activations take more than half:", activations > 0.5 * total["all"])
+print("all needs more than 5 times the head alone:", total["all"] > 5 * total["head"])
+
+# %% [markdown]
+# The package counts the same, and the FLOPs as well, in a few milliseconds: `count_cost` runs the
+# network on PyTorch's `meta` device, where tensors have a shape and no numbers.
+
+# %%
+from ftcourse.cost import count_cost
+
+print(f"{'':<8}{'trains':>12}{'forward':>9}{'backward':>10}{'memory, batch of 32':>21}")
+for train in ("head", "layer4", "all"):
+    cost = count_cost(ft.apply_stage(model, ft.Stage(train=train)), size=128, batch_size=32)
+    flops = f"{cost.forward / 1e9:>9.2f}{cost.backward / 1e9:>10.2f}"
+    print(f"{train:<8}{cost.trainable:>12,}{flops}{cost.memory / 1e6:>18,.0f} MB")
 
 # %% [markdown]
 # The orange part grows with the batch, and with the *area* of the photo. So what to do when memory
@@ -539,13 +577,26 @@ print(f"   {'head, computed once':<22} {h:6.2f} h  {kwh:6.3f} kWh  {money:6.2f}"
 # Put in your own numbers. For many a case the answer is: *it is done before the account at the cloud
 # is open.*
 #
-# | where | what it costs | good for | mind |
-# | --- | --- | --- | --- |
-# | your laptop, CPU | electricity | head and last block, some thousand photos; all layers with small photos | frozen part once; 128 pixels |
-# | a PC with a gaming GPU | electricity | everything in this course | 8 GB are enough for a ResNet-50 at 224 with batches of 32 in half precision |
-# | Colab, Kaggle notebooks | nothing to begin with; limited hours, no promise of a GPU | lessons, single experiments | the disk is emptied: save checkpoints elsewhere, and use `resume=True` |
-# | a rented GPU (AWS, Google Cloud, Azure, smaller ones) | by the hour or second, look it up; storage and traffic come on top | many runs, large networks | **stop the machine when it is done**; set a budget alarm first |
-#
+# - **Your laptop's CPU** costs electricity. Good for a head or a last block on some thousand photos,
+#   and for all layers with small photos.
+# - **A PC with a gaming GPU** costs electricity, too, and does everything in this course. What has to
+#   fit is its memory: see the last line below.
+# - **Colab and Kaggle notebooks** cost nothing to begin with, have limited hours and promise no GPU.
+#   The disk is emptied afterwards: save checkpoints elsewhere, and go on with `resume=True`.
+# - **A rented GPU** (AWS, Google Cloud, Azure, and many smaller ones) costs by the hour; look it up,
+#   and add storage and traffic. Good for many runs and large networks. Set a budget alarm before
+#   you start, and **stop the machine when it is done**: most of the money that is lost there is
+#   lost over night.
+
+# %%
+from torchvision import models
+
+with torch.device("meta"):  # the structure alone, without memory for the weights
+    resnet50 = models.resnet50(num_classes=2)
+cost = count_cost(resnet50, size=224, batch_size=32)
+print(f"ResNet-50, all layers, 224 pixels, batch of 32, float32: {cost.memory / 1e9:.1f} GB")
+
+# %% [markdown]
 # How many times faster is a GPU than your CPU? Do not look it up: run the cell above on it. It
 # takes a minute, and it is *your* network, photo size and data on it. If the loop is fed too
 # slowly, the GPU waits; lesson 05 shows how to find out.
@@ -557,8 +608,6 @@ print(f"   {'head, computed once':<22} {h:6.2f} h  {kwh:6.3f} kWh  {money:6.2f}"
 
 # %% tags=["nbval-ignore-output"]
 if opening.profile() == "full":
-    from torchvision import models
-
     for name in ("mobilenet_v3_small", "resnet18", "resnet50", "convnext_tiny", "vit_b_16"):
         net = models.get_model(name, weights=None).eval()
         with torch.no_grad():

@@ -3,8 +3,8 @@
     python benchmarks/compute.py
 
 A process of its own for each row, so that its peak memory is its own: ResNet-18, float32, batches of 32, on 96
-drawn insects that are in memory. One epoch warms up, then the median of three counts; validation is not in it. "Computed
-once" keeps the output of the frozen part and trains on that; its first pass is listed apart. Writes
+drawn insects that are in memory. One epoch warms up, then the median of three counts; validation is not in it.
+"Computed once" keeps the output of the frozen part and trains on that; its first pass is listed apart. Writes
 ftcourse/results/compute.json and benchmarks/results/compute.md. Peak memory needs Linux or macOS.
 """
 
@@ -118,15 +118,13 @@ def peak_mb() -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| method | computed once | pixels | GFLOP a photo | ms a photo | processor ms | first pass, ms | peak MB |"
-    ]
-    lines.append("| --- " * 8 + "|")
+    head = "| method | computed once | pixels | GFLOP a photo | ms a photo | processor ms "
+    lines = [head + "| first pass, ms | peak MB |", "| --- " * 8 + "|"]
     for r in rows:
-        lines.append(
-            f"| {r['method']} | {'yes' if r['computed_once'] else ''} | {r['pixels']} | {r['gflop_a_photo']:.3f} "
-            f"| {r['ms_a_photo']:.2f} | {r['cpu_ms_a_photo']:.2f} | {r['first_pass_ms_a_photo']:.1f} | {r['peak_mb']} |"
-        )
+        cells = [r["method"], "yes" if r["computed_once"] else "", r["pixels"]]
+        cells += [f"{r['gflop_a_photo']:.3f}", f"{r['ms_a_photo']:.2f}"]
+        cells += [f"{r['cpu_ms_a_photo']:.2f}", f"{r['first_pass_ms_a_photo']:.1f}", r["peak_mb"]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -148,10 +146,9 @@ def main() -> None:
     found |= {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU"}
     found |= {"photos": PHOTOS, "batch": BATCH, "model": "resnet18, float32", "rows": rows}
     results.path("compute").write_text(json.dumps(found, indent=1) + "\n")
-    text = f"# What an epoch costs\n\n{table(rows)}\n\nMade by `{found['command']}` with torch {torch.__version__} on "
-    text += (
-        f"{found['machine']}: {PHOTOS} photos, batches of {BATCH}, the median of three epochs.\n"
-    )
+    text = f"# What an epoch costs\n\n{table(rows)}\n\nMade by `{found['command']}` with torch "
+    text += f"{torch.__version__} on {found['machine']}: {PHOTOS} photos, batches of {BATCH}, "
+    text += "the median of three epochs.\n"
     (Path(__file__).parent / "results" / "compute.md").write_text(text)
     print(table(rows))
 
