@@ -33,9 +33,9 @@ from ftcourse import results
 PHOTOS, BATCH = 96, 32
 METHODS = {"linear probe": "head", "last block": "layer4", "all": "all"}
 ROWS = [
-    *[(method, 128, False) for method in METHODS],
-    *[(method, 128, True) for method in ("linear probe", "last block")],
-    *[("all", pixels, False) for pixels in (64, 96, 160, 224)],
+    *[(method, 64, False) for method in METHODS],
+    *[(method, 64, True) for method in ("linear probe", "last block")],
+    *[("all", pixels, False) for pixels in (96, 128, 160, 224)],
 ]
 
 

@@ -172,18 +172,14 @@ def add(file: Path, row: dict[str, Any], head: dict[str, Any]) -> None:
 
 
 def write(file: Path, runs: list[dict[str, Any]], head: dict[str, Any]) -> None:
-    runs.sort(
-        key=lambda r: (
-            r["pixels"],
-            r["classes"],
-            r["per_class"],
-            METHODS.index(r["method"]),
-            key(r),
-        )
-    )
+    """The results file: a `summary` of the runs with two classes at `PIXELS`, `other` ones, and all `runs`."""
+    order = ("pixels", "classes", "per_class")
+    runs.sort(key=lambda r: (*(r[name] for name in order), METHODS.index(r["method"]), key(r)))
+    rows = summary(runs)
     result = {**head, "seeds": sorted({r["seed"] for r in runs}), "versions": versions()}
     result["machine"] = f"{platform.machine()}, {torch.get_num_threads()} thread, CPU"
-    result |= {"summary": summary(runs), "runs": runs}
+    result["summary"] = [r for r in rows if (r["pixels"], r["classes"]) == (PIXELS, 2)]
+    result |= {"other": [r for r in rows if r not in result["summary"]], "runs": runs}
     part = file.with_suffix(f".{os.getpid()}.part")
     part.write_text(compact(result))
     part.replace(file)
@@ -218,7 +214,7 @@ def compact(result: dict[str, Any]) -> str:
     parts = []
     for name, value in result.items():
         text = json.dumps(value)
-        if name in ("summary", "runs"):
+        if name in ("summary", "other", "runs"):
             text = "[\n  " + ",\n  ".join(json.dumps(row) for row in value) + "\n ]"
         parts.append(f' "{name}": {text}')
     return "{\n" + ",\n".join(parts) + "\n}\n"
