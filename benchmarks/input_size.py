@@ -46,9 +46,13 @@ def main(source: str) -> None:
             x, y = np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts])
             probe = make_pipeline(StandardScaler(), LogisticRegression(C=1e-2, max_iter=1000))
             shuffles = cross_val_score(probe, x, y, cv=folds).reshape(SHUFFLES, -1).mean(1)
-            row = {"crop_size": crop, "resize_size": resize, "accuracy": shuffles.mean()}
-            row |= {"lowest": shuffles.min(), "highest": shuffles.max()}  # of the shuffles
-            rows.append({name: round(float(value), 4) for name, value in row.items()})
+            row = {"crop_size": crop, "resize_size": resize}
+            found = {
+                "accuracy": shuffles.mean(),
+                "lowest": shuffles.min(),
+                "highest": shuffles.max(),
+            }
+            rows.append({**row, **{name: round(float(v), 4) for name, v in found.items()}})
             print(rows[-1], flush=True)
     result = {
         "command": "python benchmarks/input_size.py hymenoptera.zip",
