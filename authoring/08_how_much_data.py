@@ -100,7 +100,8 @@ print("the mean rises with each step:", all(np.diff([f.mean() for f in lottery.v
 # Nothing differs between two blue dots but the photos that happened to be drawn. If a paper, a
 # colleague or your own notebook shows *one* run with few photos, it shows one dot.
 #
-# More photos do two things at once: they lift the mean, and they shrink the luck.
+# More photos do two things at once: they lift the mean, and they shrink the luck. (At 40 the picture
+# is a little too good: 40 out of a pool of 60 are mostly the same photos each time.)
 
 # %% [markdown]
 # ## The experiment
@@ -325,7 +326,9 @@ for runs, name in ((insects, "insects"), (photos, "real photos")):
 #
 # ## When to unfreeze
 #
-# TODO-UNFREEZE
+# Three choices for the pre-trained weights: they stay, the last block moves, all move. What moves can
+# fit your photos better, and can fit their accidents as well. So one would expect: few photos, keep
+# them still; many photos, let them go. Where is the border?
 #
 # The pre-trained curves lie close together, and their bars overlap. A sharper tool: both methods
 # have had the *same* photos in each seed, lucky or not. So subtract seed by seed, and put the
@@ -514,14 +517,14 @@ for weights, colour, marker, label in (
 right.plot(range(4), [100 * rare[n, None][0] for n in bees], color=BLUE, marker="s", ms=7, lw=2,
            label="ants")  # fmt: skip
 right.set_xticks(range(4), [f"40 : {n}" for n in bees])
-right.set(xlabel="ants : bees in training", ylabel="recall, %", ylim=(0, 100))
+right.set(xlabel="ants : bees in training", ylabel="recall, %", ylim=(0, 104))
 right.set_title("a rare class", loc="left")
 right.legend(frameon=False)
 plt.show()
 
 # %%
 print("10 % wrong labels cost less than 8 points:", noise[0.0].mean() - noise[0.1].mean() < 0.08)
-print("40 % wrong labels cost more than 15:", noise[0.0].mean() - noise[0.4].mean() > 0.15)
+print("40 % wrong labels cost more than 10:", noise[0.0].mean() - noise[0.4].mean() > 0.10)
 print("with 5 bees most bees are called ants:", rare[5, None][1] < 0.5)
 print("balanced weights find more of them:", rare[5, "balanced"][1] > rare[5, None][1] + 0.05)
 
