@@ -207,6 +207,35 @@ photos_needed = Function(
     judge=_judge_photos_needed,
 )
 
+# ------------------------------------------------------------------------------- 8.4 read_gains
+
+read_gains = Choice(
+    number="8.4",
+    name="read_gains",
+    reference="a, d",
+    why="The interval of A lies above zero, that of D on both sides of it. B takes 'not shown to differ' "
+    "for 'shown to be equal': the intervals reach several points to each side. In C all seeds share "
+    "one test of 153 photos, and 0.7 points are a single one of them.",
+    hints=(
+        "for each sentence: where is zero, inside or outside of the interval? And what does the "
+        "interval know nothing about?",
+        "B: how far do the intervals reach? C: which luck is missing in the right panel?",
+    ),
+    worked='answer = "a, d"',
+    options={
+        "a": None,
+        "b": Wrong(
+            "the intervals in B hold zero, but also differences of several points",
+            "not shown to be different, is that shown to be equal?",
+        ),
+        "c": Wrong(
+            "the intervals of the right panel come from one test of 153 photos, the same for all seeds",
+            "how many of 153 photos are 0.7 points?",
+        ),
+        "d": None,
+    },
+)
+
 # ----------------------------------------------------------------------------------- 8.5 honest
 
 honest = Choice(

@@ -11,6 +11,7 @@ import torch
 from helpers import assert_right, assert_worked_answer_is_right, assert_wrong
 from scipy import stats
 
+from ftcourse import results
 from ftcourse.exercises import lesson08 as check
 
 
@@ -142,6 +143,50 @@ def test_8_3_tells_wrong_readings_apart(attempt, hint, capsys):
     assert_wrong(check.photos_needed, attempt, hint, capsys)
 
 
+@pytest.mark.parametrize("attempt", ["a, d", "DA", {"d", "a"}])
+def test_8_4_takes_the_letters(attempt, capsys):
+    assert_right(check.read_gains, attempt, capsys)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "hint"),
+    [
+        ("a, b, d", "shown to be equal"),
+        ("a, c, d", "how many of 153"),
+        ("a", "where is zero"),
+        ("e", "a letter in quotes"),
+    ],
+)
+def test_8_4_tells_wrong_choices_apart(attempt, hint, capsys):
+    assert_wrong(check.read_gains, attempt, hint, capsys)
+
+
+def gain(name, per_class, method):
+    """The 95 % interval of what a method gains over the linear probe, in points, at 64 pixels."""
+    runs = [
+        r
+        for r in results.load(name)["runs"]
+        if (r["classes"], r["pixels"], r["per_class"]) == (2, 64, per_class)
+    ]
+    by_seed = {
+        m: {r["seed"]: r["accuracy"] for r in runs if r["method"] == m}
+        for m in (method, "linear probe")
+    }
+    return by_scipy([100 * (a - by_seed["linear probe"][s]) for s, a in by_seed[method].items()])
+
+
+def test_8_4_is_what_the_results_say():
+    assert gain("methods_insects", 100, "all")[0] > 0
+    for method in ("last block", "all", "LP-FT"):
+        low, high = gain("methods_photos", 20, method)
+        assert low < 0 < high
+        assert high - low > 4
+    low, high = gain("methods_photos", 100, "last block")
+    assert 0 < low < 1 and (low + high) / 2 * 153 / 100 < 1.5  # about one photo
+    low, high = gain("methods_insects", 20, "last block")
+    assert low < 0 < high
+
+
 @pytest.mark.parametrize("attempt", ["b, d", "DB", ["d", "b"]])
 def test_8_5_takes_the_letters(attempt, capsys):
     assert_right(check.honest, attempt, capsys)
@@ -161,5 +206,11 @@ def test_8_5_tells_wrong_choices_apart(attempt, hint, capsys):
 
 
 def test_the_worked_answers_are_right(capsys):
-    for exercise in (check.interval, check.test_photos, check.photos_needed, check.honest):
+    for exercise in (
+        check.interval,
+        check.test_photos,
+        check.photos_needed,
+        check.read_gains,
+        check.honest,
+    ):
         assert_worked_answer_is_right(exercise, capsys, t=stats.t, np=np)
