@@ -145,7 +145,8 @@ def main() -> None:
     found |= {"machine": f"{platform.machine()}, 1 thread, CPU, processor time"}
     found |= {"photos": PHOTOS, "batch": BATCH, "model": "resnet18, float32", "rows": rows}
     results.path("compute").write_text(json.dumps(found, indent=1) + "\n")
-    text = f"# What an epoch costs\n\n{table(rows)}\n\nMade by `{found['command']}` with torch "
+    text = f"# What a training step costs, for one photo\n\n{table(rows)}\n\n"
+    text += f"Made by `{found['command']}` with torch "
     text += f"{torch.__version__} on {found['machine']}: {PHOTOS} photos, batches of {BATCH}, "
     text += "the best of three epochs.\n"
     (Path(__file__).parent / "results" / "compute.md").write_text(text)
