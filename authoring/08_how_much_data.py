@@ -408,8 +408,9 @@ for runs, name, n in ((insects, "insects", 20), (insects, "insects", 100), (phot
         )
 
 # %% [markdown]
-# So, as far as these runs go: on drawings the border lies between 20 and 100 photos a class. On real
-# photos there is none in sight up to 100; the head alone does as well as anything. A likely
+# So, as far as these runs go: on drawings no gain over the probe is sure up to 50 photos a class, and
+# from 100 on it is. On real photos there is none worth the name up to 100; the head alone does as
+# well as anything. A likely
 # reason: the network was pre-trained on photos, bees among them, and its features fit photos as
 # they are. Drawings are another world, and there θ has something to learn. Hence the rule of thumb:
 # **the more photos you have, and the less they look like those of the pre-training, the more may
@@ -451,10 +452,10 @@ for n in sizes(photos):
 # %% [markdown]
 # Three things to read off, and they are of unequal comfort.
 #
-# - That *pre-training* is worth a lot, both sets say, and surely: the alike pairs are nearly all
-#   pairs with `scratch`.
+# - That *pre-training* is worth a lot, both sets say, and surely: the alike pairs are pairs with
+#   `scratch`, all but one.
 # - Among the pre-trained methods the orders differ. At 100 a class the drawings say "unfreeze", and
-#   the photos say "it makes no difference". A teaching set that was taken for reality would have
+#   the photos say "it makes hardly a difference". A teaching set that was taken for reality would have
 #   misled you here.
 # - No pair is sure in both and opposite: where the two sets seem to contradict each other, one of
 #   them has no clear opinion.

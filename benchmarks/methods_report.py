@@ -50,7 +50,12 @@ by it."""
 AT_128 = """Runs of before, in bfloat16 autocast, with 20 epochs at 20 photos a class and 10 at 100, the
 learning rates not chosen but set. LP-FT is what was called full fine-tuning then."""
 
-VERDICT = """TO WRITE"""
+VERDICT = """What it says, in words. That pre-training is worth a lot is sure on both sets from 20 photos a
+class on, and the sure pairs that are alike are pairs with training from scratch, all but one. Among the
+four pre-trained methods insects and photos rank differently: at 100 a class every method that moves more
+than the head is surely better than the linear probe on insects, by 3 to 5 points, and on the photos none is
+by more than a point. No pair is sure in both and opposite. Insects are right about what matters most and no
+guide to how much to unfreeze on photos that resemble those of the pre-training."""
 
 Runs = dict[tuple[int, str], dict[int, float]]  # (photos a class, method) -> accuracy by seed
 
