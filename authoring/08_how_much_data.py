@@ -228,7 +228,7 @@ for ax, runs, title in zip(axes, (insects, photos), ("drawn insects", "real phot
     curves(ax, runs)
     ax.set_title(title, loc="left")
 axes[0].set_ylabel("test accuracy, %")
-axes[0].legend(frameon=False, loc="upper left", fontsize=11)
+axes[1].legend(frameon=False, loc="upper left", fontsize=12)
 plt.show()
 
 # %% [markdown]

@@ -156,7 +156,7 @@ def figure(both: dict[str, Runs]) -> None:
             draw(ax, runs)
             ax.set_title(TITLES[name], loc="left", fontweight="bold")
         axes[0].set_ylabel("test accuracy, %")
-        axes[0].legend(frameon=False, loc="upper left", fontsize=11)
+        axes[1].legend(frameon=False, loc="upper left", fontsize=12)
         FIGURE.parent.mkdir(parents=True, exist_ok=True)
         fig.savefig(FIGURE, dpi=110)
         plt.close(fig)
