@@ -18,10 +18,10 @@ lab: $(READY)
 
 test: lint unit
 	$(BIN)/python authoring/build.py --check
-	$(BIN)/python -m pytest -q --nbval lessons/ solutions/
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --nbval lessons/ solutions/
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -n auto tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -16,6 +16,8 @@ def pytest_configure(config):
         config.option.nbval_sanitize_with = str(HERE / "nbval_sanitize.cfg")
     # Tests and notebooks run by tests leave the progress of whoever runs them alone.
     os.environ.setdefault("FTCOURSE_PROGRESS", "off")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time: one thread each is faster
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
@@ -26,7 +28,7 @@ def pytest_collection_modifyitems(items):
             if item.path not in missing:
                 missing[item.path] = [n for n in _needs(item.path) if not _installed(n)]
             if names := missing[item.path]:
-                reason = f"{item.path.name} needs {', '.join(names)}: install the extra `text`"
+                reason = f"{item.path.name} needs {', '.join(names)}: pip install -e '.[dev]'"
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 

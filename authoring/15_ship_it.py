@@ -16,6 +16,11 @@
 # - write a model card that a stranger can rely on.
 
 # %%
+from ftcourse.exercises import opening
+
+opening.need("onnx", "onnxruntime", "onnxscript", extra="onnx")
+
+# %%
 import contextlib
 import io
 import json
@@ -33,7 +38,7 @@ from torch.nn import functional as F
 
 import ftcourse as ft
 from ftcourse.exercises import lesson15 as check
-from ftcourse.exercises import opening, progress, samples
+from ftcourse.exercises import progress, samples
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})

@@ -238,7 +238,7 @@ def test_nbval_skips_a_notebook_whose_needs_are_not_met_and_says_why(tmp_path):
         command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     assert done.returncode == 0 and "1 skipped" in done.stdout, done.stdout
-    assert "99_text.ipynb needs no_such_module: install the extra `text`" in done.stdout
+    assert "99_text.ipynb needs no_such_module: pip install -e '.[dev]'" in done.stdout
 
 
 def test_a_missing_package_is_one_clear_line_in_a_notebook():
