@@ -94,7 +94,7 @@ test_photos = Value(
     number="8.2",
     name="test_photos",
     reference=865,
-    same=lambda a, b: (
+    same=lambda a, b: bool(
         isinstance(a, (int, float, np.number))
         and not isinstance(a, bool)
         and 855 <= a <= 905
