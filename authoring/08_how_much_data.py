@@ -3,7 +3,7 @@
 #
 # "A few hundred examples can do." You find that sentence in every introduction to fine-tuning, and
 # it is hard to find the measurement. Here is one: five methods, six sizes of training set, five
-# seeds each, on drawn insects and on real photos. You put the intervals on it, read the answers
+# seeds each, on drawn insects, and on real photos at three of the sizes. You put the intervals on it, read the answers
 # from it, and add a point of your own.
 #
 # **What you will be able to do**
@@ -322,7 +322,7 @@ for runs, name in ((insects, "insects"), (photos, "real photos")):
     print(f"{name}: from scratch with {most} a class {100 * target:.1f} %. As good with, a class:")
     for method in METHODS[1:]:
         need = photos_needed(sizes(runs), curve(runs, method), target)
-        fewer = f"{most / need:.0f} times fewer"
+        fewer = f"{'at least ' if need == smallest else ''}{most / need:.0f} times fewer"
         print(f"   {method:<13} {shown(need, smallest):<10} {fewer}")
 
 print("insects: 85 % are reached with, a class:")

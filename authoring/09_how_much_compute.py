@@ -33,7 +33,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="09", seconds=20, minutes=35)
+opening.show(lesson="09", seconds=25, minutes=35)
 
 # %% [markdown]
 # ## Count one layer
@@ -692,4 +692,5 @@ print(progress.summary("09"))
 # - Keep the features of 5 random crops of each photo, and train a head that takes another one in
 #   each epoch. How many FLOPs, as a formula?
 #
-# **Next:** 10. Silent bugs: nine programs that train without an error, and are wrong.
+# **Next:** [10. Silent bugs](10_silent_bugs.ipynb): nine programs that train without an error, and are
+# wrong.
