@@ -322,7 +322,7 @@ for runs, name in ((insects, "insects"), (photos, "real photos")):
     print(f"{name}: from scratch with {most} a class {100 * target:.1f} %. As good with, a class:")
     for method in METHODS[1:]:
         need = photos_needed(sizes(runs), curve(runs, method), target)
-        fewer = f"{'at least ' if need == smallest else ''}{most / need:.0f} times fewer"
+        fewer = f"{most / need:.0f} times fewer"
         print(f"   {method:<13} {shown(need, smallest):<10} {fewer}")
 
 print("insects: 85 % are reached with, a class:")
@@ -332,10 +332,10 @@ for method in METHODS:
     )
 
 # %% [markdown]
-# "At most" says that the very first size was enough already. "Times fewer photos" is the right unit
-# for pre-training: photos cost hours and money, and this is the factor by which the bill shrinks.
-# Note what was *not* shown: with far more steps, training from scratch gets better than it is here,
-# and with enough photos it catches up.
+# "At most" says that the very first size was enough already; the factor is then "at least". "Times
+# fewer photos" is the right unit for pre-training: photos cost hours and money, and this is the
+# factor by which the bill shrinks. Note what was *not* shown: with far more steps, training from
+# scratch gets better than it is here, and with enough photos it catches up.
 #
 # ## When to unfreeze
 #
