@@ -356,9 +356,9 @@ print(
 #
 # Which is best? The honest answer, from this repository's runs with 100 photos a class over five
 # seeds: on rendered insects head, last block and all reach 88.8, 94.2 and 95.4 % in test, on real
-# photos of ants and bees 85.4, 86.3 and 83.0 % (`benchmarks/results/insects_methods.md` and
-# `photos_methods.md`). On photos near the pre-training there is little to gain by moving far. So
-# try the list from top to bottom, and judge on *your* validation split.
+# photos of ants and bees 85.4, 86.3 and 83.0 % (`benchmarks/results/methods.md`, at 128 pixels). On
+# photos near the pre-training there is little to gain by moving far. So try the list from top to
+# bottom, and judge on *your* validation split.
 #
 # What did a run really move? The report tells, if you can read it.
 #
