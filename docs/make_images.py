@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ import torch
 from PIL import Image
 
 import ftcourse as ft
+from ftcourse import results
 from ftcourse.measures import confusion_matrix
 
 ROOT = Path(__file__).parent.parent
@@ -142,9 +142,7 @@ def landscape_plane(m: Material, path: Any, theme: str) -> Any:
 
 
 def learning_curves(m: Material, path: Any, theme: str) -> Any:
-    file = ROOT / "benchmarks" / "results" / "insects_methods.json"
-    rows = [r for r in json.loads(file.read_text())["summary"] if r["classes"] == 6]
-    return ft.plot_learning_curves(rows, path, chance=1 / 6, theme=theme)
+    return ft.plot_learning_curves(results.load("methods_insects"), path, chance=1 / 2, theme=theme)
 
 
 def reliability(m: Material, path: Any, theme: str) -> Any:

@@ -48,15 +48,9 @@ run = widgets.live_run(
 run\
 """
 RESULTS = """\
-import json
-from pathlib import Path
 from ftcourse import results
 
-if "methods_insects" in results.available():  # lesson 08's
-    found = results.load("methods_insects")
-else:
-    found = json.loads(Path("benchmarks/results/insects_methods.json").read_text())
-widgets.efficiency_explorer(found)\
+widgets.efficiency_explorer(results.load("methods_insects"))\
 """
 PROGRESS = """\
 import os, tempfile
