@@ -12,7 +12,8 @@
 #   one line;
 # - follow a photo through stem, four stages and head, and predict every shape on the way;
 # - read a top-5 prediction, and know what it cannot tell you;
-# - recognise a wrong normalisation by its evidence, and repair it.
+# - recognise a wrong normalisation by its evidence, and repair it;
+# - choose a pre-trained model: where to look, and what it costs in licence, size and time.
 #
 # You need some Python, and an idea of what a tensor and a layer are. No GPU, no network, no
 # download.
@@ -647,26 +648,68 @@ for w in (ResNet50_Weights.IMAGENET1K_V1, ResNet50_Weights.IMAGENET1K_V2):
 print_shapes(resnet50(weights=None).eval(), torch.zeros(1, 3, 224, 224))
 
 # %% [markdown]
-# ### Which one should I take?
+# ## Choosing a pre-trained model
 #
-# Bigger networks know more and cost more, in time, memory and download. What torchvision reports,
-# for the first published weights of each:
+# Bigger networks know more and cost more, in time, memory and download. Here is what torchvision
+# itself reports for the first published weights of each. *Work* is the arithmetic for one photo
+# against that of a `resnet18`, and so, roughly, the factor on every hour you train. The minutes of
+# download are for a line of 10 Mbit/s.
 
 # %%
-print(f"{'':<10} {'parameters':>11} {'features':>9} {'GFLOPs':>7} {'download':>9} {'top-1':>7}")
-for name in ("resnet18", "resnet34", "resnet50", "resnet101"):
+print(f"{'':<19} {'parameters':>11} {'work':>6} {'download':>17} {'top-1':>7}")
+small = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+for name in ("mobilenet_v3_large", "resnet18", "resnet34", "resnet50", "resnet101", "vit_b_16"):
     w = torchvision.models.get_model_weights(name).IMAGENET1K_V1
-    features = 512 if name in ("resnet18", "resnet34") else 2048
-    top1 = w.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    size, top1 = w.meta["_file_size"], w.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     print(
-        f"{name:<10} {w.meta['num_params']:>11,} {features:>9,} {w.meta['_ops']:>7.1f}"
-        f" {w.meta['_file_size']:>6.0f} MB {top1:>6.1f}%"
+        f"{name:<19} {w.meta['num_params']:>11,} {w.meta['_ops'] / small.meta['_ops']:>5.1f}x"
+        f" {size:>6.0f} MB {size * 8 / 10 / 60:>4.1f} min {top1:>6.1f}%"
     )
 
 # %% [markdown]
-# A good default: the pocket `resnet18` to learn and to try things out, `resnet18` or `resnet50`
-# with ImageNet weights for your own photos. Start with the small one. You will know within minutes
-# whether your data is any good.
+# The last column is accuracy *on ImageNet*. What you want to know is accuracy on **your** photos, and
+# the order may be another there. So ask, in this order:
+#
+# 1. **May I?** The licence of the weights, and the terms of the data behind them.
+# 2. **What has it seen?** Photos of things help with photos of things. For X-rays, satellites or
+#    drawings look for weights from nearer by.
+# 3. **Can I afford it?** Size on disk, work for a photo, memory while training.
+# 4. **Does it help here?** Train a head on its features: a minute's work (lesson 02), and a better
+#    guide than any table.
+#
+# | where | what is there | licence | size |
+# | --- | --- | --- | --- |
+# | [torchvision][tv] | the classics for photos, detection, segmentation | code BSD-3; weights: below | 10 MB up |
+# | [timm][timm] | the largest choice of networks for images | code Apache-2.0; weights: each its own | 10 MB up |
+# | [Hugging Face Hub][hub] | anyone's models: images, text, speech | on each model's card | MB to 100s of GB |
+# | this package | one small `resnet18` | Apache-2.0; photos: ImageNet's terms | see below |
+#
+# [tv]: https://docs.pytorch.org/vision/stable/models.html
+# [timm]: https://github.com/huggingface/pytorch-image-models
+# [hub]: https://huggingface.co/models
+#
+# A card that names no licence gives you no permission. And the **hours**? You are spared those of
+# pre-training; what is left is the download, an evening of reading cards, and your own training.
+# For the pocket weights the hours are on record; and torchvision tells which of its weights come
+# with terms of their own:
+
+# %%
+from ftcourse.pocket import FILE
+
+hours = sum(epoch["seconds"] for epoch in weights.meta["log"]) / 3600
+print("pocket:", weights.meta["license"])
+print(
+    f"        {FILE.stat().st_size / 1e6:.0f} MB, {hours:.1f} hours of pre-training on two CPU cores"
+)
+
+enums = [torchvision.models.get_model_weights(name) for name in torchvision.models.list_models()]
+own = sorted({str(w).split(".")[0] for enum in enums for w in enum if w.meta.get("license")})
+print("torchvision, weights with a licence of their own:", ", ".join(own[:3]), "...")
+
+# %% [markdown]
+# Those are the SWAG weights, licensed for non-commercial use only. A good default: the pocket
+# `resnet18` to learn and to try things out, `resnet18` or `resnet50` with ImageNet weights for your
+# own photos. Start with the small one. You will know within minutes whether your data is any good.
 
 # %% [markdown]
 # ## Now with ImageNet weights
@@ -718,11 +761,9 @@ print(progress.summary("01"))
 # ImageNet are not: they were collected for research and teaching. Ask before you build a product
 # on them, and read the model card.
 #
-# **Where do I find other networks?** In
-# [torchvision](https://docs.pytorch.org/vision/stable/models.html), in
-# [timm](https://github.com/huggingface/pytorch-image-models) and on the [Hugging Face
-# Hub](https://huggingface.co/models). Each weights file has a licence, a size and a preprocessing
-# of its own; look for all three.
+# **Can I use a network from timm or the Hub here?** Yes, if it is a PyTorch module with a linear
+# layer at the end: `ft.replace_head`, `ft.Stage` and `ft.finetune` take it. Ask it for *its* mean and
+# std: `timm.data.resolve_model_data_config(model)`, or the file `preprocessor_config.json` on the Hub.
 #
 # ## One step further
 #

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 import ftcourse as ft
 from ftcourse.exercises import lesson03 as check
-from ftcourse.exercises import opening, progress, samples
+from ftcourse.exercises import opening, progress
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
@@ -32,15 +32,14 @@ _ = torch.manual_seed(0)
 opening.show(lesson="03", seconds=25, minutes=35)
 
 # %% [markdown]
-# The photos are those of lesson 02: pieces of a temple and of a dahlia, 32 to train on. They are
-# 64 x 64 pixels this time, so that many small experiments take little time.
+# The photos are those of lesson 02: ants and bees, 32 to train on. They are 64 x 64 pixels this time,
+# so that many small experiments take little time.
 
 # %%
 preprocess = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=73)
-photos = samples.sample_photos()
-photos = {name: photos[name] for name in ("temple", "dahlia")}
-pieces, targets = samples.pieces(photos, 16, half="left", seed=0)
-images = torch.stack([preprocess(piece) for piece in pieces])
+data = ft.load_data("pocket-insects", classes=("ants", "bees"), progress=False)
+photos = data.train.with_transform(preprocess).subset(range(32))
+images, targets = torch.stack([x for x, _ in photos]), torch.tensor(photos.targets)
 print("images:", len(images), "labels:", targets.bincount().tolist())
 
 # %% [markdown]
@@ -444,7 +443,7 @@ ft.apply_stage(model, stage)
 print(ft.freeze_report(model, ft.make_optimizer(model, stage)))
 
 # %% [markdown]
-# And what does it buy in time? One forward and backward pass for 32 pieces, measured here and now.
+# And what does it buy in time? One forward and backward pass for 32 photos, measured here and now.
 # Times differ from machine to machine; look at the ratio.
 
 # %% tags=["nbval-ignore-output"]

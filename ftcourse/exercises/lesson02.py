@@ -221,10 +221,67 @@ phi_gradient = Function(
     judge=_judge_phi_gradient,
 )
 
-# ------------------------------------------------------------------------------- 2.5 the_order
+# ------------------------------------------------------------------------ 2.5 feature_gradient
+
+
+def _feature_gradient(weight: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+    error = logits.softmax(1) - nn.functional.one_hot(targets, logits.shape[1])
+    return error @ weight / len(targets)
+
+
+def _judge_feature_gradient(attempt: Callable) -> Wrong | None:
+    g = torch.Generator().manual_seed(2)
+    weight, targets = torch.randn(3, 5, generator=g), torch.tensor([0, 2, 1, 1])
+    logits = torch.randn(4, 3, generator=g)
+    right = _feature_gradient(weight, logits, targets)
+    answer = attempt(weight.clone(), logits.clone(), targets.clone())
+    if answer is None:
+        return Wrong("your function returns nothing", "end it with `return ...`.")
+    value = torch.as_tensor(answer).detach().float()
+    if value.shape != right.shape:
+        return Wrong(
+            f"its shape is {tuple(value.shape)}, expected {tuple(right.shape)}, as the features",
+            "error is (photos, classes) and weight (classes, features): error @ weight.",
+        )
+    if torch.allclose(value, right, atol=1e-5):
+        return None
+    if torch.allclose(value, -right, atol=1e-5):
+        return Wrong("the sign is turned", "the error is what came out minus what should have.")
+    if torch.allclose(value, len(targets) * right, atol=1e-4):
+        return Wrong(
+            f"it is {len(targets)} times too large for {len(targets)} photos",
+            "the loss is the mean over the photos, so divide by len(targets).",
+        )
+    no_target = logits.softmax(1) @ weight
+    if any(torch.allclose(value, no_target / k, atol=1e-5) for k in (1, len(targets))):
+        return Wrong("the targets play no part", "subtract 1 at the right class: one_hot(targets).")
+    return Wrong(
+        "the numbers differ from what autograd computes",
+        "the error is softmax(logits) minus one_hot(targets), sent back through the weight.",
+    )
+
+
+feature_gradient = Function(
+    number="2.5",
+    name="feature_gradient",
+    reference=_feature_gradient,
+    why="The error goes back through the head's weights: that is all that θ hears of the task.",
+    hints=(
+        "the same error as before, (photos, classes); which product gives (photos, features)?",
+        "error @ weight / len(targets), with error = softmax(logits) - one_hot(targets).",
+    ),
+    worked=(
+        "def feature_gradient(weight, logits, targets):\n"
+        "    error = logits.softmax(1) - nn.functional.one_hot(targets, logits.shape[1])\n"
+        "    return error @ weight / len(targets)"
+    ),
+    judge=_judge_feature_gradient,
+)
+
+# ------------------------------------------------------------------------------- 2.6 the_order
 
 the_order = Choice(
-    number="2.5",
+    number="2.6",
     name="the_order",
     reference="b",
     why="The optimizer holds the tensors it was given. Made after the new head, it holds the new "

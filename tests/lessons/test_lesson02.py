@@ -177,8 +177,56 @@ def test_2_4_tells_wrong_gradients_apart(attempt, hint, capsys):
     assert_wrong(check.phi_gradient, attempt, hint, capsys)
 
 
+def by_autograd_to_the_features(weight, logits, targets):
+    """Any features with these logits will do: what comes before does not matter to the gradient."""
+    z = logits.clone().requires_grad_()
+    nn.functional.cross_entropy(z, targets).backward()
+    return z.grad @ weight
+
+
+def photo_by_photo(weight, logits, targets):
+    rows = []
+    for scores, target in zip(logits, targets, strict=True):
+        error = scores.exp() / scores.exp().sum()
+        error[target] -= 1
+        rows.append(weight.T @ error / len(targets))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("attempt", [by_autograd_to_the_features, photo_by_photo])
+def test_2_5_takes_any_way_to_the_message(attempt, capsys):
+    assert_right(check.feature_gradient, attempt, capsys)
+
+
+def message(scale=1.0, target=True, matrix=True):
+    def attempt(weight, logits, targets):
+        error = logits.softmax(1)
+        if target:
+            error = error - nn.functional.one_hot(targets, logits.shape[1])
+        return scale * (error @ weight / len(targets) if matrix else error)
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("attempt", "hint"),
+    [
+        (message(-1), "minus what should have"),
+        (message(4), "divide by len(targets)"),
+        (message(target=False), "one_hot(targets)"),
+        (message(4, target=False), "one_hot(targets)"),
+        (message(matrix=False), "error @ weight"),
+        (lambda weight, logits, targets: logits @ weight, "sent back through the weight"),
+        (lambda weight, logits, targets: None, "return ..."),
+        (lambda weight, logits, targets: weight.T @ logits.T, "error @ weight"),
+    ],
+)
+def test_2_5_tells_wrong_messages_apart(attempt, hint, capsys):
+    assert_wrong(check.feature_gradient, attempt, hint, capsys)
+
+
 @pytest.mark.parametrize("attempt", ["b", "B", "b."])
-def test_2_5_takes_the_letter(attempt, capsys):
+def test_2_6_takes_the_letter(attempt, capsys):
     assert_right(check.the_order, attempt, capsys)
 
 
@@ -186,11 +234,17 @@ def test_2_5_takes_the_letter(attempt, capsys):
     ("attempt", "hint"),
     [("a", "holds tensors"), ("c", "what is model.fc"), ("d", "which optimizer")],
 )
-def test_2_5_answers_each_wrong_option(attempt, hint, capsys):
+def test_2_6_answers_each_wrong_option(attempt, hint, capsys):
     assert_wrong(check.the_order, attempt, hint, capsys)
 
 
 def test_the_worked_answers_are_right(capsys):
-    for exercise in (check.new_head, check.count_of_phi, check.phi_gradient, check.the_order):
+    for exercise in (
+        check.new_head,
+        check.count_of_phi,
+        check.phi_gradient,
+        check.feature_gradient,
+        check.the_order,
+    ):
         assert_worked_answer_is_right(exercise, capsys, nn=nn, torch=torch)
     assert_worked_answer_is_right(check.chance_loss, capsys, math=math)
