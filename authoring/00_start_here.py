@@ -162,9 +162,9 @@ widgets.progress_board()
 # %% [markdown]
 # ## A taste
 #
-# This is where the course is going, in six lines: ants and bees that the network has never heard
-# of, a new last layer, and a few seconds of training. You need not understand the lines yet. By
-# lesson 04 you will have written each of them yourself.
+# This is where the course is going, in six lines: ants and bees, which are not what the network was
+# trained to tell apart, a new last layer, and a few seconds of training. You need not understand the
+# lines yet. By lesson 04 you will have written each of them yourself.
 #
 # The photos are **Pocket Insects**, drawn by code in this package so that nothing is downloaded.
 # (64 pixels wide here, to be quick.)
