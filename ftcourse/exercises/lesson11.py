@@ -298,22 +298,22 @@ read_bars = Choice(
     number="11.5",
     name="read_bars",
     reference="b, d",
-    why="Pixel accuracy is made by the large classes, so it hardly sees a pole; mean IoU counts each class "
-    "alike. And the thin, rare classes are the hard ones, with either start.",
+    why="The background has three quarters of the pixels, so accuracy hardly sees the ants; mean IoU counts each "
+    "class alike. And legs one pixel wide are hard to hit, whatever the weights.",
     hints=(
-        "compare the bars of road and sky with those of pole and cyclist, then the two numbers in the title.",
-        "how many pixels has a pole, and how much can pixel accuracy fall if all of them are missed?",
+        "compare the bars of the background with those of the ants, then the two numbers in the title.",
+        "how many pixels have the ants, and how far can pixel accuracy fall if all of them are missed?",
     ),
     worked='answer = "b, d"',
     options={
         "a": Wrong(
-            "the two numbers differ by far: pixel accuracy is high where mean IoU is not",
+            "the two numbers in the title differ by far",
             "look at the shortest bars: who pays for them, accuracy or mean IoU?",
         ),
         "b": None,
         "c": Wrong(
-            "the table shows that it does not: the pre-trained backbone is ahead",
-            "compare the two colours, class by class.",
+            "the bars show that they do: both pre-trained networks are ahead on ants and bees",
+            "compare the three colours, class by class.",
         ),
         "d": None,
     },

@@ -54,8 +54,12 @@ def plot_history(
             ax.set_xlim(0, len(rows) + 0.25)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             _mark_stages(ax, rows, t)
-        both = axes[1] if f"train_{score}" in rows[0] else axes[0]  # where all the lines are
-        axes[1].legend(*both.get_legend_handles_labels(), loc="lower right")
+        lines = {  # a detector has its training in one plot and its validation in the other
+            label: line
+            for ax in axes[:2]
+            for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        axes[1].legend(lines.values(), lines.keys(), loc="lower right")
     return finish(fig, t, path)
 
 

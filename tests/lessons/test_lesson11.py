@@ -206,7 +206,12 @@ def test_11_5_takes_the_letters_in_any_order(attempt, capsys):
 
 @pytest.mark.parametrize(
     ("attempt", "hint"),
-    [("a", "shortest bars"), ("b, c, d", "two colours"), ("b", "bars of road"), ("x", "a letter")],
+    [
+        ("a", "shortest bars"),
+        ("b, c, d", "three colours"),
+        ("b", "bars of the background"),
+        ("x", "a letter"),
+    ],
 )
 def test_11_5_answers_each_wrong_option(attempt, hint, capsys):
     assert_wrong(check.read_bars, attempt, hint, capsys)
