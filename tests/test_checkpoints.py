@@ -62,5 +62,5 @@ def test_a_history_comes_back_as_it_was_and_reads_as_a_table(tmp_path, tiny, blo
     assert again.to_dict() == history.to_dict()
     assert str(history).splitlines()[0].startswith("epoch")
     figure = history.plot(tmp_path / "curves.png")
-    assert len(figure.axes) == 2
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["Loss", "Accuracy", "Learning rate"]
     assert (tmp_path / "curves.png").stat().st_size > 5000

@@ -129,10 +129,12 @@ class Exercise:
 class Function(Exercise):
     """A function to fill in; its stub raises NotImplementedError when called.
 
-    `judge` calls the attempt on inputs of its own and returns None if it behaves, or a `Wrong`.
+    `judge` calls the attempt on inputs of its own and returns None if it behaves, or a `Wrong`. An answer that is an
+    iterator is caught before it, unless `iterators` says that the judge has something better to say of one.
     """
 
     judge: Callable[[Callable], Wrong | None] = field(kw_only=True, repr=False)
+    iterators: bool = field(default=False, kw_only=True, repr=False)
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
         if attempt is None or attempt is ...:
@@ -148,7 +150,7 @@ class Function(Exercise):
                 "this is the reference answer that the check returned",
                 "run the cell with your own function again, then this one.",
             )
-        return self.judge(_without_iterators(attempt)) or True
+        return self.judge(attempt if self.iterators else _without_iterators(attempt)) or True
 
 
 @dataclass

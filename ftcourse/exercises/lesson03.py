@@ -77,6 +77,7 @@ thaw_head = Function(
         "    return model"
     ),
     judge=_judge_thaw_head,
+    iterators=True,  # model.fc.parameters() is a typical answer, and is one
 )
 
 # ---------------------------------------------------------------------------- 3.2 count_trained
