@@ -129,8 +129,8 @@ class Exercise:
 class Function(Exercise):
     """A function to fill in; its stub raises NotImplementedError when called.
 
-    `judge` calls the attempt on inputs of its own and returns None if it behaves, or a `Wrong`. An answer that is an
-    iterator is caught before it, unless `iterators` says that the judge has something better to say of one.
+    `judge` calls the attempt on inputs of its own and returns None if it behaves, or a `Wrong`. An answer
+    that is an iterator is caught before it, unless `iterators` says that the judge has more to say of one.
     """
 
     judge: Callable[[Callable], Wrong | None] = field(kw_only=True, repr=False)
