@@ -63,7 +63,8 @@ class Material:
     def rates(self) -> Any:
         torch.manual_seed(0)
         model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=len(CLASSES))
-        return ft.lr_finder(model, self.data, ft.Stage(train="layer4"))
+        small = self.data.with_transforms(ft.data.train_transforms(64), ft.data.eval_transforms(64))
+        return ft.lr_finder(model, small, ft.Stage(train="layer4"))
 
     @cached_property
     def line(self) -> Any:
@@ -72,7 +73,8 @@ class Material:
 
     @cached_property
     def plane(self) -> Any:
-        return ft.loss_landscape(self.run["model"], self.data.val, self.run["states"], steps=7)
+        some = self.data.val.subset(range(40))  # each point of the map is a network to be measured
+        return ft.loss_landscape(self.run["model"], some, self.run["states"], steps=7)
 
 
 def _copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:
