@@ -95,7 +95,9 @@ for x, y, w, h, colour, name in (
     ax.text(x + w / 2, y + h / 2, name, ha="center", va="center", color="white", weight="bold")
 ax.text(452, 192, "+", fontsize=22, ha="center", va="center")
 ax.text(600, 192, "x", fontsize=18, ha="center", va="center")
-ax.text(832, 120, "8 x 384 and 384 x 8 (drawn five times too thick)", ha="center", fontsize=11)
+ax.text(
+    640, 115, "A is 8 x 384, B is 384 x 8\n(drawn five times too thick)", va="center", fontsize=11
+)
 ax.set(xlim=(-10, 1100), ylim=(-10, 400), aspect="equal")
 ax.axis("off")
 plt.show()
@@ -465,7 +467,7 @@ for ax, name in zip(axes, ("encoder", "ResNet-18"), strict=True):
     bars = {method: n for (net, method), n in costs.items() if net == name}
     ax.barh(list(bars), list(bars.values()), color=[GREY, GREEN, BLUE, ORANGE])
     for y, n in enumerate(bars.values()):
-        ax.text(n * 1.2, y, f"{100 * n / bars['all']:.2g} %", va="center", fontsize=11)
+        ax.text(n * 1.2, y, f"{100 * n / bars['all']:.3g} %", va="center", fontsize=11)
     ax.set(xscale="log", xlim=(3e2, 3e8), xlabel="numbers that train")
     ax.set_title(name, loc="left")
     ax.invert_yaxis()
