@@ -522,4 +522,4 @@ print(progress.summary("11"))
 # - Real streets: `python benchmarks/segmentation.py` of the repository compares the same three on
 #   CamVid, if you have its photos.
 #
-# **Next:** 12. Object detection, where each animal gets a box of its own.
+# **Next:** [12. Object detection](12_object_detection.ipynb), where each animal gets a box of its own.

@@ -446,4 +446,4 @@ print(progress.summary("12"))
 #   microscope, from pocket weights and from random ones, if you have the BCCD photos.
 # - Score the predictions with `limit=0.75` in `right_boxes`. Which class loses more?
 #
-# **Next:** 13. Text, where the same stages fine-tune a transformer.
+# **Next:** [13. Text](13_text.ipynb), where the same stages fine-tune a transformer.
