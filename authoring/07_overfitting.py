@@ -74,8 +74,14 @@ print("the validation loss at the end is above 0.3:", val_loss[-1] > 0.3)
 # 3. **The validation loss.** It can rise while the accuracy stays.
 #
 # The third needs a closer look. Loss counts *how sure* the network was: $-\log p$ of the right
-# class. A wrong answer given with $p = 0.4$ for the right class costs 0.9, with $p = 0.01$ it costs
-# 4.6. Nothing changes in the number of right answers.
+# class. Three answers of a network, of which the last two are wrong:
+
+# %%
+for p in (0.9, 0.4, 0.01):
+    print(f"probability {p} for the right class: loss {-math.log(p):.2f}")
+
+# %% [markdown]
+# From the second to the third the number of right answers stays, and the loss is five times as high.
 #
 # ### Exercise 7.1: read the curves
 #
@@ -330,8 +336,8 @@ for row in rows:
     (test, _), (loss, _), (gain, half) = row["last"], row["last_loss"], row["last_gain"]
     line = f"{row['treatment']:<24}{row['train_accuracy']:>9.2f}{100 * test:>7.1f}%{loss:>7.2f}"
     if row["treatment"] != "none":
-        low, high = 100 * (gain - half), 100 * (gain + half)
-        line += f"{100 * gain:>+7.1f}{f'{low:+.1f} to {high:+.1f}':>16}"
+        interval = f"{100 * (gain - half):+.1f} to {100 * (gain + half):+.1f}" if half else "same"
+        line += f"{100 * gain:>+7.1f}{interval:>16}"
     print(line)
 
 # %%

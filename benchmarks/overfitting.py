@@ -84,11 +84,11 @@ def run(data: ft.Data, treatment: str, seed: int) -> dict[str, Any]:
 CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
-def mean_and_interval(values: list[float]) -> list[float]:
-    """Mean and half the width of its 95 % interval (Student's t)."""
+def mean_and_interval(values: list[float]) -> list[float | None]:
+    """Mean and half the width of its 95 % interval (Student's t); None for a single value."""
     n = len(values)
-    half = T95[n] * statistics.stdev(values) / n**0.5 if n > 1 else float("nan")
-    return [round(statistics.mean(values), 4), round(half, 4)]
+    half = round(T95[n] * statistics.stdev(values) / n**0.5, 4) if n > 1 else None
+    return [round(statistics.mean(values), 4), half]
 
 
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -132,9 +132,8 @@ def write(file: Path, runs: list[dict[str, Any]]) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"{'treatment':<28}{'last':>14}{'gain':>16}{'best':>14}{'loss, last':>16}  epochs"]
     for r in rows:
-        (last, a), (gain, b), (best, c), (loss, d) = (
-            r[k] for k in ("last", "last_gain", "best", "last_loss")
-        )
+        pairs = (r[k] for k in ("last", "last_gain", "best", "last_loss"))
+        (last, a), (gain, b), (best, c), (loss, d) = ((m, h or 0.0) for m, h in pairs)
         lines.append(
             f"{r['treatment']:<28}{100 * last:>6.1f} ± {100 * a:<5.1f}{100 * gain:>8.1f} ± {100 * b:<5.1f}"
             f"{100 * best:>6.1f} ± {100 * c:<5.1f}{loss:>8.2f} ± {d:<5.2f}{r['epochs']:>8}"
