@@ -339,7 +339,9 @@ for row in rows:
     line = f"{row['treatment']:<24}{row['seeds']:>5}{row['train_accuracy']:>9.2f}"
     line += f"{100 * test:>7.1f}%{loss:>7.2f}"
     if row["treatment"] != "none":
-        interval = f"{100 * (gain - half):+.1f} to {100 * (gain + half):+.1f}" if half else "-"
+        interval = (
+            f"{100 * (gain - half):+.1f} to {100 * (gain + half):+.1f}" if row["seeds"] > 2 else "-"
+        )
         line += f"{100 * gain:>+7.1f}{interval:>16}"
     print(line)
 
