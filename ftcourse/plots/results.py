@@ -89,16 +89,15 @@ def plot_reliability(
 
     Source: https://arxiv.org/abs/1706.04599
     """
+    from ftcourse.calibration import reliability
     from ftcourse.measures import calibration_error
 
     p, truth = _probabilities(probabilities), np.asarray(targets)
-    confidence, hits = p.max(1), p.argmax(1) == truth
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    filled = count > 0
-    mean = np.bincount(place, confidence, bins)[filled] / count[filled]
-    accuracy = np.bincount(place, hits, bins)[filled] / count[filled]
-    middle = (np.arange(bins)[filled] + 0.5) / bins
+    rows = reliability(torch.from_numpy(p), torch.as_tensor(truth), bins)
+    count, mean, accuracy = (
+        np.array([row[name] for row in rows]) for name in ("samples", "confidence", "accuracy")
+    )
+    middle = np.array([(row["low"] + row["high"]) / 2 for row in rows])
     with drawing(theme) as t:
         fig, (ax, below) = sheet(
             2, 1, figsize=(5.6, 6.2), sharex=True, gridspec_kw={"height_ratios": [4, 1]}
@@ -112,7 +111,7 @@ def plot_reliability(
         ax.set_title(f"Calibration error {100 * ece:.1f} %")
         ax.yaxis.set_major_formatter(PERCENT)
         ax.legend(loc="upper left")
-        below.bar(middle, count[filled], 0.94 / bins, color=t.muted)
+        below.bar(middle, count, 0.94 / bins, color=t.muted)
         below.set(xlabel="confidence", ylabel="photos")
         below.xaxis.set_major_formatter(PERCENT)
     return finish(fig, t, path)
