@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from ftcourse.data import MEAN, STD
-from ftcourse.widgets.base import Explorer, escape, page, png
+from ftcourse.widgets.base import Explorer, Picture, escape, page, png
 
 __all__ = [
     "AugmentationViewer",
@@ -128,7 +128,7 @@ class AugmentationViewer(Explorer):
         self.again = w.Button(
             description="Draw again", icon="refresh", layout=w.Layout(width="130px")
         )
-        self.image = w.Image(format="png", layout=w.Layout(max_width="820px", width="100%"))
+        self.image = Picture("820px")
         self.code = w.HTML()
         for control in (self.photo, self.crop, self.colour, self.rotation, self.flip):
             control.observe(lambda change: self.refresh(), "value")
@@ -174,7 +174,7 @@ class AugmentationViewer(Explorer):
         )
         look = augmentation(self.size, normalise=False, **self.settings)
         drawn = augmented(photo, look, COLUMNS * ROWS - 1, self.seed)
-        self.image.value = mosaic([plain(photo), *drawn])
+        self.image.show(mosaic([plain(photo), *drawn]), self.alt)
         call = augmentation_code(self.size, **self.settings)
         self.code.value = page(
             f'<div style="margin-top:6px"><span class="soft">First the photo as it is. The same as</span> '
@@ -184,7 +184,7 @@ class AugmentationViewer(Explorer):
     def still(self) -> dict[str, str]:
         call = augmentation_code(self.size, **self.settings)
         return {
-            "image/png": png(bytes(self.image.value)),
+            "image/png": png(self.image.content),
             "text/plain": f"the photo, then 11 draws of {call}",
         }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import ipywidgets
 
-__all__ = ["Explorer", "bar", "escape", "page", "png", "uploaded"]
+__all__ = ["Explorer", "Picture", "bar", "escape", "page", "png", "uploaded"]
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -73,6 +73,22 @@ def uploaded(value: Any) -> list[tuple[str, bytes]]:
     return [
         (str(entry["name"]), bytes(entry["content"])) for entry in value
     ]  # 8: dicts, memoryviews
+
+
+class Picture(ipywidgets.HTML):
+    """A PNG with a text alternative, for which ipywidgets' Image has no place."""
+
+    def __init__(self, width: str) -> None:
+        super().__init__(layout=ipywidgets.Layout(width="100%", max_width=width))
+        self.content = b""
+
+    def show(self, content: bytes, alt: str = "") -> None:
+        """Show this PNG; b"" shows nothing."""
+        self.content = content
+        source = f"data:image/png;base64,{png(content)}"
+        self.value = (
+            f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%">' if content else ""
+        )
 
 
 class Explorer:

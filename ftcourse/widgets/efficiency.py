@@ -11,7 +11,7 @@ import ipywidgets as w
 import matplotlib.pyplot as plt
 
 from ftcourse.plots.results import plot_learning_curves
-from ftcourse.widgets.base import Explorer, escape, page, png
+from ftcourse.widgets.base import Explorer, Picture, escape, page, png
 from ftcourse.widgets.freeze import html_table, text_table
 
 __all__ = ["EfficiencyExplorer", "advice", "efficiency_explorer", "photos_needed", "readings"]
@@ -109,7 +109,7 @@ class EfficiencyExplorer(Explorer):
             options=[1], description="photos a class", style={"description_width": "110px"},
             layout=w.Layout(width="420px"), continuous_update=False,
         )  # fmt: skip
-        self.image = w.Image(format="png", layout=w.Layout(max_width="760px", width="100%"))
+        self.image = Picture("760px")
         self.told = w.HTML()
         self._fill()
         self.setting.observe(lambda change: self._fill(), "value")
@@ -139,8 +139,9 @@ class EfficiencyExplorer(Explorer):
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=85, bbox_inches="tight")
         plt.close(fig)
-        self.image.value = buffer.getvalue()
         self.text = f"With {n} photos a class, {advice(found)}"
+        self.alt = f"{self.text} " + "; ".join(" ".join(row) for row in self.table()[1])
+        self.image.show(buffer.getvalue(), self.alt)
         between = "" if all(r["measured"] for r in found) else " Read off between measured sizes."
         source = f" Measured by <code>{escape(self.command)}</code>." if self.command else ""
         self.told.value = page(
@@ -165,9 +166,8 @@ class EfficiencyExplorer(Explorer):
 
     def still(self) -> dict[str, str]:
         head, body = self.table()
-        self.alt = f"{self.text} " + "; ".join(" ".join(row) for row in body)
         return {
-            "image/png": png(bytes(self.image.value)),
+            "image/png": png(self.image.content),
             "text/plain": text_table(head, body, self.text),
         }
 

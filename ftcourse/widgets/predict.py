@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ftcourse.data import MEAN, STD
 from ftcourse.features import embed, eval_mode, grad_cam, nearest
 from ftcourse.plots.prediction import plot_prediction
-from ftcourse.widgets.base import Explorer, escape, page, png, uploaded
+from ftcourse.widgets.base import Explorer, Picture, escape, page, png, uploaded
 
 __all__ = [
     "Explanation",
@@ -133,7 +133,7 @@ class PredictionExplorer(Explorer):
             description="Your own photo",
             layout=w.Layout(width="170px"),
         )
-        self.image = w.Image(format="png", layout=w.Layout(max_width="900px", width="100%"))
+        self.image = Picture("900px")
         self.note = w.HTML()
         self.slider.observe(lambda change: self.show_test(change["new"]), "value")
         self.upload.observe(lambda change: self._uploaded(change["new"]), "value")
@@ -157,10 +157,10 @@ class PredictionExplorer(Explorer):
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
         plt.close(fig)
-        self.image.value = buffer.getvalue()
         first = f"{found.probabilities[0][0]} {100 * found.probabilities[0][1]:.0f} %"
         self.text = f"{title or 'photo'}; the network says {first}"
         self.alt = self.text
+        self.image.show(buffer.getvalue(), self.alt)
         need = (
             ""
             if found.heat is not None
@@ -179,7 +179,7 @@ class PredictionExplorer(Explorer):
                 self.note.value = page(f"<b>{escape(err)}</b>")
 
     def still(self) -> dict[str, str]:
-        return {"image/png": png(bytes(self.image.value)), "text/plain": self.text}
+        return {"image/png": png(self.image.content), "text/plain": self.text}
 
 
 def prediction_explorer(model: nn.Module, data: Any, *, memory: bool = True) -> PredictionExplorer:

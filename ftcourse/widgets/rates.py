@@ -13,7 +13,7 @@ from torch import nn
 from ftcourse.backbones import layer_groups
 from ftcourse.lr_finder import LRFinder, lr_finder
 from ftcourse.stages import Stage
-from ftcourse.widgets.base import Explorer, escape, page, png
+from ftcourse.widgets.base import Explorer, Picture, escape, page, png
 
 __all__ = ["RateFinder", "rate_finder"]
 
@@ -39,7 +39,7 @@ class RateFinder(Explorer):
         self.bar = w.IntProgress(
             value=0, min=0, max=steps, layout=w.Layout(width="220px", display="none")
         )
-        self.image = w.Image(format="png", layout=w.Layout(max_width="700px", width="100%"))
+        self.image = Picture("700px")
         self.code = w.HTML(page(f'<span class="soft">{self._hint()}</span>'))
         self.button.on_click(lambda _: self.find())
         for control in (self.train, self.optimizer):
@@ -87,14 +87,15 @@ class RateFinder(Explorer):
     def _show(self) -> None:
         found = self.found.get((self.stage.label, self.stage.optimizer))
         if found is None:
-            self.image.value = b""
+            self.image.show(b"")
             self.code.value = page(f'<span class="soft">{self._hint()}</span>')
             return
         fig = found.plot()
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
         plt.close(fig)
-        self.image.value = buffer.getvalue()
+        self.alt = f"Loss against learning rate; suggested: {self.stage.lr:g}."
+        self.image.show(buffer.getvalue(), self.alt)
         self.code.value = page(f"<div>try <code>{escape(self._code())}</code></div>")
 
     def _code(self) -> str:
@@ -102,13 +103,12 @@ class RateFinder(Explorer):
         return f'ft.Stage(train="{stage.label}", optimizer="{stage.optimizer}", lr={stage.lr:g})'
 
     def still(self) -> dict[str, str]:
-        if not self.image.value:
+        if not self.image.content:
             return {
                 "text/plain": self._hint(),
                 "text/html": f"<p>Learning-rate finder. {self._hint()}</p>",
             }
-        self.alt = f"Loss against learning rate; suggested: {self.stage.lr:g}."
-        return {"image/png": png(bytes(self.image.value)), "text/plain": f"try {self._code()}"}
+        return {"image/png": png(self.image.content), "text/plain": f"try {self._code()}"}
 
 
 def rate_finder(
