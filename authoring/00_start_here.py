@@ -89,8 +89,8 @@ def accuracy(logits, targets):
 accuracy = check.accuracy(accuracy)
 
 # %% [markdown]
-# Stuck? Take the `#` away and run the cell; run it again for the second hint. The worked answer is
-# there as well. Nobody counts against you, but try first: what you have tried, you remember.
+# Stuck? Click on the hint; the second is inside it. Or take a `#` away and run this cell, which has the
+# worked answer as well. Nobody counts against you, but try first: what you have tried, you remember.
 
 # %%
 # check.accuracy.hint()

@@ -7,14 +7,17 @@
 
 A source is a jupytext py:percent file. Cells tagged `exercise` go to lessons/ only, cells tagged
 `solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top of a code cell is
-taken out of it and becomes the text alternative of its figure. A lesson that wants a GPU on Colab says so
-in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under `jupyter:`.
+taken out of it and becomes the text alternative of its figure. In lessons/ each check is followed by the
+exercise's hints, folded, which come from the lesson's module in ftcourse/exercises/. A lesson that wants
+a GPU on Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under `jupyter:`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import html
+import importlib
 import json
 import os
 import re
@@ -41,16 +44,31 @@ BADGE = (
     "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{slug}/blob/main/{path})"
 )
+# Colab has torch and most of what the package imports, in versions that fit its GPUs. So the package comes without
+# its dependencies, and then the few that are not there; a line whose module is there does nothing.
 BOOTSTRAP = """\
+# On Colab this gets the course, and leaves its PyTorch as it is. On your own machine it does nothing.
 import importlib.util
 
-if importlib.util.find_spec("ftcourse") is None:  # on Colab: this package, never its dependencies
+
+def absent(module):
+    return importlib.util.find_spec(module) is None
+
+
+if absent("ftcourse"):
     %pip install -q --no-deps "ftcourse @ git+{repository}"
-needed = {{"torchmetrics": "torchmetrics lightning-utilities", "imagehash": "ImageHash"}}
-missing = [names for module, names in needed.items() if importlib.util.find_spec(module) is None]
-if missing:
-    print("run first: %pip install -q --no-deps", *missing)\
+{missing}
+importlib.invalidate_caches()
+
+from ftcourse.exercises import opening
+
+opening.colab()\
 """
+INSTALL = 'if absent("{module}"):\n    %pip install -q {what}'
+NOT_ON_COLAB = {
+    "torchmetrics": "--no-deps torchmetrics lightning-utilities",
+    "imagehash": "--no-deps ImageHash",
+}
 
 
 def repository(root: Path) -> str | None:
@@ -68,8 +86,10 @@ def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.
     nb = jupytext.read(source, fmt="py:percent")
     asked = {"colab": {}, **nb.metadata}  # what the source's header asks of Colab
     nb, _ = TagRemovePreprocessor(remove_cell_tags={VARIANTS[folder]}).preprocess(nb, {})
+    if folder == "lessons":
+        nb.cells = _with_hints(nb.cells)
     if address is not None:
-        nb.cells[:0] = _colab_cells(address, f"{folder}/{source.stem}.ipynb")
+        nb.cells[:0] = _colab_cells(address, f"{folder}/{source.stem}.ipynb", needs(nb))
     _set_ids(nb, source.stem[:2])
     for cell in nb.cells:
         _take_alt(cell)
@@ -97,12 +117,56 @@ def needs(nb: nbformat.NotebookNode) -> dict[str, list[str]]:
     return {"needs": names} if names else {}
 
 
-def _colab_cells(address: str, path: str) -> list[nbformat.NotebookNode]:
-    cells = [nbformat.v4.new_code_cell(BOOTSTRAP.format(repository=address))]
+def _colab_cells(
+    address: str, path: str, needs: dict[str, list[str]]
+) -> list[nbformat.NotebookNode]:
+    wanted = {name: f'"{requirement(name)}"' for name in needs.get("needs", ())}
+    lines = [
+        INSTALL.format(module=name, what=what) for name, what in (NOT_ON_COLAB | wanted).items()
+    ]
+    source = BOOTSTRAP.format(repository=address, missing="\n".join(lines))
+    cells = [nbformat.v4.new_code_cell(source)]
     if address.startswith("https://github.com/"):
         slug = address.removeprefix("https://github.com/")
         cells.insert(0, nbformat.v4.new_markdown_cell(BADGE.format(slug=slug, path=path)))
     return cells
+
+
+HINTS = (
+    "<details><summary>A hint for {number}</summary>\n<p>{0}</p>\n"
+    "<details><summary>A second hint</summary>\n<p>{1}</p>\n</details>\n</details>"
+)
+
+
+def _with_hints(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells, with the folded hints of an exercise after the first cell that checks it."""
+    code = "\n".join(c.source for c in cells if c.cell_type == "code")
+    imported = re.search(r"^from ftcourse\.exercises import (\w+) as check$", code, re.M)
+    if imported is None:
+        return cells
+    module = importlib.import_module(f"ftcourse.exercises.{imported[1]}")
+    found, seen = [], set()
+    for cell in cells:
+        found.append(cell)
+        called = re.findall(r"^[^#\n]*\bcheck\.(\w+)\(", cell.source, re.M)
+        for name in called if cell.cell_type == "code" else ():
+            exercise = getattr(module, name)  # or one of the lesson's tools, which has no hints
+            if name not in seen and hasattr(exercise, "hints"):
+                hints = (html.escape(hint, quote=False) for hint in exercise.hints)
+                text = HINTS.format(*hints, number=exercise.number)
+                found.append(nbformat.v4.new_markdown_cell(text))
+            seen.add(name)
+    return found
+
+
+def requirement(module: str, root: Path = ROOT) -> str:
+    """What pip is asked for to get this module: the extra's line of pyproject.toml, else the module's name."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name = module.replace("_", "-")
+    for line in (line for lines in project["optional-dependencies"].values() for line in lines):
+        if re.split(r"[^\w-]", line)[0] == name:
+            return line
+    return name
 
 
 def _take_alt(cell: nbformat.NotebookNode) -> None:
@@ -151,6 +215,7 @@ def execute(nb: nbformat.NotebookNode, cwd: Path, timeout: int = 600) -> None:
         resources={"metadata": {"path": str(cwd)}},
     ).execute()
     nb.metadata = metadata
+    nb.metadata.pop("widgets", None)  # the state of views, which no stored output shows
     for cell in nb.cells:
         if cell.cell_type == "code":
             _clean_outputs(cell)
@@ -166,6 +231,24 @@ def _clean_outputs(cell: nbformat.NotebookNode) -> None:
     for out in cell.outputs:
         if "alt" in cell.metadata and "image/png" in out.get("data", {}):
             out.metadata["image/png"] = {"alt": cell.metadata["alt"]}
+
+
+def take_outputs(nb: nbformat.NotebookNode, target: Path) -> bool:
+    """Give `nb` the outputs of `target`, if that ran the same code: a change of words needs no kernel."""
+    if not target.exists():
+        return False
+    old = nbformat.read(target, as_version=4)
+    if old.metadata.get("ftcourse", {}).get("source_hash") != source_hash(old):
+        return False  # they may be of another source
+    theirs, ours = ([c for c in n.cells if c.cell_type == "code"] for n in (old, nb))
+    if [(c.id, c.source, dict(c.metadata)) for c in theirs] != [
+        (c.id, c.source, dict(c.metadata)) for c in ours
+    ] or any(c.execution_count is None for c in theirs):
+        return False
+    for cell, ran in zip(ours, theirs, strict=True):
+        cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+    nb.metadata["language_info"] = old.metadata["language_info"]  # the kernel's own words
+    return True
 
 
 def problem(nb: nbformat.NotebookNode, target: Path) -> str | None:
@@ -206,7 +289,8 @@ def build(root: Path, only: str | None = None, force: bool = False) -> list[Path
             if not force and problem(nb, target) is None:
                 continue
             start = time.perf_counter()
-            execute(nb, target.parent)
+            if force or not take_outputs(nb, target):
+                execute(nb, target.parent)
             nbformat.validate(nb)
             nbformat.write(nb, target)
             seconds, size = time.perf_counter() - start, target.stat().st_size

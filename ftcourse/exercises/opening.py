@@ -10,7 +10,7 @@ from importlib import metadata
 import torch
 import torchvision
 
-__all__ = ["Missing", "device", "need", "profile", "show"]
+__all__ = ["Missing", "colab", "device", "need", "profile", "show"]
 
 
 def profile() -> str:
@@ -32,6 +32,20 @@ def device() -> str:
     if torch.backends.mps.is_available():
         return "mps, Apple GPU"
     return f"cpu, PyTorch threads: {torch.get_num_threads()}"
+
+
+def colab() -> None:
+    """On Colab, print which GPU there is, or the menu that gives one; elsewhere, nothing."""
+    try:
+        import google.colab  # noqa: F401
+    except ImportError:
+        return
+    if torch.cuda.is_available():
+        print(f"GPU: {torch.cuda.get_device_name()}")
+    else:
+        print(
+            "No GPU, and the lesson runs without one. For one: Runtime > Change runtime type > T4 GPU."
+        )
 
 
 class Missing(ImportError):

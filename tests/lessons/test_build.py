@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ftcourse.exercises import opening
+from ftcourse.exercises import lesson00, opening
 
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("build", ROOT / "authoring" / "build.py")
@@ -150,6 +150,48 @@ def test_a_second_build_writes_nothing_and_an_edit_rebuilds_both(root, no_kernel
     source = root / "authoring" / "01_first.py"
     source.write_text(SOURCE.replace("2 * x", "x + x"))
     assert [p.parent.name for p in build.build(root)] == ["solutions"]
+
+
+def test_a_change_of_words_keeps_the_outputs_and_needs_no_kernel(root, no_kernel, monkeypatch):
+    build.build(root)
+    target = root / "lessons" / "01_first.ipynb"
+    nb = nbformat.read(target, 4)
+    nb.cells[2].outputs = [nbformat.v4.new_output("stream", text="kept\n")]
+    nbformat.write(nb, target)
+    monkeypatch.setattr(build, "execute", None)  # would fail
+    source = root / "authoring" / "01_first.py"
+    source.write_text(SOURCE.replace("# # A lesson", "# # The lesson"))
+    assert len(build.build(root)) == 2 and build.check(root) == []
+    built = nbformat.read(target, 4)
+    assert built.cells[0].source == "# The lesson" and built.cells[2].outputs[0].text == "kept\n"
+
+
+def test_a_change_of_code_and_force_both_run_the_notebook_again(root, no_kernel):
+    build.build(root)
+    target = root / "lessons" / "01_first.ipynb"
+    for change, force in ((SOURCE.replace('"done"', '"ready"'), False), (SOURCE, True)):
+        nb = nbformat.read(target, 4)
+        nb.cells[2].outputs = [nbformat.v4.new_output("stream", text="old\n")]
+        nbformat.write(nb, target)
+        (root / "authoring" / "01_first.py").write_text(change)
+        build.build(root, force=force)
+        assert nbformat.read(target, 4).cells[2].outputs == []
+
+
+def test_hints_are_folded_behind_the_first_check_in_lessons_only(root):
+    source = root / "authoring" / "02_checks.py"
+    source.write_text(
+        "# %%\nfrom ftcourse.exercises import lesson00 as check\n# %%\nguess = check.batches(None)\n"
+        "# check.accuracy.hint()\n# %%\nguess = check.batches(4)\n"
+    )
+    lesson, solution = build.notebook(source, "lessons"), build.notebook(source, "solutions")
+    assert [c.cell_type for c in lesson.cells] == ["code", "code", "markdown", "code"]
+    assert len(solution.cells) == 3
+    fold = lesson.cells[2].source
+    assert fold.count("<details>") == fold.count("</details>") == 2 and "\n\n" not in fold
+    assert "A hint for 0.2" in fold
+    for hint in lesson00.batches.hints:
+        assert hint in fold
 
 
 def test_only_takes_one_lesson(root, no_kernel):
