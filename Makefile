@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup lab test unit lessons lint bench
+.PHONY: setup lab test unit test-browser lessons lint bench
 
 setup: $(READY)
 
@@ -21,7 +21,12 @@ test: lint unit
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --nbval lessons/ solutions/
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -n auto tests
+	$(BIN)/python -m pytest -q -n auto -m "not browser" tests
+
+# Needs Chromium, too; on Debian: apt-get install chromium fonts-dejavu-core fonts-noto-color-emoji
+test-browser: $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[browser]" --constraint constraints.txt
+	$(BIN)/python -m pytest -q -rs tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .
