@@ -18,10 +18,11 @@ import random
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from ftcourse.frozen_prefix import Cut, Prefix, cut_model
+from ftcourse.stages import Stage, apply_stage
 
 __all__ = ["FeatureCache", "Features", "Shortcut"]
 
@@ -120,6 +122,7 @@ class FeatureCache:
     def shortcuts(
         self, model: nn.Module, train: Any, val: Any, *, judged: nn.Module | None = None,
         bf16: bool = False, keep: bool = True, views: int | None = None, seed: int = 0,
+        later: Sequence[tuple[Cut, bool]] = (),
     ) -> tuple[Shortcut, Shortcut]:  # fmt: skip
         """The least work by which two splits can pass through `model`, as its parameters now train or do not.
 
@@ -130,6 +133,7 @@ class FeatureCache:
             bf16: run the frozen part of training in bfloat16.
             keep: False where training images are changed after loading (MixUp), so that no output can be kept.
             views: keep so many randomly augmented views of each training photo.
+            later: what `look_ahead` found: features that a later stage needs are kept on the way.
         """
         try:
             cut = cut_model(model) if self.enabled else None
@@ -138,13 +142,34 @@ class FeatureCache:
             cut = None
         if cut is None:
             return Shortcut(train), Shortcut(val)
-        prefix = cut.prefix(model)
-        first = cut.prefix(model, bf16=True) if bf16 else prefix
+        depth = len(cut.before.nodes)
+        ahead = later if later and len(later[0][0].before.nodes) <= depth else ()
+        learnt = takewhile(lambda pair: pair[1], ahead)  # stages that train on the same photos
+        first = cut.prefix(model, bf16=bf16, earlier=[c for c, _ in learnt])
         learn = self._shortcut(cut, first, train, keep, views, seed)
+        prefix = cut.prefix(model, earlier=[c for c, _ in ahead])
         same = judged is None or judged is model
         if not same and cut.prefix(judged).fingerprint != prefix.fingerprint:  # type: ignore[arg-type]
             return learn, Shortcut(val)
         return learn, self._shortcut(cut, prefix, val)
+
+    def look_ahead(self, model: nn.Module, stages: Sequence[Stage]) -> list[tuple[Cut, bool]]:
+        """Where the stages after the first cut the model, and whether both train on photos as they are.
+
+        It ends with the first stage that cuts later than the one before, in which something before that cut
+        moves. Up to there one pass gives the features of all. Parameters are frozen as for the first stage.
+        """
+        found: list[tuple[Cut, bool]] = []
+        for stage in stages[1:] if self.enabled else ():
+            try:
+                cut = cut_model(apply_stage(model, stage))
+            except ValueError:  # which that stage will tell
+                break
+            if cut is None or (found and len(cut.before.nodes) > len(found[-1][0].before.nodes)):
+                break
+            found.append((cut, not (stage.augment or stages[0].augment)))
+        apply_stage(model, stages[0])
+        return found
 
     def _shortcut(
         self, cut: Cut, prefix: Prefix, split: Any,
@@ -195,12 +220,16 @@ class FeatureCache:
 
     def _fill(self, prefix: Prefix, split: Any, views: int | None, seed: int) -> Features | None:
         n, store, targets = len(split), None, []
+        earlier = self._features(prefix.after, split, views, seed) if prefix.after else None
+        source, compute = (split, prefix) if earlier is None else (earlier, prefix.go_on)
         for view in range(views or 1):
+            if earlier is not None:
+                earlier.view = view
             if views:
                 torch.manual_seed((seed * 1_000_003 + view) ^ 0x5EED)  # no epoch's own seed
-            for start, items in _read_ahead(split, prefix.batch):
+            for start, items in _read_ahead(source, prefix.batch):
                 targets += [target for _, target in items]
-                part = prefix(_stack(items).to(prefix.device)).cpu()
+                part = compute(_stack(items).to(prefix.device)).cpu()
                 if store is None:
                     store = self._room(((views or 1) * n, *part.shape[1:]), part.dtype)
                 if store is None:

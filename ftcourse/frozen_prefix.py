@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +66,27 @@ class Cut:
         """What lies before the cut, with the modules of `model` itself."""
         return fx.GraphModule(model, self.before)
 
-    def prefix(self, model: nn.Module, *, bf16: bool = False) -> Prefix:
-        """A fast copy of what lies before the cut: images (N, 3, H, W) in, features (N, ...) out."""
-        return Prefix(fx.GraphModule(model, copy.deepcopy(self.before)), bf16)
+    def prefix(
+        self, model: nn.Module, *, bf16: bool = False, earlier: Sequence[Cut] = ()
+    ) -> Prefix:
+        """A fast copy of what lies before the cut: images (N, 3, H, W) in, features (N, ...) out.
+
+        With `earlier` cuts of the same model, the nearest first, it is made in pieces: see `Prefix.after`.
+        """
+        whole = fx.GraphModule(model, copy.deepcopy(self.before))
+        fingerprint = _fingerprint(whole) + (" bf16" if bf16 else "")
+        nearer = [cut for cut in earlier if len(cut.before.nodes) < len(self.before.nodes)]
+        if not nearer:
+            return Prefix(whole, fingerprint, bf16)
+        piece = fx.GraphModule(model, self._since(nearer[0]))
+        after = nearer[0].prefix(model, bf16=bf16, earlier=nearer[1:])
+        return Prefix(piece, fingerprint, bf16, after)
+
+    def _since(self, earlier: Cut) -> fx.Graph:
+        """What lies between an earlier cut of the same model and this one."""
+        # both graphs begin with the same nodes
+        place = list(self.before.nodes)[len(earlier.before.nodes) - 2]  # the last but the output
+        return _divide(self.before, place).behind
 
 
 class _Tracer(fx.Tracer):
@@ -174,10 +193,17 @@ class Prefix:
     """A frozen part made for speed: eval mode, no graph, conv + BatchNorm fused, channels_last, micro-batches.
 
     On a CPU eight images at a time stay in its cache, which is faster than a large batch and needs less memory.
+    `after` is the prefix up to an earlier cut: this one goes on from its features, which can so be kept as well.
     """
 
-    def __init__(self, plain: fx.GraphModule, bf16: bool = False) -> None:
-        self.fingerprint = _fingerprint(plain) + (" bf16" if bf16 else "")
+    def __init__(
+        self,
+        plain: fx.GraphModule,
+        fingerprint: str,
+        bf16: bool = False,
+        after: Prefix | None = None,
+    ) -> None:
+        self.fingerprint, self.after = fingerprint, after
         self.device = next(plain.parameters()).device
         self.batch = 8 if self.device.type == "cpu" else 128
         fast = self.device.type in ("cpu", "cuda")
@@ -186,8 +212,12 @@ class Prefix:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (N, ...) of images (N, 3, H, W), without a graph, on the device of the images."""
+        return self.go_on(self.after(images) if self.after else images)
+
+    def go_on(self, features: Tensor) -> Tensor:
+        """The same from the features of `after`, or from images where there is none."""
         with torch.inference_mode():
-            parts = [self._run(part) for part in images.split(self.batch)]
+            parts = [self._run(part) for part in features.split(self.batch)]
         with torch.no_grad():
             return torch.cat(parts)  # outside: a tensor of inference mode could not be trained on
 

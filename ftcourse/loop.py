@@ -60,7 +60,7 @@ def train_one_epoch(
         inputs, goals = mix(images, targets) if mix else (images, targets)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             outputs = task.forward(model, inputs, goals)
-        loss = loss_fn(outputs, goals)
+            loss = loss_fn(outputs, goals)  # within: autocast takes losses in float32
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -167,7 +167,8 @@ def finetune(
         mix: "mixup" or "cutmix", by torchvision.transforms.v2.
         ema: decay of an exponential moving average of the weights, which is then validated and kept.
         early_stopping: a stage ends after so many epochs without a better validation result.
-        bf16: forward pass of training in bfloat16 autocast. Numbers change in the third digit.
+        bf16: forward pass of training in bfloat16 autocast. Numbers change in the third digit. Validation stays in
+            float32.
         cache: the frozen part's output is computed once and kept, where that changes no number beyond rounding:
             for validation, and for training without augmentation. False computes it in each epoch; a folder
             takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
@@ -212,10 +213,11 @@ def finetune(
         for stage in stages[run.stage :]:
             start = time.perf_counter()
             apply_stage(model, stage)
+            later = kept.look_ahead(model, stages[run.stage :])
             # what is frozen is computed once: within `taken` the model takes what that gave
             learn, judge = kept.shortcuts(
                 model, _photos(data, stage), data.val, judged=run.judged,
-                bf16=bf16, keep=mix is None, views=views, seed=seed,
+                bf16=bf16, keep=mix is None, views=views, seed=seed, later=later,
             )  # fmt: skip
             train = _loader(learn.data, batch_size, task, shuffle=True, workers=num_workers)
             val = _loader(judge.data, 2 * batch_size, task)

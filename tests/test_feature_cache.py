@@ -135,6 +135,30 @@ def test_stages_with_the_same_frozen_part_share_its_output():
     assert data.val.reads < 2 * 20
 
 
+def test_a_later_stage_goes_on_from_features_that_an_earlier_one_kept_on_its_way():
+    plan = [ft.Stage("head", 2, augment=False), ft.Stage("layer4", 2, lr=1e-3, augment=False)]
+    plan += [ft.Stage(("layer3", "head"), 1, augment=False)]
+    data, plain = blobs(), tiny_resnet()
+    kept = tiny_resnet()
+    history = ft.finetune(kept, data, plan, **QUIET)
+    assert data.train.reads <= 41 + 3 * 3 * 6  # no second pass: looks whether the photos repeat
+    assert data.val.reads <= 20 + 3 * 3 * 6
+    places = [note.split(",")[0].split()[-1] for note in history.notes if "41 photos" in note]
+    assert places == ["flatten", "layer3.0.relu", "layer2.0.relu"]
+    other = ft.finetune(plain, blobs(), plan, cache=False, **QUIET)
+    assert distance(kept, plain) < 2e-4
+    assert history.column("val_loss") == pytest.approx(other.column("val_loss"), rel=1e-4)
+
+
+@pytest.mark.parametrize("second", ["head", "all", ("layer3", "head")], ids=str)
+def test_stages_that_share_nothing_ahead_train_as_in_the_plain_loop(second):
+    """After layer4 has trained, what was before the cut of a stage behind it is no longer what it was."""
+    plan = [ft.Stage("layer4", 2, lr=1e-2, augment=False), ft.Stage(second, 2, augment=False)]
+    kept, plain, one, two = both([*plan, ft.Stage("head", 1, augment=False)])
+    assert distance(kept, plain) < 2e-4
+    assert [r["val_loss"] for r in one] == pytest.approx([r["val_loss"] for r in two], rel=1e-4)
+
+
 def test_runs_that_share_a_cache_compute_the_frozen_part_once():
     data, cache = blobs(), FeatureCache()
     ft.finetune(tiny_resnet(), data, HEAD, cache=cache, **QUIET)

@@ -189,6 +189,24 @@ def test_other_architectures_are_cut_rightly(name):
     torch.testing.assert_close(halves, whole, rtol=1e-3, atol=1e-4 * whole.abs().max().item())
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_prefix_in_pieces_gives_the_bits_of_the_whole_and_those_of_the_earlier_cut(bf16):
+    model = training("head")
+    last = cut_model(model)
+    middle = cut_model(ft.unfreeze(model, "layer4"))
+    first = cut_model(ft.unfreeze(model, "layer2"))
+    ft.unfreeze(ft.freeze(model), "head")
+    whole = last.prefix(model, bf16=bf16)
+    pieces = last.prefix(model, bf16=bf16, earlier=[middle, first])
+    assert pieces.fingerprint == whole.fingerprint
+    assert torch.equal(pieces(images()), whole(images()))
+    halfway = middle.prefix(model, bf16=bf16)
+    assert pieces.after.fingerprint == halfway.fingerprint
+    assert torch.equal(pieces.go_on(halfway(images())), whole(images()))
+    assert torch.equal(pieces.after(images()), halfway(images()))
+    assert last.prefix(model, earlier=[last]).after is None
+
+
 def test_bf16_features_are_near_and_told_apart():
     model = training("head")
     cut = cut_model(model)
