@@ -144,10 +144,11 @@ class FeatureCache:
             return Shortcut(train), Shortcut(val)
         depth = len(cut.before.nodes)
         ahead = later if later and len(later[0][0].before.nodes) <= depth else ()
-        learnt = takewhile(lambda pair: pair[1], ahead)  # stages that train on the same photos
-        first = cut.prefix(model, bf16=bf16, earlier=[c for c, _ in learnt])
+        learnt = list(takewhile(lambda pair: pair[1], ahead))  # they train on the same photos
+        prefix = first = cut.prefix(model, earlier=[c for c, _ in ahead])
+        if bf16 or len(learnt) < len(ahead):
+            first = cut.prefix(model, bf16=bf16, earlier=[c for c, _ in learnt])
         learn = self._shortcut(cut, first, train, keep, views, seed)
-        prefix = cut.prefix(model, earlier=[c for c, _ in ahead])
         same = judged is None or judged is model
         if not same and cut.prefix(judged).fingerprint != prefix.fingerprint:  # type: ignore[arg-type]
             return learn, Shortcut(val)
