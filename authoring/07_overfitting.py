@@ -273,7 +273,7 @@ half, half_goals = mixup(batch, labels, 0.6, 2)
 
 
 def shares(goals):
-    return [f"ant {row[0]:.2f}, bee {row[1]:.2f}" for row in goals[:3]]
+    return [f"{row[0]:.2f} ant" for row in goals[:3]]
 
 
 show([*half[:3], *cut[:3]], shares(half_goals) + shares(cut_goals), columns=3)

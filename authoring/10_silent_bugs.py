@@ -384,7 +384,7 @@ ax.axhline(1, color=GREY, ls="--", lw=1.5)
 ax.text(-0.4, 1.1, "as far as the weights are long", color=GREY, va="bottom")
 ax.set(yscale="log", ylim=(0.01, 6), ylabel="moved, relative")
 ax.set_xticks(range(len(moved["G"])), list(moved["G"]))
-ax.legend(frameon=False, loc="lower right")
+ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 plt.show()
 
 # %%

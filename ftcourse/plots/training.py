@@ -16,6 +16,7 @@ __all__ = ["learning_rates", "plot_history", "plot_lr_finder"]
 
 SCORES = {"accuracy": "Accuracy", "miou": "Mean IoU", "map": "Mean average precision", "f1": "F1"}
 POINTS = 40  # of the learning-rate curve, an epoch
+PAD = 20  # points between axes and title: the names of the stages stand there
 
 
 def plot_history(
@@ -80,7 +81,7 @@ def _curves(ax: Any, history: Any, name: str, title: str, t: Theme) -> None:
             best["epoch"], best[f"val_{name}"], "*", ms=19, color=t.colours[1], mec=t.paper,
             mew=1.3, label="kept weights", zorder=5,
         )  # fmt: skip
-    ax.set_title(title)
+    ax.set_title(title, pad=PAD)
 
 
 def _rates(ax: Any, rates: dict[str, tuple[np.ndarray, np.ndarray]], t: Theme) -> None:
@@ -88,7 +89,8 @@ def _rates(ax: Any, rates: dict[str, tuple[np.ndarray, np.ndarray]], t: Theme) -
     for name, (epochs, values) in rates.items():
         colour, line = styles[name]
         ax.plot(epochs, values, color=colour, ls=line, label=name)
-    ax.set(title="Learning rate", yscale="log")
+    ax.set_title("Learning rate", pad=PAD)
+    ax.set_yscale("log")
     top = max(np.nanmax(v) for _, v in rates.values())
     bottom = min(np.nanmax(v) for _, v in rates.values())
     ax.set_ylim(bottom / 30, top * 2)  # a cosine ends at zero, which a log scale has not
@@ -109,8 +111,8 @@ def _mark_stages(ax: Any, rows: list[dict[str, Any]], t: Theme) -> None:
         room = max(3, round(34 * width))
         ax.annotate(
             name if len(name) <= room else f"{name[: room - 1]}…", ((start + stop) / 2, 1.0),
-            xycoords=("data", "axes fraction"), xytext=(0, -4), textcoords="offset points",
-            ha="center", va="top", color=t.muted, fontsize=11, style="italic",
+            xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+            ha="center", va="bottom", color=t.muted, fontsize=11, style="italic",
         )  # fmt: skip
 
 
