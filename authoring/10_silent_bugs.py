@@ -404,7 +404,7 @@ bugs.show("G")
 # H looks healthy on the board. All that is frozen has stood still, or has it? Weights *and*
 # statistics:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 print(ft.freeze_report(cases["H"].model, cases["H"].optimizer))
 
 # %% [markdown]
