@@ -3,7 +3,7 @@
 #
 # "A few hundred examples can do." You find that sentence in every introduction to fine-tuning, and
 # it is hard to find the measurement. Here is one: five methods, six sizes of training set, five
-# seeds each, on drawn insects, and on real photos at three of the sizes. You put the intervals on
+# seeds each, on drawn insects, and on real photos at five of the sizes. You put the intervals on
 # it, read the answers from it, and add a point of your own.
 #
 # **What you will be able to do**

@@ -40,7 +40,7 @@ benchmarks/methods_report.py`. ResNet-18, float32, 45 to 56 steps with batches o
 number of photos: few for training from scratch, and at 200 photos a class two epochs, one of which LP-FT
 spends on the head. Each seed of the insects has a test of its own, of 200 photos; the real photos have one
 test of 153 for all seeds, so that the luck of the test is not in their
-intervals. On real photos 10 and 50 a class were not measured, and there are about 100."""
+intervals. Of real photos there are about 100 a class, so that 200 is missing."""
 COMPARISON = """Rank correlations of the five means (1: the same order, 0: none, -1: reversed). A pair of
 methods is *sure* where the 95 % interval of their difference, seed by seed, does not hold 0; ten pairs a
 line, and no correction for looking at many."""
@@ -51,7 +51,7 @@ by it."""
 AT_128 = """Runs of before, in bfloat16 autocast, with 20 epochs at 20 photos a class and 10 at 100, the
 learning rates not chosen but set. LP-FT is what was called full fine-tuning then."""
 
-VERDICT = """What it says, in words. That pre-training is worth a lot is sure on both sets from 20 photos a
+VERDICT = """What it says, in words. That pre-training is worth a lot is sure on both sets from 10 photos a
 class on, and the sure pairs that are alike are pairs with training from scratch, all but one. Among the
 four pre-trained methods insects and photos rank differently: at 100 a class every method that moves more
 than the head is surely better than the linear probe on insects, by 3 to 5 points, and on the photos none is
