@@ -87,7 +87,9 @@ class Picture(ipywidgets.HTML):
         self.content = content
         source = f"data:image/png;base64,{png(content)}"
         self.value = (
-            f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%">' if content else ""
+            f'<img src="{source}" alt="{escape(alt)}" style="display:block;max-width:100%">'
+            if content
+            else ""
         )
 
 
