@@ -19,7 +19,7 @@ from make_images import IMAGES, ROOT, shrink
 
 WIDTH, HEIGHT = 1280, 900
 TO_THE_TOP = """words => {
-    const found = [...document.querySelectorAll('.jp-Notebook :is(h1, h2, h3, p)')].find(
+    const found = [...document.querySelectorAll('.jp-Notebook :is(h1, h2, h3, p, .jp-CodeCell)')].find(
         e => e.textContent.includes(words));
     found.scrollIntoView({block: 'start'});
 }"""
@@ -35,9 +35,9 @@ class Place:
 
 
 PLACES = {
-    "load_a_pretrained_resnet": Place("01_load_a_pretrained_resnet", "Inside: stem, four stages"),
+    "load_a_pretrained_resnet": Place("01_load_a_pretrained_resnet", "Three things to notice"),
     "freeze_dark": Place("03_freeze", "Going forward costs the same", dark=True),
-    "object_detection": Place("12_object_detection", "The same loop"),
+    "segmentation": Place("11_semantic_segmentation", "chosen = range(3)"),
 }
 
 

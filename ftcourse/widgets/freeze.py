@@ -16,7 +16,7 @@ from ftcourse.widgets.base import Explorer, bar, escape, page
 
 __all__ = ["FreezeExplorer", "freeze_explorer", "stage_code", "training_groups"]
 
-FROZEN, THAWED = "#BFDDF0", "#F3B65C"  # ice and fire; black text on both
+FROZEN, THAWED, TEXT = "#BFDDF0", "#F3B65C", "#1B1F24"  # ice and fire; dark text on both
 PHOTOS = 100  # of the epoch that is timed, where no data are given
 
 
@@ -154,6 +154,9 @@ class FreezeExplorer(Explorer):
             button.description = name
             button.icon = "fire" if trains else "snowflake-o"
             button.style.button_color = THAWED if trains else FROZEN
+            button.style.text_color = (
+                TEXT  # a dark theme's is white; ipywidgets 7 has no such setting
+            )
             button.style.font_weight = "bold" if trains else "normal"
             button.tooltip = (
                 f"{name} trains: click to freeze" if trains else f"{name} is frozen: click to thaw"

@@ -94,3 +94,11 @@ def test_the_table_of_contents_lists_every_heading(lesson):
             h => h.textContent.startsWith('One step further') && h.getBoundingClientRect().top < innerHeight
                  && h.getBoundingClientRect().top > 0)"""
     )
+
+
+def test_a_lesson_just_opened_shows_what_is_stored_and_a_table_where_a_widget_will_be(server):
+    lab = server.open(ROOT / "lessons" / "03_freeze.ipynb", outputs=True)
+    place = lab.index("widgets.freeze_explorer(model")
+    assert "Freeze explorer (live in a running notebook)" in lab.output(place)
+    assert lab.cell(place).locator("table tr").count() == 4  # a head, and three choices
+    assert outputs(lab, "error") == []
