@@ -4,66 +4,38 @@
 
 The zip holds BCCD/JPEGImages, Annotations (Pascal VOC XML) and ImageSets/Main with its own train, val and test
 lists. The first 150 of train train; the first 40 of val choose the epoch and, with the first seed, the learning
-rate of the network from scratch; test is touched once a run. Photos are shrunk from 640x480 to 128x96. Writes
-ftcourse/results/detection.json and benchmarks/results/detection.md after each run; a run that is already there is
-not repeated.
+rate; test is touched once a run. Photos are shrunk from 640x480 to 128x96. Writes ftcourse/results/detection.json
+and benchmarks/results/detection.md after each run; a run that is already there is not repeated.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import statistics
 import time
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import torch
-import torchvision
+from photos import Benchmark, Photos, Splits, class_means, percent
 from PIL import Image
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import ftcourse as ft
-from ftcourse import results
 from ftcourse.tasks.detection import Detection, detection_transforms, fcos, mean_average_precision
 
 CLASSES = ("RBC", "WBC", "Platelets")  # red and white blood cells, platelets
-SIZE, EPOCHS, BATCH = (96, 128), 6, 8
+SIZE, EPOCHS, BATCH = (96, 128), 8, 8
 RATES = {"scratch": (1e-3, 3e-3), "fine-tuned": (1e-3,)}  # the choice favours scratch
 WEIGHTS = {"scratch": "none", "fine-tuned": "pocket"}
 MOST = {"train": 150, "val": 40}  # the first by name, to keep a run short
 NAMES = {"scratch": "random weights, all train", "fine-tuned": "pocket weights, all train"}
 
 
-class Cells(Dataset):
-    def __init__(self, items: list, transform) -> None:
-        self.items, self.transform = items, transform
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int):
-        return self.transform(*self.items[i])
-
-    def with_transform(self, transform) -> Cells:
-        return Cells(self.items, transform)
-
-
-@dataclass
-class Smears:
-    train: Cells
-    val: Cells
-    test: Cells
-    classes: tuple[str, ...] = CLASSES
-
-
-def read(file: Path) -> Smears:
+def read(file: Path) -> Splits:
     shrink = v2.Resize(SIZE, antialias=True)
     with zipfile.ZipFile(file) as packed:
 
@@ -96,12 +68,15 @@ def read(file: Path) -> Smears:
             names = packed.read(f"BCCD/ImageSets/Main/{part}.txt").decode().split()
             parts.append([item(name) for name in sorted(names)[: MOST.get(part)]])
     still = detection_transforms()
-    return Smears(
-        Cells(parts[0], detection_transforms(True)), Cells(parts[1], still), Cells(parts[2], still)
+    return Splits(
+        Photos(parts[0], detection_transforms(True)),
+        Photos(parts[1], still),
+        Photos(parts[2], still),
+        CLASSES,
     )
 
 
-def run(data: Smears, arm: str, lr: float, seed: int) -> dict:
+def run(data: Splits, arm: str, lr: float, seed: int) -> dict:
     torch.manual_seed(seed)
     model = fcos(ft.load_backbone("resnet18", weights=WEIGHTS[arm]), len(CLASSES) + 1, size=SIZE[0])
     task = Detection()
@@ -127,96 +102,44 @@ def run(data: Smears, arm: str, lr: float, seed: int) -> dict:
     }  # fmt: skip
 
 
-def summary(runs: list[dict], seeds: list[int]) -> dict:
-    """Each arm with the learning rate that its first seed's validation score chose."""
-    found = {}
-    for arm in WEIGHTS:
-        first = [r for r in runs if r["arm"] == arm and r["seed"] == seeds[0]]
-        if not first:
-            continue
-        lr = max(first, key=lambda r: r["val_map"])["lr"]
-        mine = [r for r in runs if r["arm"] == arm and r["lr"] == lr]
-        found[arm] = {
-            "what": NAMES[arm], "lr": lr, "seeds": [r["seed"] for r in mine],
-            "map": [r["map"] for r in mine], "map_50": [r["map_50"] for r in mine],
-            "map_50_class": {
-                c: round(statistics.mean(r["map_50_class"][c] for r in mine), 4) for c in CLASSES
-            },
-            "precision": {  # at recall 0, 0.04, ... 1; mean over the seeds
-                c: [
-                    round(statistics.mean(v), 3)
-                    for v in zip(*(r["precision"][c] for r in mine), strict=True)
-                ]
-                for c in CLASSES
-            },
-            "cpu_seconds": round(statistics.median(r["cpu_seconds"] for r in mine), 1),
-        }  # fmt: skip
-    return found
+def row(runs: list[dict]) -> dict:
+    return {
+        "map": [r["map"] for r in runs],
+        "map_50": [r["map_50"] for r in runs],
+        "map_50_class": class_means(runs, "map_50_class"),
+        "precision": {  # at recall 0, 0.04, ... 1; mean over the seeds
+            c: [
+                round(statistics.mean(v), 3)
+                for v in zip(*(r["precision"][c] for r in runs), strict=True)
+            ]
+            for c in CLASSES
+        },
+    }
 
 
 def table(found: dict) -> str:
     lines = ["| what | mAP, mean (min to max) | mAP at IoU 0.5 | RBC | WBC | Platelets | CPU s |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for row in found.values():
-        values, half = [100 * v for v in row["map"]], [100 * v for v in row["map_50"]]
         per_class = " | ".join(f"{100 * row['map_50_class'][c]:.0f} %" for c in CLASSES)
         lines.append(
-            f"| {row['what']}, lr {row['lr']:g} | {statistics.mean(values):.1f} % ({min(values):.1f} to "
-            f"{max(values):.1f}) | {statistics.mean(half):.1f} % ({min(half):.1f} to {max(half):.1f}) "
+            f"| {row['what']}, lr {row['lr']:g} | {percent(row['map'])} | {percent(row['map_50'])} "
             f"| {per_class} | {row['cpu_seconds']:.0f} |"
         )
     return "\n".join(lines)
 
 
-def write(runs: list[dict], seeds: list[int], counts: dict) -> str:
-    found = summary(runs, seeds)
-    content = {
-        "command": "python benchmarks/detection.py bccd.zip",
-        "seeds": seeds,
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
-        "setting": {"size": SIZE, "epochs": EPOCHS, "batch_size": BATCH, "photos": counts},
-        "summary": found,
-        "runs": runs,
-    }
-    results.path("detection").write_text(json.dumps(content, indent=1) + "\n")
-    text = (
-        f"# BCCD blood cells: FCOS on ResNet-18, {EPOCHS} epochs at {SIZE[1]}x{SIZE[0]} pixels\n\n"
-        f"{table(found)}\n\n{counts['train']} photos to train on, {counts['val']} to choose the epoch "
-        f"and, from scratch, the learning rate (of {', '.join(f'{r:g}' for r in RATES['scratch'])}), "
-        f"{counts['test']} to test; seeds {', '.join(map(str, seeds))}. The classes' numbers are average "
-        f"precision at IoU 0.5. CPU seconds: one thread, training with validation. Made by "
-        f"`{content['command']}` with torch {torch.__version__}.\n"
-    )
-    (Path(__file__).parent / "results" / "detection.md").write_text(text)
-    return text
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--most", type=int, default=100, help="stop after so many new runs")
-    a = parser.parse_args()
-    torch.set_num_threads(1)
-    data = read(a.photos)
-    counts = {name: len(getattr(data, name)) for name in ("train", "val", "test")}
-    file = results.path("detection")
-    runs = json.loads(file.read_text())["runs"] if file.exists() else []
-    left = a.most
-    for seed in a.seeds:
-        for arm in WEIGHTS:
-            rates = RATES[arm]
-            if seed != a.seeds[0]:
-                rates = (summary(runs, a.seeds)[arm]["lr"],)
-            for lr in rates:
-                if (arm, lr, seed) in {(r["arm"], r["lr"], r["seed"]) for r in runs} or not left:
-                    continue
-                left -= 1
-                runs.append(run(data, arm, lr, seed))
-                print({k: v for k, v in runs[-1].items() if k != "precision"}, flush=True)
-                write(runs, a.seeds, counts)
-    print(write(runs, a.seeds, counts))
-
-
 if __name__ == "__main__":
-    main()
+    Benchmark(
+        name="detection",
+        title=f"BCCD blood cells: FCOS on ResNet-18, {EPOCHS} epochs at {SIZE[1]}x{SIZE[0]} pixels",
+        file="bccd.zip",
+        arms=NAMES,
+        rates=RATES,
+        setting={"size": SIZE, "epochs": EPOCHS, "batch_size": BATCH},
+        chosen_by="val_map",
+        read=read,
+        run=run,
+        row=row,
+        table=table,
+    ).main(__doc__ or "")

@@ -36,7 +36,7 @@ from ftcourse.tasks import Classification, text
 
 TABLE = Path(__file__).parent / "results" / "peft_methods.md"
 METHODS = ("head", "BitFit", "LoRA", "all")
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 BATCH = 16
 EPOCHS = {"text": 2, "resnet18": 8}
 BITFIT = {"text": "bias", "resnet18": r"bias|bn|downsample\.1"}
@@ -178,14 +178,15 @@ def main() -> None:
         "transformers": transformers.__version__, "ftcourse": ft.__version__,
     }  # fmt: skip
     done = {(r["model"], r["method"], r["seed"]) for r in found["runs"]}
-    for name in [a.only] if a.only else EPOCHS:
-        for seed in SEEDS:
+    for seed in SEEDS:
+        for name in [a.only] if a.only else EPOCHS:
             for method in METHODS:
                 late = time.perf_counter() - begin > 60 * a.minutes
                 if (name, method, seed) in done or late:
                     continue
                 row = {"model": name, "method": method, "seed": seed}
                 found["runs"].append(row | measure(name, method, seed))
+                found["seeds"] = sorted({r["seed"] for r in found["runs"]})
                 write(found)
                 print(found["runs"][-1], flush=True)
 

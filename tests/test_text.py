@@ -59,6 +59,18 @@ def test_a_span_is_never_longer_than_allowed_and_never_outside_of_the_context():
     assert text.best_span(logits, window(), max_answer=2).text in ("aa", "aa bb", "bb cc", "cc")
 
 
+def test_a_span_is_made_of_whole_words():
+    offsets = [None, (0, 3), (3, 6), (7, 9), (9, 11)]  # two words of two tokens each
+    pieces = text.Window("x", "sunset over", ("sunset",), 1, 2, offsets)
+    logits = torch.zeros(2, 5)
+    logits[0, 2], logits[1, 3] = (
+        9.0,
+        9.0,
+    )  # "set ov", from the middle of a word to the middle of one
+    logits[0, 1], logits[1, 2] = 5.0, 5.0
+    assert text.best_span(logits, pieces).text == "sunset"
+
+
 def test_of_several_windows_the_one_with_the_best_span_answers():
     low, high = torch.zeros(2, 6), torch.zeros(2, 6)
     low[:, 3], high[:, 5] = 1.0, 2.0

