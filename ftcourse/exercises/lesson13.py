@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises.tensors import compared
 
 # -------------------------------------------------------------------------- 13.1 count_padding
 
@@ -51,29 +52,10 @@ def _judge_mean_pool(attempt: Callable) -> Wrong | None:
     for row, length in enumerate((5, 3, 2)):
         mask[row, :length] = 1
     kept = hidden.clone()
-    answer, right = attempt(hidden, mask), _mean_pool(hidden, mask)
-    if answer is None:
-        return Wrong("your function returns nothing", "return the pooled tensor.")
-    if not isinstance(answer, Tensor):
-        return Wrong(f"it returns {type(answer).__name__}, not a tensor")
+    answer, weights = attempt(hidden, mask), mask.unsqueeze(-1).float()
     if not torch.equal(hidden, kept):
         return Wrong("it changes the hidden states that it was given", "work on a copy.")
-    if answer.shape == (3, 1, 4):
-        return Wrong("the shape is (3, 1, 4)", "sum over dimension 1 without keepdim.")
-    if answer.shape != (3, 4):
-        shape = tuple(answer.shape)
-        return Wrong(
-            f"3 texts with 4 features give the shape {shape}, expected (3, 4)",
-            "average over the tokens: dimension 1 of (texts, tokens, features).",
-        )
-    if torch.allclose(answer, right, atol=1e-5):
-        return None
-    return _what_was_pooled(answer, hidden, mask)
-
-
-def _what_was_pooled(answer: Tensor, hidden: Tensor, mask: Tensor) -> Wrong:
-    weights = mask.unsqueeze(-1).float()
-    others = {
+    mistakes = {
         "padding is averaged in as well": (hidden.mean(1), "multiply by the mask before you sum."),
         "you divide by the length of the row": (
             (hidden * weights).mean(1), "divide by the number of real tokens: mask.sum(1).",
@@ -85,10 +67,12 @@ def _what_was_pooled(answer: Tensor, hidden: Tensor, mask: Tensor) -> Wrong:
             "the mask is 1 on real tokens.",
         ),
     }  # fmt: skip
-    for seen, (value, hint) in others.items():
-        if torch.allclose(answer, value, atol=1e-5):
-            return Wrong(seen, hint)
-    return Wrong("the values are not the means over the real tokens")
+    return compared(
+        answer, _mean_pool(hidden, mask), mistakes,
+        wanted="return the pooled tensor.",
+        shape="average over the tokens, dimension 1 of (texts, tokens, features), without keepdim.",
+        otherwise="the values are not the means over the real tokens",
+    )  # fmt: skip
 
 
 mean_pool = Function(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises.tensors import compared
 
 # ----------------------------------------------------------------------------- 14.1 count_lora
 
@@ -49,42 +50,31 @@ def _judge_lora_forward(attempt: Callable) -> Wrong | None:
     for shape in ((3, 5), (2, 4, 5)):  # with and without a dimension of tokens
         x, weight, bias = torch.randn(*shape), torch.randn(7, 5), torch.randn(7)
         A, B, scale = torch.randn(2, 5, requires_grad=True), torch.randn(7, 2), 0.5
-        right = _lora_forward(x, weight, bias, A, B, scale)
         answer = attempt(x, weight, bias, A, B, scale)
-        if answer is None:
-            return Wrong("your function returns nothing", "return the layer's output.")
-        if not isinstance(answer, Tensor):
-            return Wrong(f"it returns {type(answer).__name__}, not a tensor")
-        if answer.shape != right.shape:
-            return Wrong(
-                f"x of shape {shape} gives {tuple(answer.shape)}, expected {tuple(right.shape)}",
-                "the path of A and B ends where that of W ends: x @ A.T @ B.T.",
-            )
-        if not torch.allclose(answer, right, atol=1e-4):
-            return _what_was_added(answer, x, weight, bias, A, B, scale)
+        own, path = x @ weight.T, x @ A.T @ B.T
+        mistakes = {
+            "the scale is missing": (own + bias + path, "the path of A and B is multiplied by scale."),
+            "the bias is missing": (own + scale * path, "the frozen layer keeps its bias."),
+            "only the path of A and B is there": (
+                scale * path, "it is added to the frozen layer's output.",
+            ),
+            "only the frozen layer is there": (own + bias, "add scale times x @ A.T @ B.T."),
+            "the scale multiplies everything": (
+                scale * (own + bias + path), "only the path of A and B is scaled.",
+            ),
+            "you divide by the scale": (own + bias + path / scale, "multiply by it."),
+        }  # fmt: skip
+        wrong = compared(
+            answer, own + bias + scale * path, mistakes,
+            wanted="return the layer's output.",
+            shape="the path of A and B ends where that of W ends: x @ A.T @ B.T.",
+            otherwise="the values are not W x + b + scale B A x",
+        )  # fmt: skip
+        if wrong:
+            return wrong
         if not answer.requires_grad:
             return Wrong("no gradient reaches A", "leave no_grad and detach out of it.")
     return None
-
-
-def _what_was_added(
-    answer: Tensor, x: Tensor, weight: Tensor, bias: Tensor, A: Tensor, B: Tensor, scale: float
-) -> Wrong:
-    own, path = x @ weight.T, x @ A.T @ B.T
-    others = {
-        "the scale is missing": (own + bias + path, "the path of A and B is multiplied by scale."),
-        "the bias is missing": (own + scale * path, "the frozen layer keeps its bias."),
-        "only the path of A and B is there": (scale * path, "it is added to the frozen layer's output."),
-        "only the frozen layer is there": (own + bias, "add scale times x @ A.T @ B.T."),
-        "the scale multiplies everything": (
-            scale * (own + bias + path), "only the path of A and B is scaled.",
-        ),
-        "you divide by the scale": (own + bias + path / scale, "multiply by it."),
-    }  # fmt: skip
-    for seen, (value, hint) in others.items():
-        if torch.allclose(answer, value, atol=1e-4):
-            return Wrong(seen, hint)
-    return Wrong("the values are not W x + b + scale B A x")
 
 
 lora_forward = Function(
@@ -143,28 +133,25 @@ def _judge_merge(attempt: Callable) -> Wrong | None:
     torch.manual_seed(1)
     for shape in ((7, 5), (6, 6)):
         weight, A, B = torch.randn(*shape), torch.randn(2, shape[1]), torch.randn(shape[0], 2)
-        kept = weight.clone()
+        kept, change = weight.clone(), B @ A
         answer = attempt(weight, A, B, 0.5)
-        if answer is None:
-            return Wrong("your function returns nothing", "return the new weight.")
-        if not isinstance(answer, Tensor):
-            return Wrong(f"it returns {type(answer).__name__}, not a tensor")
         if not torch.equal(weight, kept):
             return Wrong("it changes the weight that it was given", "make a new one: weight + ....")
-        if answer.shape != weight.shape:
-            return Wrong(
-                f"the new weight has shape {tuple(answer.shape)}, the old {tuple(weight.shape)}",
-                "B is (out, r) and A is (r, in): which product is (out, in)?",
-            )
-        if torch.allclose(answer, kept + 0.5 * (B @ A), atol=1e-4):
-            continue
-        if torch.allclose(answer, kept + B @ A, atol=1e-4):
-            return Wrong("the scale is missing", "add scale times B @ A.")
-        if torch.allclose(answer, 0.5 * (B @ A), atol=1e-4):
-            return Wrong("the old weight is missing", "the product is added to it.")
-        if torch.allclose(answer, kept - 0.5 * (B @ A), atol=1e-4):
-            return Wrong("the product is taken away", "that is how to take an adapter out again.")
-        return Wrong("the values are not W + scale B A")
+        mistakes = {
+            "the scale is missing": (kept + change, "add scale times B @ A."),
+            "the old weight is missing": (0.5 * change, "the product is added to it."),
+            "the product is taken away": (
+                kept - 0.5 * change, "that is how to take an adapter out again.",
+            ),
+        }  # fmt: skip
+        wrong = compared(
+            answer, kept + 0.5 * change, mistakes,
+            wanted="return the new weight.",
+            shape="B is (out, r) and A is (r, in): which product is (out, in)?",
+            otherwise="the values are not W + scale B A",
+        )  # fmt: skip
+        if wrong:
+            return wrong
     return None
 
 
