@@ -298,11 +298,11 @@ read_bars = Choice(
     number="11.5",
     name="read_bars",
     reference="b, d",
-    why="The background has three quarters of the pixels, so accuracy hardly sees the ants; mean IoU counts each "
-    "class alike. And legs one pixel wide are hard to hit, whatever the weights.",
+    why="Sky, road and buildings have most of the pixels, so accuracy hardly sees the poles; mean IoU counts each "
+    "class alike. And what is a pixel or two wide is missed, whatever the weights.",
     hints=(
-        "compare the bars of the background with those of the ants, then the two numbers in the title.",
-        "how many pixels have the ants, and how far can pixel accuracy fall if all of them are missed?",
+        "compare the two numbers in the title with the bars on the right. Which classes have them?",
+        "how many pixels has a pole, and how far can pixel accuracy fall if all of them are missed?",
     ),
     worked='answer = "b, d"',
     options={
@@ -312,7 +312,7 @@ read_bars = Choice(
         ),
         "b": None,
         "c": Wrong(
-            "the bars show that they do: both pre-trained networks are ahead on ants and bees",
+            "the bars show that they do: both pre-trained networks are ahead in nearly every class",
             "compare the three colours, class by class.",
         ),
         "d": None,

@@ -209,7 +209,7 @@ def test_11_5_takes_the_letters_in_any_order(attempt, capsys):
     [
         ("a", "shortest bars"),
         ("b, c, d", "three colours"),
-        ("b", "bars of the background"),
+        ("b", "bars on the right"),
         ("x", "a letter"),
     ],
 )
