@@ -479,9 +479,9 @@ answer = check.read_bars(answer)
 
 # %% [markdown]
 # Poles, signs, fences, pedestrians and cyclists are found by none of the three. The photos were shrunk to
-# 128 x 96, where a pole is about a pixel wide, and the loss is a mean over pixels: giving up a class with few pixels
-# costs next to nothing. Larger photos, weights for the rare classes (`Segmentation(class_weights=...)`) and longer
-# training are what one tries next. Only the bars told you that you need it.
+# 128 x 96, where a pole is about a pixel wide, and the loss is a mean over pixels: giving up a class with few
+# pixels costs next to nothing. Larger photos, weights for the rare classes (`Segmentation(class_weights=...)`) and
+# longer training are what one tries next. Only the bars told you that you need it.
 #
 # ## Now with ImageNet weights
 #
