@@ -1,9 +1,10 @@
-# `make lab` and `make test` each do the whole set-up first, once, and then their job.
+# `make lab`, `make test` and `make docs` each do the whole set-up first, once, and then their job.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv/.docs-ready
 
-.PHONY: setup lab test unit test-browser lessons lint bench
+.PHONY: setup lab test unit test-browser lessons lint bench docs
 
 setup: $(READY)
 
@@ -38,3 +39,10 @@ lessons: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt
+	touch $(DOCS_READY)
+
+docs: $(DOCS_READY)
+	$(BIN)/python docs/make_site.py

@@ -76,7 +76,7 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """What trains, in a word: for tables and plots."""
+        """What trains, in a word, for tables and plots."""
         return self.train if isinstance(self.train, str) else "+".join(self.train)
 
     def groups(self, model: nn.Module) -> list[str]:

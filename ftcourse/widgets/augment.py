@@ -156,7 +156,7 @@ class AugmentationViewer(Explorer):
 
     @property
     def transform(self) -> Any:
-        """The transform as set, to train with: `data.with_transforms(viewer.transform, data.val.transform)`."""
+        """The transform as set, to train with `data.with_transforms(viewer.transform, data.val.transform)`."""
         return augmentation(self.size, **self.settings)
 
     def _again(self) -> None:

@@ -1,0 +1,85 @@
+"""What the site does with the repository's own documents: a note on each lesson, links that lead somewhere.
+
+The documents are written to be read in the repository, and are shown here as they are. Where they link to code,
+the site links to its page of that code; where they link to a folder, to the page that stands for it; a file that
+has no page is named without a link.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+
+FOLDERS = {"lessons": "lessons/index", "solutions": "solutions/index"}
+LESSON = """\
+:::{{admonition}} A notebook, and what its cells printed
+:class: tip
+To work through it, run `make lab` and open `lessons/{name}.ipynb`. The exercises are open here;
+[in the solutions](../solutions/{name}.ipynb) they are solved.
+:::"""
+SOLUTION = """\
+:::{{admonition}} The exercises are solved here
+:class: tip
+Try them first: [the lesson](../lessons/{name}.ipynb).
+:::"""
+
+
+def add_note(app: Any, docname: str, source: list[str]) -> None:
+    """Put a note below the title of each lesson, and call the solutions so."""
+    folder, _, name = docname.rpartition("/")
+    if folder not in FOLDERS or name == "index":
+        return
+    notebook = json.loads(source[0])
+    first = notebook["cells"][0]
+    lines = "".join(first["source"]).split("\n")
+    at = next(i for i, line in enumerate(lines) if line.startswith("# "))
+    note = (LESSON if folder == "lessons" else SOLUTION).format(name=name)
+    if folder == "solutions":
+        lines[at] += ", solved"
+    first["source"] = "\n".join([*lines[: at + 1], "", note, "", *lines[at + 1 :]])
+    source[0] = json.dumps(notebook)
+
+
+def follow(app: Any, doctree: nodes.document) -> None:
+    """Turn links to files of the repository that are no pages into links to what stands for them, or into text."""
+    page = app.env.docname
+    for node in list(doctree.findall(addnodes.pending_xref)):
+        if node.get("reftype") != "myst" or node.get("refdomain"):
+            continue
+        target = node["reftarget"].split("#")[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
+        if not target or not (Path(app.config.repository) / path).exists():
+            continue  # Sphinx will say that there is no such thing
+        if path.endswith(".py") and path.startswith("ftcourse/"):
+            uri = app.builder.get_relative_uri(page, "_modules/" + path.removesuffix(".py"))
+        elif path in FOLDERS:
+            uri = app.builder.get_relative_uri(page, FOLDERS[path])
+        else:
+            node.replace_self(nodes.inline("", "", *node.children[0].children))
+            continue
+        node.replace_self(nodes.reference("", "", *node.children, refuri=uri, internal=True))
+
+
+def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text to read in an editor; two of their habits mean something else to Sphinx.
+
+    An indented block after a line that ends with ":" is code, and a word that ends with "_" is a word.
+    """
+    text = "\n".join(lines)
+    text = re.sub(r"^( *)(.*[^:\n]):\n\n(?=\1 +\S)", r"\1\2::\n\n", text, flags=re.M)
+    text = re.sub(r"(`[^`]*`)|(\w)_(?![\w`])", lambda m: m[1] or rf"{m[2]}\_", text)
+    lines[:] = text.split("\n")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    app.add_config_value("repository", "", "env")
+    app.connect("source-read", add_note)
+    app.connect("doctree-read", follow)
+    app.connect("autodoc-process-docstring", as_rst, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
