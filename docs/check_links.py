@@ -60,7 +60,8 @@ class Page(HTMLParser):
 
 def site_problems(site: Path) -> tuple[list[str], set[str]]:
     """One line for each link of the site that leads nowhere or loads from outside; and the addresses outside."""
-    pages = {file: Page(file.read_text(encoding="utf-8")) for file in sorted(site.rglob("*.html"))}
+    files = [f for f in sorted(site.rglob("*.html")) if "_static" not in f.relative_to(site).parts]
+    pages = {file: Page(file.read_text(encoding="utf-8")) for file in files}
     lines, outside = [], set()
     for file, page in pages.items():
         where = file.relative_to(site).as_posix()

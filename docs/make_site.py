@@ -133,6 +133,8 @@ def main(argv: list[str] | None = None) -> int:
     html, source, start = a.out / "html", a.out / "source", time.perf_counter()
     if not a.check:
         stage(ROOT, source)
+        for old in (html, a.out / "doctrees"):  # a page that is not made again does not warn again
+            shutil.rmtree(old, ignore_errors=True)
         if code := build(html, source, a.out / "doctrees"):
             return code
         pages, seconds = len(list(html.rglob("*.html"))), time.perf_counter() - start

@@ -22,7 +22,7 @@ CS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strength of the L2 penalty, on sta
 
 
 def majority_class(targets: list[int], classes: int) -> int:
-    """The most frequent class of the training split; of equals the first."""
+    """The most frequent class of the training split; where several are, the first."""
     return int(np.bincount(targets, minlength=classes).argmax())
 
 

@@ -63,6 +63,17 @@ def test_no_link_in_the_repositorys_documents_is_broken():
     assert lines == [] and outside
 
 
+def test_the_guide_for_instructors_has_the_minutes_and_seconds_that_the_lessons_say():
+    guide = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d\d) [^|]+\| (\d+) \| (\d+) s \|", guide, flags=re.M)
+    said = []
+    for source in sorted((ROOT / "authoring").glob("[0-9][0-9]_*.py")):
+        opening = r'opening\.show\(lesson="(\d\d)", seconds=(\d+), minutes=(\d+)\)'
+        found = re.search(opening, source.read_text(encoding="utf-8"))
+        said.append((found[1], found[3], found[2]))
+    assert rows == said
+
+
 # -- the check of links must be able to fail ---
 
 

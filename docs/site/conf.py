@@ -27,13 +27,14 @@ nitpicky = False
 # Notebooks: what their cells printed is stored in them, so nothing is run.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_ipywidgets_js = {}  # widgets are shown by their still forms; nothing is loaded for them
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 80
+python_maximum_signature_line_length = 100
 python_display_short_literal_types = True
 add_module_names = False
 napoleon_google_docstring = True

@@ -13,7 +13,8 @@ from typing import Any
 import ziamath
 from docutils import nodes
 
-PIXELS = 16  # an em of the surrounding text
+PIXELS = 16  # an em of the surrounding text, in which formulas are drawn a little larger
+SCALE = 1.12
 ziamath.config.svg2 = False  # glyphs as paths in each drawing: valid in all browsers
 
 
@@ -24,7 +25,9 @@ def drawing(tex: str, *, inline: bool) -> str:
         ValueError: the TeX cannot be read.
     """
     try:
-        formula = ziamath.Latex(_plain(tex), size=PIXELS, inline=inline, color="currentColor")
+        formula = ziamath.Latex(
+            _plain(tex), size=PIXELS * SCALE, inline=inline, color="currentColor"
+        )
         svg = formula.svg()
     except Exception as err:  # the library raises what it happens to meet
         raise ValueError(f"cannot draw the formula {tex!r}: {err!r}") from err

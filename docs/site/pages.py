@@ -77,9 +77,31 @@ def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
     lines[:] = text.split("\n")
 
 
+def repair_source_page(
+    app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Let a page of code link back to the names as they are documented, of the package or of the module.
+
+    viewcode takes one of the two for all names of a module.
+    """
+    if not pagename.startswith("_modules/ftcourse/"):
+        return
+    module = pagename.removeprefix("_modules/").replace("/", ".")
+    known = app.env.get_domain("py").objects
+
+    def right(match: re.Match[str]) -> str:
+        wrong = match[1]  # "ftcourse.Audit", or "ftcourse.stages.Stage": the end is what counts
+        tails = [wrong.removeprefix(start + ".") for start in (module, "ftcourse")]
+        names = [f"{start}.{tail}" for start in ("ftcourse", module) for tail in tails]
+        return f'#{next((name for name in names if name in known), wrong)}"'
+
+    context["body"] = re.sub(r'#(ftcourse\.[\w.]+)"', right, context["body"])
+
+
 def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("repository", "", "env")
     app.connect("source-read", add_note)
     app.connect("doctree-read", follow)
     app.connect("autodoc-process-docstring", as_rst, priority=100)
+    app.connect("html-page-context", repair_source_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
