@@ -56,6 +56,7 @@ class Audit:
         return all(finding.severity != "error" for finding in self.findings)
 
     def of_kind(self, kind: str) -> list[Finding]:
+        """The findings of one kind, such as "leakage"."""
         return [finding for finding in self.findings if finding.kind == kind]
 
     def to_dict(self) -> dict[str, Any]:

@@ -204,6 +204,9 @@ def replace_head(model: nn.Module, num_classes: int) -> nn.Module:
 
     The new head has the device and dtype of the old one, and trains (`requires_grad`) whatever was
     frozen before. An optimizer made earlier still holds the old head: make the optimizer afterwards.
+
+    Raises:
+        ValueError: fewer than two classes, or a model without a linear layer as its head.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes}: a classifier needs at least 2 classes")

@@ -51,6 +51,7 @@ class Cost:
         return self.weights + self.gradients + self.optimizer + self.activations
 
     def to_dict(self) -> dict[str, Any]:
+        """All counts, and `memory`, their sum in bytes; ready for JSON."""
         return {**asdict(self), "memory": self.memory}
 
 

@@ -63,6 +63,9 @@ def embed(model: nn.Module, data: Dataset | DataLoader | Tensor, *, batch_size: 
 
     Args:
         data: a split, a DataLoader over one, or images float32 (N, 3, H, W).
+
+    Raises:
+        ValueError: there are no photos, or the model has no linear layer as its head.
     """
     _, head = head_of(model)
     device = next(model.parameters()).device

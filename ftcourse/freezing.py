@@ -33,6 +33,9 @@ def unfreeze(model: nn.Module, *groups: str) -> nn.Module:
 
     It sets `requires_grad` on *parameters*. Setting it on a module (`model.fc.requires_grad = True`)
     only makes an attribute of that name and thaws nothing.
+
+    Raises:
+        ValueError: an unknown group, with the names there are.
     """
     _set(model, groups, requires_grad=True)
     return train_mode(model) if model.training else model
@@ -78,6 +81,7 @@ class FreezeReport:
     rows: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
+        """`rows`, one dict a layer group, ready for JSON."""
         return {"rows": self.rows}
 
     @property

@@ -41,6 +41,7 @@ class History:
         return [row[name] for row in self.epochs]
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain lists and dicts, ready for JSON."""
         return asdict(self)
 
     def save(self, path: str | Path) -> Path:
@@ -49,6 +50,7 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> History:
+        """The history that `save` wrote, or `finetune` into `out_dir/history.json`."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
     def plot(self, path: str | Path | None = None, *, theme: str | None = None):

@@ -40,6 +40,9 @@ class Stage:
         schedule: "cosine" (to zero), or "constant".
         warmup: fraction of the stage's steps in which the learning rate rises linearly.
         augment: False trains on the evaluation transform: each photo the same in every epoch.
+
+    Raises:
+        ValueError: a setting outside its range; the message names it.
     """
 
     train: str | tuple[str, ...] = "head"
@@ -100,6 +103,7 @@ class Stage:
         return [name for name in known if name in wanted]
 
     def to_dict(self) -> dict[str, Any]:
+        """All settings, ready for JSON."""
         return asdict(self)
 
 

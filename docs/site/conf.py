@@ -37,6 +37,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
 python_display_short_literal_types = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

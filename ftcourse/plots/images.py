@@ -173,7 +173,7 @@ def plot_masks(
     """Photos, their masks laid over them, and predicted masks below; one column a photo.
 
     Args:
-        images: N photos, as `pixels` takes them.
+        images: N photos: PIL, or uint8 or float (3, H, W); float ones are stretched to 0 to 1.
         masks: N int (H, W): 0 background, k the class `names[k]`.
         names: the classes, the background first.
         predicted: N int (H, W), or None.
@@ -223,7 +223,7 @@ def plot_boxes(
     """Photos with boxes, their classes and, for predictions, scores.
 
     Args:
-        images: N photos, as `pixels` takes them.
+        images: N photos: PIL, or uint8 or float (3, H, W); float ones are stretched to 0 to 1.
         targets: N dicts with `boxes` float (n, 4) as left, top, right, bottom in pixels, and `labels` int
             (n,): k is the class `names[k]`. With `scores` (n,), as torchvision's detectors return them, boxes
             below `threshold` are left out.
@@ -287,7 +287,7 @@ def plot_grad_cam(
     """Photos, and below them where the network looked.
 
     Args:
-        photos: N images of any size, as `pixels` takes them.
+        photos: N images of any size: PIL, or uint8 or float (3, H, W); float ones are stretched to 0 to 1.
         heat: float (N, h, w) in 0 to 1, as `ftcourse.grad_cam(model, inputs)` gives it; stretched to the photo.
         titles: N captions, such as the class that the heat is for.
     """
