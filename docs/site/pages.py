@@ -50,7 +50,11 @@ def follow(app: Any, doctree: nodes.document) -> None:
     """Turn links to files of the repository that are no pages into links to what stands for them, or into text."""
     page = app.env.docname
     for node in list(doctree.findall(addnodes.pending_xref)):
-        if node.get("reftype") != "myst" or node.get("refdomain"):
+        if node.get("reftype") != "myst":
+            continue
+        if node.get("refdomain") == "doc" and node["reftarget"] == "README":
+            node["reftarget"] = "index"  # the front page is made of it
+        if node.get("refdomain"):
             continue
         target = node["reftarget"].split("#")[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
