@@ -81,7 +81,7 @@ def questions(root: Path) -> str:
     for file in sorted((root / "lessons").glob("*.ipynb")):
         cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
         texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-        title = texts[0].split("\n")[0].removeprefix("# ")
+        title = next(text for text in texts if text.startswith("# ")).split("\n")[0][2:]
         asked = re.search(r"^## Common questions\n(.*?)(?=^## |\Z)", "\n".join(texts), re.M | re.S)
         if asked is None:
             raise ValueError(f"{file} has no section '## Common questions'")

@@ -36,13 +36,15 @@ def add_note(app: Any, docname: str, source: list[str]) -> None:
     if folder not in FOLDERS or name == "index":
         return
     notebook = json.loads(source[0])
-    first = notebook["cells"][0]
-    lines = "".join(first["source"]).split("\n")
-    at = next(i for i, line in enumerate(lines) if line.startswith("# "))
+    for cell in notebook[
+        "cells"
+    ]:  # a fork's lessons begin with a Colab badge, whose picture is on the network
+        cell["source"] = re.sub(r"!\[([^]]*)\]\(https://[^)]*\)", r"\1", "".join(cell["source"]))
+    first = next(cell for cell in notebook["cells"] if cell["source"].startswith("# "))
+    title, _, rest = first["source"].partition("\n")
     note = (LESSON if folder == "lessons" else SOLUTION).format(name=name)
-    if folder == "solutions":
-        lines[at] += ", solved"
-    first["source"] = "\n".join([*lines[: at + 1], "", note, "", *lines[at + 1 :]])
+    solved = ", solved" if folder == "solutions" else ""
+    first["source"] = f"{title}{solved}\n\n{note}\n{rest}"
     source[0] = json.dumps(notebook)
 
 
