@@ -36,11 +36,10 @@ def add_note(app: Any, docname: str, source: list[str]) -> None:
     if folder not in FOLDERS or name == "index":
         return
     notebook = json.loads(source[0])
-    for cell in notebook[
-        "cells"
-    ]:  # a fork's lessons begin with a Colab badge, whose picture is on the network
+    texts = [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    for cell in texts:  # a fork's lessons begin with a Colab badge, a picture from the network
         cell["source"] = re.sub(r"!\[([^]]*)\]\(https://[^)]*\)", r"\1", "".join(cell["source"]))
-    first = next(cell for cell in notebook["cells"] if cell["source"].startswith("# "))
+    first = next(cell for cell in texts if cell["source"].startswith("# "))
     title, _, rest = first["source"].partition("\n")
     note = (LESSON if folder == "lessons" else SOLUTION).format(name=name)
     solved = ", solved" if folder == "solutions" else ""
