@@ -73,6 +73,20 @@ def test_a_click_on_a_group_freezes_or_thaws_it_in_the_model(tiny):
     assert "is frozen" in explorer.buttons["head"].tooltip
 
 
+def test_the_names_of_frozen_and_thawed_groups_can_be_read_in_any_theme(tiny):
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    ft.apply_stage(tiny, ft.Stage(train="head"))
+    explorer = widgets.freeze_explorer(tiny, size=32, time=False)
+    for name in ("head", "stem"):
+        style = explorer.buttons[name].style
+        low, high = sorted(luminance(c) for c in (style.text_color, style.button_color))
+        assert (high + 0.05) / (low + 0.05) > 7  # WCAG's stricter level
+
+
 def test_the_panel_follows_with_counts_and_the_line_of_code(tiny):
     explorer = widgets.freeze_explorer(tiny, size=32, time=False)
     explorer.choose(["head"])
