@@ -78,7 +78,9 @@ class Lab:
 
     def index(self, words: str) -> int:
         """Which code cell has these words in its source."""
-        sources = self.page.locator(f"{CELL} .jp-InputArea-editor").all_inner_texts()
+        sources = self.page.locator(CELL).evaluate_all(
+            "cells => cells.map(c => c.querySelector('.cm-content')?.innerText ?? '')"
+        )
         return next(i for i, source in enumerate(sources) if words in source)
 
     def output(self, i: int) -> str:
@@ -107,7 +109,7 @@ class Lab:
         self.page.keyboard.press("Shift+Enter")
         self.page.wait_for_function(
             """([css, i, before]) => {
-                const now = document.querySelectorAll(css + ' .jp-InputPrompt')[i].textContent;
+                const now = document.querySelectorAll(css)[i].querySelector('.jp-InputPrompt').textContent;
                 return now !== before && /\\[\\d+\\]/.test(now) }""",
             arg=[CELL, i, before],
             timeout=self.timeout,
@@ -120,7 +122,7 @@ class Lab:
         """Until code cell i has run."""
         self.page.wait_for_function(
             """([css, i]) => /\\[\\d+\\]/.test(
-                document.querySelectorAll(css + ' .jp-InputPrompt')[i].textContent)""",
+                document.querySelectorAll(css)[i].querySelector('.jp-InputPrompt').textContent)""",
             arg=[CELL, i],
             timeout=self.timeout,
         )
@@ -130,8 +132,9 @@ class Lab:
         self.page.wait_for_function(
             """css => {
                 const has = (cell, part) => cell.querySelector(part)?.textContent.trim() ?? null;
-                const cells = [...document.querySelectorAll(css)].filter(c => has(c, '.cm-content') !== '');
-                return cells.length && cells.every(c => /\\[\\d+\\]/.test(has(c, '.jp-InputPrompt'))) }""",
+                const all = [...document.querySelectorAll(css)].filter(  // but folded and empty ones
+                    c => has(c, '.jp-InputPrompt') !== null && has(c, '.cm-content') !== '');
+                return all.length && all.every(c => /\\[\\d+\\]/.test(has(c, '.jp-InputPrompt'))) }""",
             arg=CELL,
             timeout=self.timeout,
         )

@@ -43,7 +43,7 @@ def board_rows() -> list[dict[str, Any]]:
 def _title(module: str) -> str:
     """From the first line of the module, "Questions of lesson 02, replace_the_head"."""
     text = importlib.import_module(f"ftcourse.exercises.{module}").__doc__ or ""
-    found = re.search(r"lesson \d+, (\w+)", text)
+    found = re.search(r"lesson \d+, ([\w ]+)", text)
     words = found[1].replace("_", " ").capitalize() if found else module
     return (
         words.replace("resnet", "ResNet").replace("pretrained", "pre-trained").replace("gpu", "GPU")
