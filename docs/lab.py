@@ -133,7 +133,7 @@ class Lab:
             """css => {
                 const has = (cell, part) => cell.querySelector(part)?.textContent.trim() ?? null;
                 const all = [...document.querySelectorAll(css)].filter(  // but folded and empty ones
-                    c => has(c, '.jp-InputPrompt') !== null && has(c, '.cm-content') !== '');
+                    c => has(c, '.jp-InputPrompt') && has(c, '.cm-content') !== '');
                 return all.length && all.every(c => /\\[\\d+\\]/.test(has(c, '.jp-InputPrompt'))) }""",
             arg=CELL,
             timeout=self.timeout,

@@ -189,9 +189,14 @@ def shrink(file: Path, width: int = 1100) -> None:
         small = small.resize(
             (width, round(small.height * width / small.width)), Image.Resampling.LANCZOS
         )
-    small.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        file, optimize=True
-    )
+    counts = small.getcolors(small.width * small.height) or []
+    common = [
+        colour for _, colour in sorted(counts, reverse=True)[:64]
+    ]  # paper and ink, as they are
+    rare = small.quantize(192, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for colour in common for value in colour] + rare[: 3 * 192])
+    small.quantize(palette=palette, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def draw_plots(only: str | None) -> None:
