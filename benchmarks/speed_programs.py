@@ -94,8 +94,9 @@ def loaders(job: Job) -> tuple[DataLoader, DataLoader]:
     return DataLoader(train, BATCH, shuffle=True), DataLoader(val, BATCH)
 
 
-def trained(model: nn.Module, job: Job) -> torch.optim.Optimizer:
-    return torch.optim.SGD([p for p in model.parameters() if p.requires_grad], job.lr, momentum=0.9)
+def trained(model: nn.Module, job: Job, **more) -> torch.optim.Optimizer:
+    chosen = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.SGD(chosen, job.lr, momentum=0.9, **more)
 
 
 def loop(model: nn.Module, job: Job) -> float:
@@ -262,7 +263,7 @@ def keras(job: Job) -> Work:
     return work
 
 
-def ftcourse(job: Job) -> Work:
+def ftcourse(job: Job, **more) -> Work:
     """This project. Preflight is off, as no peer has one; the folder is read with load_data like any other."""
     import ftcourse as ft
     from ftcourse.data import eval_transforms, train_transforms
@@ -278,7 +279,7 @@ def ftcourse(job: Job) -> Work:
 
     def work() -> float:
         change = train_transforms(SIZE) if augment else eval_transforms(SIZE)
-        data = ft.load_data(job.photos, size=SIZE, train_transform=change, audit=False)
+        data = ft.load_data(job.photos, size=SIZE, train_transform=change, audit=False, **more)
         history = ft.finetune(
             model, data, stage, bf16=job.bf16, preflight=False, progress=False, batch_size=BATCH
         )
@@ -309,7 +310,7 @@ def limit(job: Job) -> Work:
 
     def work() -> float:
         train, val = (list(zip(*computed_once(s), strict=True)) for s in ("train", "val"))
-        optimizer = trained(rest, job)
+        optimizer = trained(rest, job, fused=True)
         right = 0
         for _ in range(job.epochs):
             rest.train()
@@ -329,6 +330,7 @@ def limit(job: Job) -> Work:
 
 PROGRAMS: dict[str, Callable[[Job], Work]] = {
     "ftcourse": ftcourse,
+    "ftcourse, photos not kept": lambda job: ftcourse(job, cache_bytes=0),
     "limit": limit,
     "tutorial loop": tutorial,
     "timm + loop": timm,

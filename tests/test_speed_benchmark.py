@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 @pytest.fixture(scope="module")
 def speed():
+    sys.path.insert(0, str(FOLDER))
     spec = importlib.util.spec_from_file_location("speed", FOLDER / "speed.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -32,9 +34,36 @@ def test_ratios_are_of_medians_and_within_a_row(speed):
     runs += [run("tutorial loop", 7.0, row="all-1")]  # without a run of this project: no ratio
     found = {(e["row"], e["program"]): e for e in speed.summarise(runs)}
     assert found["head-5", "tutorial loop"]["ratio"] == 10.0
-    assert found["head-5", "ftcourse"]["cpu_range"] == [1.0, 9.0]
+    assert found["head-5", "ftcourse"]["range"] == [1.0, 9.0]
     assert found["head-5", "ftcourse"]["runs"] == 3
     assert "ratio" not in found["all-1", "tutorial loop"]
+
+
+def test_of_wall_seconds_only_those_of_a_quiet_machine_count(speed):
+    runs = [run("ftcourse", 9.0, wall=5.0, threads=2, foreign_load=0.01)]
+    runs += [run("ftcourse", 9.0, wall=99.0, threads=2, foreign_load=0.2)]
+    runs += [run("ftcourse", 9.0, wall=99.0, threads=1, foreign_load=0.2)]
+    two, one = speed.summarise(runs)
+    assert (two["threads"], two["seconds"], two["runs"]) == (2, 5.0, 1)
+    assert (one["threads"], one["seconds"], one["runs"]) == (1, 9.0, 1)
+    page = speed.page(
+        [two, one],
+        {"runs": runs, "versions": {}, "network": "", "python": "", "cpu": "", "command": ""},
+    )
+    assert "left out are 1 of 3 runs" in page
+
+
+def test_the_network_all_start_from_has_the_statistics_of_these_photos(speed, tmp_path):
+    import torch
+
+    import ftcourse as ft
+
+    root = speed.make_photos(tmp_path / "photos", train=4, val=2)
+    state = torch.load(speed.weights_file(root))
+    pocket = ft.load_backbone().state_dict()
+    assert torch.equal(state["layer1.0.conv1.weight"], pocket["layer1.0.conv1.weight"])
+    assert not torch.allclose(state["bn1.running_mean"], pocket["bn1.running_mean"], rtol=0.01)
+    assert state["fc.weight"].shape == (1000, 512)
 
 
 def test_photos_are_the_size_of_the_ones_that_are_promised_and_the_same_each_time(speed, tmp_path):
