@@ -48,7 +48,7 @@ TWO = ["limit", "ftcourse", "tutorial loop"]
 ROWS: dict[str, tuple[str, int, int, str, list[str]]] = {
     "head-5": ("head", 5, 400, "", ["limit", *ALL, LEAN]),
     "head-1": ("head", 1, 400, "", FAST),
-    "head-20": ("head", 20, 400, "", TWO),
+    "head-20": ("head", 20, 96, "", TWO),
     "layer4-5": ("layer4", 5, 400, "", [*FAST, LEAN]),
     "layer4-5-tuned": ("layer4", 5, 400, "tuned", FAST),
     "all-1": ("all", 1, 400, "", ["limit", *ALL]),
