@@ -366,6 +366,7 @@ def draw(summary: list[dict]) -> None:
     }
     threads = max(e["threads"] for e in summary)
     summary = [e for e in summary if (e["threads"], e["photos_of"]) == (threads, "generated")]
+    summary = [e for e in summary if e["program"] != LEAN]
     shown = [row for row in titles if any(e["row"] == row for e in summary)]
     plt.rcParams["font.size"] = 12
     fig, axes = plt.subplots(
