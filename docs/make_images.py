@@ -21,8 +21,10 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from PIL import Image
+from scipy.spatial.distance import cdist
 
 import ftcourse as ft
 from ftcourse import results
@@ -189,14 +191,19 @@ def shrink(file: Path, width: int = 1100) -> None:
         small = small.resize(
             (width, round(small.height * width / small.width)), Image.Resampling.LANCZOS
         )
-    counts = small.getcolors(small.width * small.height) or []
-    common = [
-        colour for _, colour in sorted(counts, reverse=True)[:64]
-    ]  # paper and ink, as they are
+    pixels = np.asarray(small).astype(np.int32) @ (65536, 256, 1)
+    colours, place, count = np.unique(pixels, return_inverse=True, return_counts=True)
+    common = colours[count.argsort()[::-1][:64]]  # paper and ink, as they are
     rare = small.quantize(192, Image.Quantize.MAXCOVERAGE).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([value for colour in common for value in colour] + rare[: 3 * 192])
-    small.quantize(palette=palette, dither=Image.Dither.NONE).save(file, optimize=True)
+    palette = np.concatenate([_rgb(common), np.reshape(rare[: 3 * 192], (-1, 3))])
+    nearest = cdist(_rgb(colours), palette).argmin(1).astype(np.uint8)
+    mapped = Image.fromarray(nearest[place].reshape(pixels.shape), mode="P")
+    mapped.putpalette(palette.astype(np.uint8).tobytes())
+    mapped.save(file, optimize=True)
+
+
+def _rgb(packed: np.ndarray) -> np.ndarray:
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1)
 
 
 def draw_plots(only: str | None) -> None:
