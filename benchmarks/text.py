@@ -253,7 +253,7 @@ def main() -> None:
     file = results.path("text")
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"runs": []}
     found["command"] = "python benchmarks/text.py --messages --questions --sst2 sst2.zip"
-    found["seeds"] = "0, 1, 2: as many as the table has runs"
+    found["seeds"] = "0, 1, 2 at most: as many as the table has runs"
     found["versions"] = {
         "python": platform.python_version(), "torch": torch.__version__,
         "transformers": transformers.__version__, "ftcourse": ft.__version__,
