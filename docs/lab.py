@@ -128,12 +128,13 @@ class Lab:
         )
 
     def wait_for_all(self) -> None:
-        """Until no code cell waits or runs."""
+        """Until no code cell waits or runs, or one has failed, after which none of the others will."""
         self.page.wait_for_function(
             """css => {
                 const has = (cell, part) => cell.querySelector(part)?.textContent.trim() ?? null;
                 const all = [...document.querySelectorAll(css)].filter(  // but folded and empty ones
                     c => has(c, '.jp-InputPrompt') && has(c, '.cm-content') !== '');
+                if (document.querySelector('[data-mime-type="application/vnd.jupyter.error"]')) return true;
                 return all.length && all.every(c => /\\[\\d+\\]/.test(has(c, '.jp-InputPrompt'))) }""",
             arg=CELL,
             timeout=self.timeout,
