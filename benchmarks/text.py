@@ -194,7 +194,6 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for data, size, method in keys:
         of = [r for r in runs if (r["data"], r["size"], r["method"]) == (data, size, method)]
         row = {"data": data, "size": size, "method": method, "runs": len(of)}
-        row["seconds"] = round(statistics.mean(r["seconds"] for r in of), 1)
         for name in ("accuracy", "exact_match", "f1"):
             values = [r[name] for r in of if name in r]
             if values:
@@ -214,19 +213,15 @@ def write(found: dict[str, Any]) -> None:
         "SST-2: test accuracy on all 1,821 test sentences. Messages: 180 test messages. Mean over the",
         "seeds (lowest to highest); each seed draws other training texts of SST-2, another head and order.",
         "",
-        "| data | training texts | method | runs | test accuracy | seconds a run |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| data | training texts | method | runs | test accuracy |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for r in found["summary"]:
         if "accuracy" in r:
             low, high = r["accuracy_range"]
             score = f"{100 * r['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-            lines.append(
-                f"| {r['data']} | {r['size']:,} | {r['method']} | {r['runs']} | {score} | {r['seconds']:.0f} |"
-            )
+            lines.append(f"| {r['data']} | {r['size']:,} | {r['method']} | {r['runs']} | {score} |")
     lines += [
-        "",
-        "Seconds were taken beside other work and are no measure of speed.",
         "",
         "| questions | training questions | runs | exact match | F1 |",
         "| --- | --- | --- | --- | --- |",
@@ -262,10 +257,9 @@ def main() -> None:
     for job in wanted(a):
         if job in done or time.perf_counter() - begin > 60 * a.minutes:
             continue
-        start = time.perf_counter()
         got = measure(job, a.sst2)
         row = job | {k: round(v, 5) if isinstance(v, float) else v for k, v in got.items()}
-        found["runs"].append(row | {"seconds": round(time.perf_counter() - start, 1)})
+        found["runs"].append(row)
         write(found)
         print(found["runs"][-1], flush=True)
 
