@@ -17,6 +17,7 @@ from docutils import nodes
 from sphinx import addnodes
 
 FOLDERS = {"lessons": "lessons/index", "solutions": "solutions/index"}
+PLACES = FOLDERS | {"benchmarks/results": "guides/measured"}  # what stands for a folder
 LESSON = """\
 :::{{admonition}} A notebook, and what its cells printed
 :class: tip
@@ -63,8 +64,8 @@ def follow(app: Any, doctree: nodes.document) -> None:
             continue  # Sphinx will say that there is no such thing
         if path.endswith(".py") and path.startswith("ftcourse/"):
             uri = app.builder.get_relative_uri(page, "_modules/" + path.removesuffix(".py"))
-        elif path in FOLDERS:
-            uri = app.builder.get_relative_uri(page, FOLDERS[path])
+        elif path in PLACES:
+            uri = app.builder.get_relative_uri(page, PLACES[path])
         else:
             node.replace_self(nodes.inline("", "", *node.children[0].children))
             continue
