@@ -19,7 +19,7 @@ from ftcourse import doctor
 from ftcourse.exercises import lesson00 as check
 from ftcourse.exercises import opening, progress
 
-opening.show(lesson="00", seconds=15, minutes=10)
+opening.show(lesson="00", seconds=10, minutes=10)
 
 # %% [markdown]
 # Each lesson starts with these lines. Look at `tier` and `device`: they tell what you are about to

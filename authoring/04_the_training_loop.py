@@ -31,7 +31,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="04", seconds=30, minutes=40)
+opening.show(lesson="04", seconds=20, minutes=40)
 
 # %% [markdown]
 # ## Three splits

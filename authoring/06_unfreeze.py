@@ -30,7 +30,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="06", seconds=35, minutes=40)
+opening.show(lesson="06", seconds=50, minutes=40)
 
 # %% [markdown]
 # Ants and bees again, at 64 x 64 pixels, so that many small experiments take little time. The

@@ -33,7 +33,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="07", seconds=35, minutes=35)
+opening.show(lesson="07", seconds=25, minutes=35)
 
 # %% [markdown]
 # ## Provoke it

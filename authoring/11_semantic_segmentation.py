@@ -40,7 +40,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 COLOURS = ListedColormap(["#20262B", BLUE, ORANGE])  # background, ants, bees
 _ = torch.manual_seed(0)
 
-opening.show(lesson="11", seconds=45, minutes=35)
+opening.show(lesson="11", seconds=30, minutes=35)
 
 # %% [markdown]
 # ## A class for each pixel

@@ -33,7 +33,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="12", seconds=40, minutes=35)
+opening.show(lesson="12", seconds=25, minutes=35)
 if importlib.util.find_spec("pycocotools") is None:
     print("run first: %pip install -q pycocotools")
 

@@ -39,7 +39,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="13", seconds=40, minutes=40)
+opening.show(lesson="13", seconds=30, minutes=40)
 
 # %% [markdown]
 # ## The messages

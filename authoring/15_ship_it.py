@@ -44,7 +44,7 @@ plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False
 plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 
-opening.show(lesson="15", seconds=45, minutes=40)
+opening.show(lesson="15", seconds=35, minutes=40)
 
 # %% [markdown]
 # ## From a folder to a report
