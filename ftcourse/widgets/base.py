@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import sys
 from typing import Any
 
 import ipywidgets
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 __all__ = ["Explorer", "Picture", "bar", "escape", "page", "png", "uploaded"]
 
@@ -81,6 +84,13 @@ class Picture(ipywidgets.HTML):
     def __init__(self, width: str) -> None:
         super().__init__(layout=ipywidgets.Layout(width="100%", max_width=width))
         self.content = b""
+
+    def draw(self, figure: Figure, alt: str, dpi: int = 90) -> None:
+        """Show this figure, and close it."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+        plt.close(figure)
+        self.show(buffer.getvalue(), alt)
 
     def show(self, content: bytes, alt: str = "") -> None:
         """Show this PNG; b"" shows nothing."""

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ftcourse.plots.training import SCORES
 from ftcourse.widgets.base import escape
 
 __all__ = ["curves"]
 
 WIDTH, HEIGHT = 410, 240
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 44, 34
-TITLES = {"accuracy": "Accuracy", "miou": "Mean IoU", "map": "Mean average precision", "f1": "F1"}
 
 
 def curves(history: Any, epochs: int) -> str:
@@ -20,7 +20,7 @@ def curves(history: Any, epochs: int) -> str:
     score = getattr(history, "score", "accuracy")
     charts = [
         chart(history, "loss", "Loss", epochs),
-        chart(history, score, TITLES.get(score, score), epochs, top=1.0),
+        chart(history, score, SCORES.get(score, score), epochs, top=1.0),
     ]
     legend = (
         '<div style="margin:2px 0 0 48px"><span class="key" style="background:var(--ftc-a);margin-left:0">'

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
-import matplotlib.pyplot as plt
 
 from ftcourse.plots.results import plot_learning_curves
 from ftcourse.widgets.base import Explorer, Picture, escape, page, png
@@ -136,12 +134,9 @@ class EfficiencyExplorer(Explorer):
         found = readings(self.rows, n)
         fig = plot_learning_curves(self.rows, chance=self._chance())
         fig.axes[0].axvline(n, color="#888888", lw=1.6, ls=(0, (2, 2)), zorder=0)
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=85, bbox_inches="tight")
-        plt.close(fig)
         self.text = f"With {n} photos a class, {advice(found)}"
         self.alt = f"{self.text} " + "; ".join(" ".join(row) for row in self.table()[1])
-        self.image.show(buffer.getvalue(), self.alt)
+        self.image.draw(fig, self.alt, dpi=85)
         between = "" if all(r["measured"] for r in found) else " Read off between measured sizes."
         source = f" Measured by <code>{escape(self.command)}</code>." if self.command else ""
         self.told.value = page(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ipywidgets as w
-import matplotlib.pyplot as plt
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -154,13 +153,10 @@ class PredictionExplorer(Explorer):
         fig = plot_prediction(
             found.seen, found.probabilities, found.heat, found.neighbours, title=title
         )
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
-        plt.close(fig)
         first = f"{found.probabilities[0][0]} {100 * found.probabilities[0][1]:.0f} %"
         self.text = f"{title or 'photo'}; the network says {first}"
         self.alt = self.text
-        self.image.show(buffer.getvalue(), self.alt)
+        self.image.draw(fig, self.alt)
         need = (
             ""
             if found.heat is not None

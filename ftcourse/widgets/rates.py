@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
-import matplotlib.pyplot as plt
 from torch import nn
 
 from ftcourse.backbones import layer_groups
@@ -90,12 +88,8 @@ class RateFinder(Explorer):
             self.image.show(b"")
             self.code.value = page(f'<span class="soft">{self._hint()}</span>')
             return
-        fig = found.plot()
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
-        plt.close(fig)
         self.alt = f"Loss against learning rate; suggested: {self.stage.lr:g}."
-        self.image.show(buffer.getvalue(), self.alt)
+        self.image.draw(found.plot(), self.alt)
         self.code.value = page(f"<div>try <code>{escape(self._code())}</code></div>")
 
     def _code(self) -> str:
