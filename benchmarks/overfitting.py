@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import time
@@ -23,14 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
+from methods import compact, interval, versions
 
 import ftcourse as ft
 from ftcourse import results
 
 SIZE, PER_CLASS, MORE, EPOCHS = 64, 20, 60, 20
 NONE = ft.Stage("all", EPOCHS, lr=5e-4, weight_decay=0.0, augment=False)
-T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 
 # name -> (the stage, what finetune gets besides)
 TREATMENTS: dict[str, tuple[ft.Stage, dict[str, Any]]] = {
@@ -86,9 +86,8 @@ CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 def mean_and_interval(values: list[float]) -> list[float | None]:
     """Mean and half the width of its 95 % interval (Student's t); None for a single value."""
-    n = len(values)
-    half = round(T95[n] * statistics.stdev(values) / n**0.5, 4) if n > 1 else None
-    return [round(statistics.mean(values), 4), half]
+    mean, half = interval(values)
+    return [round(mean, 4), round(half, 4) if math.isfinite(half) else None]
 
 
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -113,20 +112,18 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def write(file: Path, runs: list[dict[str, Any]]) -> None:
     runs.sort(key=lambda r: (list(TREATMENTS).index(r["treatment"]), r["seed"]))
-    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-    head = {
+    content = {
         "command": "python benchmarks/overfitting.py",
         "seeds": sorted({r["seed"] for r in runs}),
-        "versions": {**versions, "ftcourse": ft.__version__},
+        "versions": versions(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
         "size": SIZE,
         "photos_a_class": PER_CLASS,
         "test_photos": 200,
+        "summary": summary(runs),
+        "runs": runs,
     }
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-    for key, rows in (("summary", summary(runs)), ("runs", runs)):
-        lines.append(f' "{key}": [\n' + ",\n".join(f"  {json.dumps(r)}" for r in rows) + "\n ]")
-    file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    file.write_text(compact(content))
 
 
 def table(rows: list[dict[str, Any]]) -> str:

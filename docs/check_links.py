@@ -115,7 +115,7 @@ def text_of(file: Path) -> str:
 
 def markdown_links(text: str) -> Iterator[str]:
     """Targets of `[text](target)`, `[name]: target`, `<https://...>`, and of HTML; what is in code is left out."""
-    text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.M | re.S)
+    text = _without_blocks(text)
     text = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", "", text, flags=re.S)
     patterns = (
         r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)",
@@ -127,12 +127,17 @@ def markdown_links(text: str) -> Iterator[str]:
         yield from re.findall(pattern, text, flags=re.M)
 
 
+def _without_blocks(text: str) -> str:
+    """Markdown without its blocks of code."""
+    return re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.M | re.S)
+
+
 @cache
 def anchors_of(file: Path) -> frozenset[str] | None:
     """Anchors of the headings of a document, as GitHub names them; None where there are no headings to link to."""
     if file.suffix not in {".md", ".ipynb"}:
         return None
-    text = re.sub(r"^(```|~~~).*?^\1", "", text_of(file), flags=re.M | re.S)
+    text = _without_blocks(text_of(file))
     return frozenset(slug(title) for title in re.findall(r"^#{1,6} +(.+?) *#*$", text, flags=re.M))
 
 

@@ -28,7 +28,7 @@ COPIED = (  # what is shown as it is
 
 
 def stage(root: Path, target: Path) -> list[Path]:
-    """Copy the documents to `target`, remove what is no longer there; returns the files, relative to it."""
+    """Copy the documents to `target`, made anew; returns the files, relative to it."""
     files = {
         path.relative_to(root): path
         for pattern in COPIED
@@ -41,33 +41,18 @@ def stage(root: Path, target: Path) -> list[Path]:
         for path in sorted(own.rglob("*"))
         if path.is_file() and path.suffix not in {".py", ".pyc"}
     }
-    for relative, path in files.items():
-        _copy(path, target / relative)
+    shutil.rmtree(target, ignore_errors=True)
     made = {
         Path("reference/command_line.md"): command_line(),
         Path("guides/questions.md"): questions(root),
     }
+    for relative in {*files, *made}:
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+    for relative, path in files.items():
+        shutil.copy2(path, target / relative)
     for relative, text in made.items():
-        _write(target / relative, text)
-    kept = {*files, *made}
-    for path in sorted(target.rglob("*")):
-        if path.is_file() and path.relative_to(target) not in kept:
-            path.unlink()
-    return sorted(kept)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy what has changed, with its time, so that Sphinx reads again only that."""
-    old, new = target.stat() if target.exists() else None, source.stat()
-    if old is None or (old.st_mtime_ns, old.st_size) != (new.st_mtime_ns, new.st_size):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target)
-
-
-def _write(target: Path, text: str) -> None:
-    if not target.exists() or target.read_text(encoding="utf-8") != text:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        (target / relative).write_text(text, encoding="utf-8")
+    return sorted({*files, *made})
 
 
 def questions(root: Path) -> str:
