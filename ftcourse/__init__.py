@@ -8,17 +8,9 @@ history = ft.finetune(model, data, ft.Stage(train="head", epochs=5, lr=1e-2))
 ft.evaluate(model, data.test)
 """
 
-try:
-    from ftcourse.audit import audit
-    from ftcourse.backbones import layer_groups, load_backbone, replace_head, weights_of
-    from ftcourse.checkpoints import load_model, save_model
-    from ftcourse.data import Data, Split, load_data
-    from ftcourse.features import embed, grad_cam, nearest
-    from ftcourse.freezing import freeze, freeze_report, train_mode, unfreeze
-    from ftcourse.history import History
-    from ftcourse.landscape import loss_landscape
-    from ftcourse.loop import best_device, evaluate, finetune, predict, train_one_epoch
-    from ftcourse.lr_finder import lr_finder
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
     from ftcourse.plots import (
         plot_boxes,
         plot_confusion,
@@ -36,6 +28,18 @@ try:
         plot_reliability,
         show_images,
     )
+
+try:
+    from ftcourse.audit import audit
+    from ftcourse.backbones import layer_groups, load_backbone, replace_head, weights_of
+    from ftcourse.checkpoints import load_model, save_model
+    from ftcourse.data import Data, Split, load_data
+    from ftcourse.features import embed, grad_cam, nearest
+    from ftcourse.freezing import freeze, freeze_report, train_mode, unfreeze
+    from ftcourse.history import History
+    from ftcourse.landscape import loss_landscape
+    from ftcourse.loop import best_device, evaluate, finetune, predict, train_one_epoch
+    from ftcourse.lr_finder import lr_finder
     from ftcourse.pocket import ResNet18_Pocket_Weights
     from ftcourse.preflight import preflight
     from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
@@ -43,13 +47,26 @@ except ModuleNotFoundError as err:
     if (err.name or "").startswith("ftcourse"):
         raise
     _missing = err.name  # `ftcourse doctor` must run where a package is missing, to say so
+else:
+    _missing = None
 
-    def __getattr__(name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
+
+def __getattr__(name: str) -> Any:
+    """Plots, and with them matplotlib, are imported when the first is asked for."""
+    if _missing and not name.startswith("__"):
         raise ImportError(
             f"ftcourse.{name} needs {_missing}, which is not installed: `ftcourse doctor`"
         )
+    if name.startswith("plot_") or name == "show_images":
+        from ftcourse import plots
+
+        if name in plots.__all__:
+            return getattr(plots, name)
+    raise AttributeError(f"module 'ftcourse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __version__ = "0.1.0"

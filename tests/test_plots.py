@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -284,3 +286,17 @@ def test_each_plot_has_its_picture_in_the_documents():
         for suffix in ("", "_dark"):
             picture = script.parent / "images" / "plots" / f"{name}{suffix}.png"
             assert 3000 < picture.stat().st_size < 600_000, picture.name
+
+
+def test_importing_ftcourse_leaves_matplotlib_alone_until_a_plot_is_asked_for():
+    code = (
+        "import sys, ftcourse as ft; print('matplotlib' in sys.modules, 'plot_history' in dir(ft));"
+        "ft.plot_history; print('matplotlib' in sys.modules, hasattr(ft, 'plot_nothing'))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True", "True", "False"]
+
+
+def test_every_public_name_is_there():
+    missing = [name for name in ft.__all__ if not hasattr(ft, name)]
+    assert not missing
