@@ -69,8 +69,9 @@ def load_backbone(
     model = models.get_model(name, weights=None, **outputs)
     if state is not None:
         _load_state(model, state, chosen)
-    reference = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    model.ftcourse_origin = Origin(name, chosen, reference)
+    else:
+        state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    model.ftcourse_origin = Origin(name, chosen, state)
     if num_classes is not None:
         replace_head(model, num_classes)
     return model.eval()
