@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import StochasticDepth
 
 from ftcourse.freezing import train_mode
@@ -254,9 +254,7 @@ def _make_fast(fast: fx.GraphModule, layout: torch.memory_format, bf16: bool) ->
             and _is(before, fast, _ConvNd)
             and len(before.users) == once[before.target] == once[node.target] == 1
         ):
-            pair = (copy.copy(one).eval() for one in (_module(before, fast), m))
-            conv = fuse_conv_bn_eval(*pair)  # type: ignore[type-var, arg-type]
-            _put(fast, before.target, conv.to(memory_format=layout))
+            _put(fast, before.target, _fused(_module(before, fast), m, layout))
             node.replace_all_uses_with(before)
             fast.graph.erase_node(node)
         elif isinstance(m, _PURE_IN_EVAL):
@@ -264,6 +262,22 @@ def _make_fast(fast: fx.GraphModule, layout: torch.memory_format, bf16: bool) ->
     fast.delete_all_unused_submodules()
     fast.recompile()
     return copy.deepcopy(fast).bfloat16() if bf16 else fast
+
+
+def _fused(conv: Any, norm: Any, layout: torch.memory_format) -> nn.Module:
+    """A convolution that does what `conv` and then `norm` do in eval mode."""
+    fused = copy.copy(conv)
+    fused._parameters = dict(conv._parameters)  # of its own: `conv` keeps its weights
+    fused.weight, fused.bias = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
+    return fused.to(memory_format=layout)
 
 
 def _put(root: nn.Module, name: str, module: nn.Module) -> None:
