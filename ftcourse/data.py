@@ -28,7 +28,15 @@ from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
 from ftcourse.audit import Audit, audit_photos, near_duplicates
-from ftcourse.folders import Folder, Inspection, inspect_photos, open_photo, read_pixels, scan
+from ftcourse.folders import (
+    Folder,
+    Inspection,
+    inspect_photos,
+    open_photo,
+    own_pages,
+    read_pixels,
+    scan,
+)
 
 __all__ = [
     "DEFAULT_SIZE",
@@ -129,9 +137,14 @@ class PhotoCache(Sequence[Tensor]):
         if pixels is None:
             pixels = read_pixels(self.paths[i], self.side)
             if self._used + pixels.nbytes <= self.budget:
-                self._pixels[i] = pixels
+                self._pixels[i] = pixels = own_pages(pixels)
                 self._used += pixels.nbytes
         return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def let_go(self, i: int) -> None:
+        """Free the memory of a photo; it is read from its file when it is needed again."""
+        pixels, self._pixels[i] = self._pixels[i], None
+        self._used -= 0 if pixels is None else pixels.nbytes
 
     def load(self, i: int) -> Image.Image:
         return open_photo(self.paths[i])
@@ -195,6 +208,11 @@ class Split(Dataset):
         if isinstance(self.images, PhotoCache):
             return self.images.load(self.index[i])
         return Image.fromarray(self.image(i).permute(1, 2, 0).contiguous().numpy())
+
+    def let_go(self, i: int) -> None:
+        """Free the memory of a photo that comes from a file; it is read again when it is needed."""
+        if isinstance(self.images, PhotoCache):
+            self.images.let_go(self.index[i])
 
     def with_transform(self, transform: Transform | None) -> Split:
         """The same photos with another transform; decoded photos are shared, not copied."""

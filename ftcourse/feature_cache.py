@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, Subset, default_collate
 
 from ftcourse.frozen_prefix import Cut, Prefix, cut_model
 from ftcourse.stages import Stage, apply_stage
@@ -54,6 +54,11 @@ class Features(Dataset):
     def __getitem__(self, i: int) -> tuple[Tensor, Any]:
         row = self.view * len(self) + i
         return self.features[row], self.targets[row]
+
+    @staticmethod
+    def collate(items: list[tuple[Tensor, Any]]) -> tuple[Tensor, Any]:
+        """A batch as PyTorch makes it, the features in channels_last."""
+        return _stack(items), default_collate([target for _, target in items])
 
 
 @dataclass
@@ -220,59 +225,77 @@ class FeatureCache:
         return self._kept[key][0]
 
     def _fill(self, prefix: Prefix, split: Any, views: int | None, seed: int) -> Features | None:
-        n, store, targets = len(split), None, []
+        n, store = len(split), None
+        targets: list[Any] = []
         earlier = self._features(prefix.after, split, views, seed) if prefix.after else None
         source, compute = (split, prefix) if earlier is None else (earlier, prefix.go_on)
+        row = 0
         for view in range(views or 1):
             if earlier is not None:
                 earlier.view = view
             if views:
                 torch.manual_seed((seed * 1_000_003 + view) ^ 0x5EED)  # no epoch's own seed
-            for start, items in _read_ahead(source, prefix.batch):
-                targets += [target for _, target in items]
-                part = compute(_stack(items).to(prefix.device)).cpu()
+            let_go = getattr(source, "let_go", None) if view + 1 == (views or 1) else None
+            for images, some in _batches(source, prefix.batch, prefix.device, let_go):
+                part = compute(images.to(prefix.device)).cpu()
                 if store is None:
-                    store = self._room(((views or 1) * n, *part.shape[1:]), part.dtype)
+                    store = self._room((views or 1) * n, part)
                 if store is None:
                     return None
-                row = view * n + start
                 store[row : row + len(part)] = part
+                row, targets = row + len(part), targets + some
         return None if store is None else Features(store, targets, views or 1)
 
-    def _room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
+    def _room(self, rows: int, like: Tensor) -> Tensor | None:
+        """Room for so many rows of features, laid out as these are; None if there is none."""
+        laid = like.movedim(1, -1) if like.ndim == 4 else like  # channels_last
+        shape, dtype = (rows, *laid.shape[1:]), like.dtype
         numbers = int(np.prod(shape))
         size = numbers * dtype.itemsize
         if self.used + size <= self.budget:
-            return torch.empty(shape, dtype=dtype)
-        if size > 0.9 * shutil.disk_usage(self.folder).free:
+            store, name = torch.empty(shape, dtype=dtype), None
+        elif size > 0.9 * shutil.disk_usage(self.folder).free:
             return None
-        handle, name = tempfile.mkstemp(".bin", "ftcourse-features-", self.folder)
-        os.close(handle)
-        store = torch.from_file(name, shared=True, size=numbers, dtype=dtype).view(shape)
+        else:
+            handle, name = tempfile.mkstemp(".bin", "ftcourse-features-", self.folder)
+            os.close(handle)
+            store = torch.from_file(name, shared=True, size=numbers, dtype=dtype).view(shape)
+            try:  # the mapping stays, and nothing is left behind however the program ends
+                os.unlink(name)
+            except OSError:  # Windows keeps a file that is in use
+                self._files.append(name)
+        store = store.movedim(-1, 1) if like.ndim == 4 else store
         store.mapped_from = name  # type: ignore[attr-defined]
-        try:  # the mapping stays, and nothing is left behind however the program ends
-            os.unlink(name)
-        except OSError:  # Windows keeps a file that is in use
-            self._files.append(name)
         return store
 
 
-def _read_ahead(split: Any, size: int) -> Iterator[tuple[int, list]]:
-    """The items in lists of `size`; while one is worked on, a thread reads the next, in the same order."""
+def _batches(
+    split: Any, size: int, device: torch.device, let_go: Callable[[int], None] | None = None
+) -> Iterator[tuple[Tensor, list]]:
+    """Images (size, ...) and a list of their targets, in the order of the split.
 
-    def read(start: int) -> list:
-        return [split[i] for i in range(start, min(start + size, len(split)))]
+    For a GPU a thread reads the next ones while some are worked on; on a CPU it would only take cores from them.
+    `let_go` is told each row that has been read.
+    """
+
+    def read(start: int) -> tuple[Tensor, list]:
+        rows = range(start, min(start + size, len(split)))
+        items = [split[i] for i in rows]
+        for i in rows if let_go else ():
+            let_go(i)  # type: ignore[misc]
+        return _stack(items), [target for _, target in items]
 
     starts = range(0, len(split), size)
-    if not getattr(split, "any_thread", False):  # a data set may hold an open file of this thread
-        yield from ((start, read(start)) for start in starts)
+    # a data set may hold an open file of this thread
+    if device.type == "cpu" or not getattr(split, "any_thread", False):
+        yield from map(read, starts)
         return
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(read, 0)
-        for start in starts:
-            items = coming.result()
-            coming = pool.submit(read, start + size)
-            yield start, items
+        for start in starts[1:]:
+            done, coming = coming.result(), pool.submit(read, start)
+            yield done
+        yield coming.result()
 
 
 def _remove(files: list[str]) -> None:
@@ -287,7 +310,7 @@ def _bytes(t: Tensor) -> int:
 
 
 def _mapped(t: Tensor) -> bool:
-    return hasattr(t, "mapped_from")
+    return getattr(t, "mapped_from", None) is not None
 
 
 def _stack(items: list[tuple[Any, Any]]) -> Tensor:
@@ -295,7 +318,10 @@ def _stack(items: list[tuple[Any, Any]]) -> Tensor:
         raise ValueError("its inputs are not tensors")
     if len({image.shape for image, _ in items}) > 1:
         raise ValueError("its inputs differ in shape")
-    return torch.stack([image for image, _ in items])
+    images = [image for image, _ in items]
+    if images[0].ndim != 3:
+        return torch.stack(images)
+    return torch.stack([image.movedim(0, -1) for image in images]).movedim(-1, 1)  # channels_last
 
 
 def _identity(split: Any) -> tuple:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import os
 import re
 import unicodedata
@@ -18,10 +19,21 @@ from pathlib import Path
 
 import imagehash
 import numpy as np
+import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms.v2.functional import InterpolationMode, resize
 from tqdm.auto import tqdm
 
-__all__ = ["Folder", "Inspection", "Photo", "inspect_photos", "open_photo", "read_pixels", "scan"]
+__all__ = [
+    "Folder",
+    "Inspection",
+    "Photo",
+    "inspect_photos",
+    "open_photo",
+    "own_pages",
+    "read_pixels",
+    "scan",
+]
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
@@ -354,7 +366,7 @@ def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool) -> Inspect
         pixels = _shrink(rgb, short_side)
         if hashes:
             one.hash_bits = _hash_bits(Image.fromarray(pixels))
-        one.pixels = pixels if keep else None
+        one.pixels = own_pages(pixels) if keep else None
     except Exception as err:  # Pillow's decoders raise many kinds on damaged files
         one.error = _reason(err)
     return one
@@ -374,8 +386,18 @@ def _shrink(rgb: Image.Image, short_side: int | None) -> np.ndarray:
     if short_side is not None and min(rgb.size) > short_side:
         scale = short_side / min(rgb.size)
         size = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
-        rgb = rgb.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        rgb = rgb.reduce(max(1, min(rgb.size) // (3 * short_side)))  # a coarse step, if it is far
+        pixels = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+        shrunk = resize(pixels, list(size[::-1]), InterpolationMode.BICUBIC, antialias=True)
+        return shrunk.permute(1, 2, 0).contiguous().numpy()
     return np.array(rgb)  # a copy that owns its memory, writable as torch wants it
+
+
+def own_pages(pixels: np.ndarray) -> np.ndarray:
+    """The same in pages of its own, which the system has back once it is let go; malloc would keep them."""
+    own = np.frombuffer(mmap.mmap(-1, pixels.nbytes), np.uint8).reshape(pixels.shape)
+    own[:] = pixels
+    return own
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

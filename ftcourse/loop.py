@@ -58,10 +58,10 @@ def train_one_epoch(
     sums, samples = torch.zeros(2, device=device), 0  # on the device: no wait for it each step
     for images, targets in task.batches(loader, device):
         inputs, goals = mix(images, targets) if mix else (images, targets)
+        optimizer.zero_grad()  # before the forward pass: the last step's gradients need memory
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             outputs = task.forward(model, inputs, goals)
             loss = loss_fn(outputs, goals)  # within: autocast takes losses in float32
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if scheduler:
@@ -302,13 +302,14 @@ def _loader(
 ) -> DataLoader:
     # a last batch of one photo would stop BatchNorm, which cannot norm a single value
     single = shuffle and len(split) > batch_size and len(split) % batch_size == 1  # type: ignore[arg-type]
+    kept = isinstance(split, Features)
     return DataLoader(
         split,
         batch_size=batch_size,
         shuffle=shuffle,
-        num_workers=0 if isinstance(split, Features) else workers,
+        num_workers=0 if kept else workers,
         drop_last=single,
-        collate_fn=task.collate,
+        collate_fn=task.collate or (Features.collate if kept else None),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator() if shuffle else None,
     )

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from ftcourse.data import Data, Split, eval_transforms, load_data, train_transforms
+from ftcourse.folders import _shrink
 
 HYMENOPTERA = Path(__file__).parents[2] / "shared" / "data" / "hymenoptera.zip"
 
@@ -414,6 +415,19 @@ def test_with_transforms_for_larger_crops_reads_the_photos_again_in_that_size(tm
     assert min(larger.train.image(0).shape[1:]) == 60  # 1.25 x 48
     assert larger.val[0][0].shape == (3, 48, 48)
     assert min(data.val.image(0).shape[1:]) == 20
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (900, 180), (2400, 2000)])
+def test_photos_are_shrunk_as_pillow_does_it(size):
+    noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    shrunk = _shrink(image, 128)
+    width, height = shrunk.shape[1::-1]
+    assert min(width, height) == 128
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.01)
+    expected = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    assert np.abs(shrunk.astype(int) - np.asarray(expected)).max() <= 2  # of 255
+    assert np.array_equal(_shrink(image, 5000), np.asarray(image))  # never grown
 
 
 def test_photos_beyond_the_memory_budget_are_decoded_on_demand(photos):

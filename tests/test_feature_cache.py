@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 import ftcourse as ft
-from ftcourse.feature_cache import FeatureCache
+from ftcourse.feature_cache import FeatureCache, _batches
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
 QUIET = {"progress": False, "batch_size": 8, "preflight": False}
@@ -287,7 +288,7 @@ def split_of(n: int, size: int = 32) -> ft.Split:
     )
 
 
-def test_the_course_s_own_splits_are_read_ahead_and_train_alike():
+def test_the_course_s_own_splits_train_alike():
     data = ft.Data(["a", "b"], train=split_of(21), val=split_of(11), test=split_of(5))
     kept, plain = tiny_resnet(), tiny_resnet()
     stages = [ft.Stage("layer4", epochs=2, augment=False), ft.Stage("head", 2, augment=False)]
@@ -298,7 +299,55 @@ def test_the_course_s_own_splits_are_read_ahead_and_train_alike():
     assert distance(kept, plain) < 2e-4
 
 
-def test_an_error_while_reading_ahead_names_the_photo():
+@pytest.mark.parametrize(
+    "device", ["cpu", "cuda"]
+)  # no GPU is touched: for it a thread reads ahead
+@pytest.mark.parametrize("n", [1, 8, 21])
+def test_batches_have_all_photos_in_order(device, n):
+    split, told = split_of(n), []
+    batches = list(_batches(split, 8, torch.device(device), told.append))
+    assert torch.equal(
+        torch.cat([images for images, _ in batches]), torch.stack([x for x, _ in split])
+    )
+    assert [t for _, targets in batches for t in targets] == split.targets
+    assert told == list(range(n))
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in batches)
+
+
+def test_batches_of_kept_features_are_channels_last_in_memory_and_from_a_file(tmp_path):
+    data = ft.Data(["a", "b"], train=split_of(21, 64), val=split_of(11, 64), test=split_of(5))
+    model = ft.apply_stage(tiny_resnet(), ft.Stage("layer4"))
+    for cache in (FeatureCache(), FeatureCache(budget=0, folder=tmp_path)):
+        learn, _ = cache.shortcuts(model, data.train, data.val)
+        loader = DataLoader(learn.data, 8, collate_fn=learn.data.collate)
+        features = [x for x, _ in loader]
+        assert features[0].shape[1:] == learn.data.features.shape[1:] and features[0].ndim == 4
+        assert all(x.is_contiguous(memory_format=torch.channels_last) for x in features)
+        assert torch.equal(torch.cat(features), learn.data.features)
+
+
+def test_photos_whose_features_are_kept_are_let_go_and_read_again_when_needed(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    for i in range(40):
+        pixels = torch.randint(0, 256, (40, 48, 3), generator=g, dtype=torch.uint8)
+        file = tmp_path / "ab"[i % 2] / f"{i}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels.numpy()).save(file)
+    data = ft.load_data(tmp_path, size=32, audit=False)
+    before = torch.stack([data.val[i][0] for i in range(len(data.val))])
+    everything = data.train.images._used
+    ft.finetune(
+        tiny_resnet(), data, ft.Stage("head", epochs=1), **QUIET
+    )  # augmented: train is needed
+    without_val = data.train.images._used
+    assert 0.5 * everything < without_val < everything
+    history = ft.finetune(tiny_resnet(), data, ft.Stage("head", 1, augment=False), **QUIET)
+    assert history.notes[0].startswith("computed once")
+    assert data.train.images._used == pytest.approx(everything * len(data.test) / 40)
+    assert torch.equal(torch.stack([x for x, _ in data.val]), before)
+
+
+def test_an_error_while_reading_names_the_photo():
     def broken(x):
         raise ValueError("photos/7.jpg: cannot be decoded")
 
