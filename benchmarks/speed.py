@@ -39,7 +39,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "speed.json"
 FIGURE = HERE.parent / "docs" / "images" / "speed.png"
 ALL = ["ftcourse", "tutorial loop", "timm + loop", "HF Trainer", "Lightning", "fastai", "Keras 3"]
-FAST = ["limit", "ftcourse", "tutorial loop", "HF Trainer"]  # the fastest peers of the first rounds
+FAST = ["limit", "ftcourse", "tutorial loop", "timm + loop", "HF Trainer"]  # the fastest peers
 LEAN = "ftcourse, photos not kept"  # in memory: decoded whenever they are needed
 TWO = ["limit", "ftcourse", "tutorial loop"]
 

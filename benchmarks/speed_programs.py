@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.utils.data import DataLoader
 from torchvision import datasets, models, transforms
+from torchvision.transforms import v2
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH, SIZE = 32, 224
@@ -298,15 +300,22 @@ def limit(job: Job) -> Work:
     frozen = fuse(frozen.eval()) if first else frozen
     frozen.to(memory_format=torch.channels_last)
 
+    cropped = v2.Compose([v2.ToImage(), v2.Resize(256), v2.CenterCrop(SIZE)])  # uint8
+    mean, std = (torch.tensor(c).view(3, 1, 1) for c in (MEAN, STD))
+
     def computed_once(split: str) -> tuple[list, list]:
-        photos = datasets.ImageFolder(job.photos / split, evaluation())
-        made, labels = [], []
-        with torch.inference_mode():
-            for x, y in DataLoader(photos, 8):
-                made.append(frozen(x.contiguous(memory_format=torch.channels_last)).clone())
-                labels.append(y)
+        photos = datasets.ImageFolder(job.photos / split, cropped)
+        made = []
+        with torch.inference_mode(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for start in range(0, len(photos), 64):
+                rows = range(start, min(start + 64, len(photos)))
+                pixels = torch.stack([x for x, _ in pool.map(photos.__getitem__, rows)])
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
+                for x in pixels.split(8):
+                    made.append(frozen(x.float().div_(255).sub_(mean).div_(std)).clone())
         order = torch.randperm(len(photos))  # once is enough here
-        return torch.cat(made)[order].split(BATCH), torch.cat(labels)[order].split(BATCH)
+        labels = torch.tensor(photos.targets)
+        return torch.cat(made)[order].split(BATCH), labels[order].split(BATCH)
 
     def work() -> float:
         train, val = (list(zip(*computed_once(s), strict=True)) for s in ("train", "val"))
