@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
+from ftcourse.pocket import FILE as POCKET
 from ftcourse.pocket import ResNet18_Pocket_Weights
 
 TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -28,16 +31,32 @@ TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 __all__ = ["head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of"]
 
 
+State = dict[str, Tensor]
+
+
 @dataclass
 class Origin:
-    """Where a model's weights came from; `reference` holds the state it was loaded with."""
+    """Where a model's weights came from; `state` is what it was loaded with, or a function that reads it."""
 
     architecture: str
     weights: WeightsEnum | str | None
-    reference: dict[str, Tensor] = field(repr=False)
+    state: State | Callable[[], State] = field(repr=False)
+
+    @property
+    def reference(self) -> State:
+        """The tensors the model was loaded with, by name; often read from their file, so ask once."""
+        return self.state() if callable(self.state) else self.state
+
+    def inside(self, prefix: str) -> Origin:
+        """The same for a model that holds the network under a name: `prefix` is "backbone." """
+        return Origin(self.architecture, self.weights, partial(_renamed, self, prefix))
 
     def __deepcopy__(self, memo: dict) -> Origin:
         return self  # the past does not change: copies of a model share it
+
+
+def _renamed(origin: Origin, prefix: str) -> State:
+    return {prefix + name: value for name, value in origin.reference.items()}
 
 
 def load_backbone(
@@ -63,15 +82,17 @@ def load_backbone(
     """
     if name not in models.list_models(module=models):
         raise ValueError(f"{name!r} is not a torchvision model; try 'resnet18' or 'resnet50'")
-    state, chosen = _resolve(name, weights)
+    state, chosen, file = _resolve(name, weights)
     head = [v for k, v in (state or {}).items() if k.endswith(".weight") and v.ndim == 2]
     outputs = {"num_classes": len(head[-1])} if head else {}
     model = models.get_model(name, weights=None, **outputs)
     if state is not None:
         _load_state(model, state, chosen)
+    if file is not None:  # it is there to be read again: memory is dearer
+        kept: State | Callable[[], State] = partial(_read_again, file, _stamp(file))
     else:
-        state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    model.ftcourse_origin = Origin(name, chosen, state)
+        kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    model.ftcourse_origin = Origin(name, chosen, kept)
     if num_classes is not None:
         replace_head(model, num_classes)
     return model.eval()
@@ -79,10 +100,10 @@ def load_backbone(
 
 def _resolve(
     name: str, weights: str | Path | WeightsEnum | None
-) -> tuple[dict[str, Tensor] | None, WeightsEnum | str | None]:
-    """The state dict and the weights object (or the path) that a `weights=` argument means."""
+) -> tuple[State | None, WeightsEnum | str | None, Path | None]:
+    """The state dict, the weights object (or the path) and the file that a `weights=` argument means."""
     if weights is None or weights == "none":
-        return None, None
+        return None, None, None
     if isinstance(weights, ResNet18_Pocket_Weights) or weights == "pocket":
         if name != "resnet18":
             raise ValueError(
@@ -90,11 +111,13 @@ def _resolve(
                 f"use weights='DEFAULT' (needs a network once) or a path"
             )
         chosen = ResNet18_Pocket_Weights.DEFAULT
-        return chosen.get_state_dict(), chosen
+        return chosen.get_state_dict(), chosen, POCKET
     if isinstance(weights, WeightsEnum):
-        return _download(_url_of(weights)), weights
+        file = _download(_url_of(weights))
+        return _read_state(file), weights, file
     if isinstance(weights, str) and weights in (enum := models.get_model_weights(name)).__members__:
-        return _download(_url_of(enum[weights])), enum[weights]
+        file = _download(_url_of(enum[weights]))
+        return _read_state(file), enum[weights], file
     path = Path(weights)
     if path.suffix not in {".safetensors", ".pth", ".pt"}:
         known = ", ".join(models.get_model_weights(name).__members__)
@@ -102,15 +125,33 @@ def _resolve(
             f"weights={str(weights)!r} is not known for {name}: use 'pocket', None, "
             f"{known}, or a path that ends in .safetensors or .pth"
         )
-    return _read_state(path), str(path)
+    return _read_state(path), str(path), path.resolve()
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Another one when the file was written anew."""
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _read_again(file: Path, stamp: tuple[int, int]) -> State:
+    """The tensors of a weights file if it still is what it was; nothing and a warning if not."""
+    if file.exists() and _stamp(file) == stamp:
+        return _read_state(file)
+    warnings.warn(
+        f"{file}: is gone, or another one than the network was loaded from; so how far the weights have moved "
+        f"since is not known",
+        stacklevel=3,
+    )
+    return {}
 
 
 def _url_of(weights: WeightsEnum) -> str:
     return weights.url
 
 
-def _download(url: str) -> dict[str, Tensor]:
-    """torchvision's file from the cache folder or the network, its sha256 checked either way."""
+def _download(url: str) -> Path:
+    """torchvision's file, from the cache folder or the network, its sha256 checked either way."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     match = re.search(r"-([0-9a-f]{8,})\.", file.name)  # torchvision names files by their hash
     prefix = match[1] if match else ""
@@ -133,10 +174,10 @@ def _download(url: str) -> dict[str, Tensor]:
             f"{file}: its sha256 starts with {digest[:8]}, not with {prefix}: the file is damaged; "
             f"remove it and try again"
         )
-    return _read_state(file)
+    return file
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def _read_state(path: Path) -> State:
     """The tensors of a `.safetensors` or `.pth` file, in float32; no object is ever unpickled."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights file")
@@ -163,7 +204,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     }
 
 
-def _load_state(model: nn.Module, state: dict[str, Tensor], source: Any) -> None:
+def _load_state(model: nn.Module, state: State, source: Any) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as err:

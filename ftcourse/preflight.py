@@ -501,9 +501,8 @@ def _try_steps(
             f"on one and the same batch the loss went from {losses[0]:.2f} to {losses[-1]:.2f} nats"
         )
     else:
-        moved = {
-            n: ((p - before[n]).norm() / before[n].norm()).item() for n, p in _pretrained(trial)
-        }
+        now = dict(trial.named_parameters())
+        moved = {n: ((now[n] - then).norm() / then.norm()).item() for n, then in before.items()}
         furthest = max(moved, key=lambda n: moved[n], default="")
         if furthest and moved[furthest] > FAR:
             seen = f"{furthest} of the pre-trained weights has moved by {moved[furthest]:.0%} of its size"
@@ -522,8 +521,9 @@ def _pretrained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     origin = origin_of(model)
     if origin is None or origin.weights is None:
         return
+    loaded = origin.reference
     for name, p in model.named_parameters():
-        then = origin.reference.get(name)
+        then = loaded.get(name)
         if p.requires_grad and p.ndim > 1 and then is not None and then.shape == p.shape:
             yield name, p.detach()
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ftcourse.backbones import origin_of
 from ftcourse.checkpoints import load_checkpoint, save_checkpoint
 from ftcourse.history import History
 from ftcourse.stages import Stage
@@ -76,16 +75,7 @@ class Run:
         self.epoch += 1
         if not history.best or self._rank(history.epochs[-1]) > self._rank(history.best):
             history.best = history.epochs[-1]
-            self.best = self._snapshot()
-
-    def _snapshot(self) -> dict[str, Tensor]:
-        """The weights as they are now; those that have not moved since they were loaded are not copied."""
-        origin = origin_of(self.judged)
-        loaded = origin.reference if origin else {}
-        return {
-            k: loaded[k] if k in loaded and _same(loaded[k], v) else v.detach().clone()
-            for k, v in self.judged.state_dict().items()
-        }
+            self.best = {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
 
     def _rank(self, row: dict[str, Any]) -> tuple[float, float]:
         return row[f"val_{self.history.score}"], -row.get("val_loss", 0.0)
@@ -132,10 +122,6 @@ class Run:
         self.model.eval()
         if self.out_dir is not None:
             self.history.save(self.out_dir / "history.json")
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
 
 
 def _plain(stage: dict[str, Any]) -> dict[str, Any]:

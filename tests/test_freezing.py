@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 import ftcourse as ft
@@ -103,3 +106,39 @@ def test_the_report_reads_as_a_table_with_a_total():
     assert lines[0].split()[0] == "group"
     assert lines[-1].split()[:2] == ["all", "11,177,538"]
     assert len({len(line) for line in lines if not line.startswith("-")}) <= 2
+
+
+def test_what_was_loaded_is_read_from_its_file_and_not_held_in_memory(tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save(ft.load_backbone("resnet18").state_dict(), file)
+    model = ft.load_backbone("resnet18", weights=file, num_classes=2)
+    assert callable(model.ftcourse_origin.state)
+    again = pickle.loads(pickle.dumps(model))
+    with torch.no_grad():
+        model.layer4[0].conv1.weight.mul_(2)
+    moved = {group: row["moved"] for group, row in rows(model).items()}
+    assert moved["layer4"] > 0.1 and moved["layer3"] == 0 and moved["head"] == "new"
+    assert rows(again)["layer4"]["moved"] == 0
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["removed", "written anew"])
+def test_a_weights_file_that_is_another_one_now_is_not_compared_with(tmp_path, gone):
+    file = tmp_path / "weights.pth"
+    torch.save(ft.load_backbone("resnet18").state_dict(), file)
+    model = ft.load_backbone("resnet18", weights=file)
+    if gone:
+        file.unlink()
+    else:
+        torch.save(torchvision.models.resnet18().state_dict(), file)
+    with pytest.warns(UserWarning, match=r"weights\.pth: is gone, or another one"):
+        report = ft.freeze_report(model)
+    assert {row["moved"] for row in report.rows} == {None}
+    assert report.trainable > 11_000_000  # the rest of the table is there
+
+
+def test_random_weights_have_no_file_and_are_held():
+    model = ft.load_backbone("resnet18", weights=None)
+    assert rows(model)["stem"]["moved"] == 0
+    with torch.no_grad():
+        model.conv1.weight.add_(1)
+    assert rows(model)["stem"]["moved"] > 0

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 import ftcourse as ft
 from ftcourse.loop import _class_weights
-from ftcourse.runs import Run
 from tests.conftest import Blobs, tiny_resnet
 
 QUIET = {"progress": False, "batch_size": 8, "preflight": False}
@@ -53,27 +52,6 @@ def test_it_learns_and_keeps_the_epoch_best_on_validation(tiny, blobs):
     assert kept["accuracy"] == pytest.approx(best["val_accuracy"])
     assert kept["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
     assert kept["accuracy"] >= 0.9
-
-
-def test_the_best_weights_share_what_has_not_moved_and_leave_what_was_loaded_alone(blobs):
-    model = ft.load_backbone("resnet18", num_classes=2)
-    loaded = model.ftcourse_origin.reference
-    before = {k: v.clone() for k, v in loaded.items()}
-    run = Run(model, ft.History(score="accuracy"), ema=None, out_dir=None)
-    run.record(ft.Stage("head"), {"train_loss": 1.0, "val_accuracy": 0.5}, lr=0.1)
-    assert run.best["layer1.0.conv1.weight"] is loaded["layer1.0.conv1.weight"]
-    assert torch.equal(run.best["fc.weight"], model.fc.weight)
-    with torch.no_grad():
-        model.layer4[0].conv1.weight.add_(1)
-    run.record(ft.Stage("layer4"), {"train_loss": 1.0, "val_accuracy": 0.6}, lr=0.1)
-    with torch.no_grad():
-        model.layer4[0].conv1.weight.add_(1)
-        model.conv1.weight.add_(1)
-    run.finish()
-    assert torch.equal(model.layer4[0].conv1.weight, before["layer4.0.conv1.weight"] + 1)
-    assert torch.equal(model.conv1.weight, before["conv1.weight"])
-    ft.finetune(model, blobs, ft.Stage("all", epochs=1), **QUIET)
-    assert all(torch.equal(loaded[k], v) for k, v in before.items())
 
 
 STAGES = [ft.Stage("head", epochs=2, lr=1e-2), ft.Stage("all", epochs=3, lr=1e-3)]

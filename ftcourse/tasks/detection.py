@@ -25,7 +25,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.transforms import v2
 
-from ftcourse.backbones import Origin, origin_of
+from ftcourse.backbones import origin_of
 from ftcourse.data import MEAN, STD
 from ftcourse.tasks.task import Pairs, Task, joined
 
@@ -114,8 +114,7 @@ def fcos(backbone: ResNet, num_classes: int, size: int = 96, width: int = 64) ->
     )  # fmt: skip
     origin = origin_of(backbone)
     if origin is not None:
-        reference = {f"backbone.body.{k}": v for k, v in origin.reference.items()}
-        model.ftcourse_origin = Origin(origin.architecture, origin.weights, reference)  # type: ignore[assignment]
+        model.ftcourse_origin = origin.inside("backbone.body.")  # type: ignore[assignment]
     return model.eval()
 
 

@@ -9,7 +9,6 @@ An item of the data is (image float32 (3, H, W), mask int64 (H, W)). torchvision
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.fcn import FCN, FCNHead
 from torchvision.transforms import v2
 
-from ftcourse.backbones import Origin, origin_of
+from ftcourse.backbones import origin_of
 from ftcourse.data import MEAN, STD
 from ftcourse.tasks.task import Pairs, Task
 
@@ -152,8 +151,7 @@ def _remember(model: Any, backbone: nn.Module) -> Any:
     """`freeze_report` and `weights_of` know the backbone in its new place as well."""
     origin = origin_of(backbone)
     if origin is not None:
-        reference = OrderedDict((f"backbone.{k}", v) for k, v in origin.reference.items())
-        model.ftcourse_origin = Origin(origin.architecture, origin.weights, reference)
+        model.ftcourse_origin = origin.inside("backbone.")
     return model.eval()
 
 
