@@ -72,6 +72,10 @@ def loss_landscape(
     if len(named) not in (2, 3):
         raise ValueError(f"{len(named)} states; give two for a line, or three for a plane")
     _check(model, named)
+    device = next(model.parameters()).device  # a state from before the training may lie elsewhere
+    named = {  # copies: one may be the model's own tensors, which the measuring moves
+        n: {k: v.to(device, copy=True) for k, v in state.items()} for n, state in named.items()
+    }
     before = {k: v.clone() for k, v in model.state_dict().items()}
     images, targets = next(iter(DataLoader(data, batch_size=len(data))))  # type: ignore[arg-type]
     held = TensorDataset(images, targets)

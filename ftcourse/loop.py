@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,8 @@ def finetune(
     if preflight and not history.epochs:
         found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
         checks.report(found, history)
+    # processes that load photos have no GPU
+    there = partial(_transformed_on, device=device if num_workers == 0 else None)
     total = sum(stage.epochs for stage in stages)
     bar = tqdm(total=total, initial=len(history.epochs), unit="epoch", disable=not progress)
     try:
@@ -216,7 +219,7 @@ def finetune(
             later = kept.look_ahead(model, stages[run.stage :])
             # what is frozen is computed once: within `taken` the model takes what that gave
             learn, judge = kept.shortcuts(
-                model, _photos(data, stage), data.val, judged=run.judged,
+                model, there(_photos(data, stage)), there(data.val), judged=run.judged,
                 bf16=bf16, keep=mix is None, views=views, seed=seed, later=later,
             )  # fmt: skip
             train = _loader(learn.data, batch_size, task, shuffle=True, workers=num_workers)
@@ -297,6 +300,19 @@ def _photos(data: Any, stage: Stage) -> Dataset:
     return data.train.with_transform(data.val.transform)
 
 
+def _transformed_on(split: Any, device: torch.device | None) -> Dataset:
+    """The same photos, with the same random numbers, transformed by the GPU, if it can do that."""
+    if device is None or device.type != "cuda" or not hasattr(split, "on") or not len(split):
+        return split
+    moved = split.on(device)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            image, _ = moved[0]
+    except Exception:  # any that a transform raises which knows no tensors on a GPU
+        return split
+    return moved if isinstance(image, Tensor) and image.device.type == device.type else split
+
+
 def _loader(
     split: Dataset, batch_size: int, task: Task, *, shuffle: bool = False, workers: int = 0
 ) -> DataLoader:
@@ -310,7 +326,7 @@ def _loader(
         num_workers=0 if kept else workers,
         drop_last=single,
         collate_fn=task.collate or (Features.collate if kept else None),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_available() and getattr(split, "device", None) is None,
         generator=torch.Generator() if shuffle else None,
     )
 

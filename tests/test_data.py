@@ -495,3 +495,12 @@ def test_hymenoptera_has_244_photos_to_train_and_153_to_test(tmp_path):
     assert Counter(data.test.targets) == {0: 70, 1: 83}
     assert any("imageNotFound.gif" in note for note in data.notes)
     assert [f.kind for f in data.audit.findings] == ["placeholder?", "palette"]
+
+
+def test_photos_on_a_device_are_the_same_photos_and_so_are_their_copies():
+    data = load_data("pocket-insects", size=32)
+    there = data.val.on(torch.device("cpu"))
+    assert torch.equal(there[0][0], data.val[0][0]) and there[0][1] == data.val[0][1]
+    part = there.subset([3, 1]).with_transform(None)
+    assert part.device == torch.device("cpu") and data.val.device is None
+    assert torch.equal(part[0][0], data.val.image(3))

@@ -15,7 +15,7 @@ import ftcourse as ft
 from ftcourse.feature_cache import FeatureCache, _batches
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
-QUIET = {"progress": False, "batch_size": 8, "preflight": False}
+QUIET = {"progress": False, "batch_size": 8, "preflight": False, "device": "cpu"}
 HEAD = ft.Stage("head", epochs=3, lr=1e-2)
 
 

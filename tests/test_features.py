@@ -58,7 +58,9 @@ def test_activations_are_of_the_named_modules(tiny):
 def test_grad_cam_finds_the_patch_and_leaves_a_frozen_network_alone(blobs):
     pytest.importorskip("pytorch_grad_cam")
     model = tiny_resnet()
-    ft.finetune(model, blobs, ft.Stage(train="all", epochs=6, lr=3e-3), progress=False)
+    ft.finetune(
+        model, blobs, ft.Stage(train="all", epochs=6, lr=3e-3), progress=False, device="cpu"
+    )
     ft.freeze(model)
     model.zero_grad()
     before = everything(model)
@@ -84,7 +86,9 @@ def test_grad_cam_says_what_to_install(tiny, monkeypatch):
 def two_states(blobs):
     model = tiny_resnet()
     states = {"start": state_of(model)}
-    ft.finetune(model, blobs, ft.Stage(train="all", epochs=2, lr=3e-3), progress=False)
+    ft.finetune(
+        model, blobs, ft.Stage(train="all", epochs=2, lr=3e-3), progress=False, device="cpu"
+    )
     states["end"] = state_of(model)
     return model, states
 
@@ -159,7 +163,7 @@ def test_the_finder_repeats_and_its_suggestion_trains(tiny, blobs):
     first, second = (ft.lr_finder(tiny, blobs, stage, steps=40, batch_size=8) for _ in range(2))
     assert first.losses == second.losses
     run = ft.Stage(train="all", optimizer="sgd", epochs=5, lr=first.suggestion)
-    history = ft.finetune(tiny, blobs, run, batch_size=8, progress=False)
+    history = ft.finetune(tiny, blobs, run, batch_size=8, progress=False, device="cpu")
     losses = history.column("train_loss")
     assert losses[-1] < losses[0] / 2  # at most a fifth, over five seeds and both optimizers
 

@@ -13,7 +13,7 @@ import ftcourse as ft
 from ftcourse.loop import _class_weights
 from tests.conftest import Blobs, tiny_resnet
 
-QUIET = {"progress": False, "batch_size": 8, "preflight": False}
+QUIET = {"progress": False, "batch_size": 8, "preflight": False, "device": "cpu"}
 
 
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from ftcourse.data import MEAN, STD
 from ftcourse.tasks.segmentation import IGNORE, Segmentation, fcn, segmentation_transforms, unet
 from tests.conftest import tiny_resnet
 
-QUIET = {"progress": False, "batch_size": 8}
+QUIET = {"progress": False, "batch_size": 8, "device": "cpu"}
 
 
 class Patches(Dataset):

@@ -13,7 +13,7 @@ import ftcourse as ft
 from ftcourse.tasks import Classification, Task, joined, to_device
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
-QUIET = {"progress": False, "batch_size": 8}
+QUIET = {"progress": False, "batch_size": 8, "device": "cpu"}
 
 
 class Words(torch.utils.data.Dataset):

@@ -110,6 +110,7 @@ class InsectSplit(Split):
             "sentences",
             "backgrounds",
             "target",
+            "device",
         ):
             setattr(copy, name, getattr(self, name))
         wrong = set(self.mislabelled)
