@@ -4,6 +4,7 @@
     python benchmarks/speed.py --rows head-5 --rounds 1     # some rows, one round of them
     python benchmarks/speed.py --threads 1                  # where the machine has other work: CPU seconds
     python benchmarks/speed.py --summary                    # medians and ratios of what is there, and the figure
+    python benchmarks/speed.py --device cuda --workers 8    # on a GPU: other rows, in results/speed_gpu.json
 
 A run is a process of its own; programs take turns (A B C A B C). Each run adds one record to
 `benchmarks/results/speed.json`: wall and CPU seconds of the work, peak memory of the process, validation accuracy,
@@ -59,6 +60,16 @@ ROWS: dict[str, tuple[str, int, int, str, list[str]]] = {
     "augmented-5": ("augmented", 5, 400, "", ["ftcourse", "tutorial loop"]),
     "grow-1600": ("head", 5, 1600, "", ["ftcourse"]),
     "grow-6400": ("head", 5, 6400, "", ["ftcourse"]),
+}  # fmt: skip
+FASTEST = ["limit", "ftcourse", "tutorial loop", "timm + loop"]
+GPU_ROWS: dict[str, tuple[str, int, int, str, list[str]]] = {
+    "head-5": ("head", 5, 1600, "", [*FAST, "Lightning"]),
+    "head-5-tuned": ("head", 5, 1600, "tuned", FASTEST),
+    "layer4-5-tuned": ("layer4", 5, 1600, "tuned", FASTEST),
+    "all-5-tuned": ("all", 5, 1600, "tuned", FASTEST),
+    "augmented-5": ("augmented", 5, 1600, "", ["ftcourse", "tutorial loop"]),
+    "augmented-5-tuned": ("augmented", 5, 1600, "tuned", FASTEST[1:]),
+    "all-5-bf16": ("all", 5, 1600, "bf16", FASTEST[1:]),
 }  # fmt: skip
 QUIET = 0.05  # the share of the cores that other processes may take while wall seconds are measured
 
@@ -126,9 +137,10 @@ def run_one(spec: dict) -> dict:
     job = Job(Path(spec["photos"]), Path(spec["weights"]), spec["work"], spec["epochs"])
     job.tuned = spec["variant"] in ("tuned", "bf16")
     job.bf16 = spec["variant"] == "bf16"
+    job.device, job.workers = spec.get("device", "cpu"), spec.get("workers", 0)
     work = PROGRAMS[spec["program"]](job)
     before = peak_memory()
-    return measured(work) | {"peak_mb": peak_memory(), "before_mb": before}
+    return measured(work, job.device) | {"peak_mb": peak_memory(), "before_mb": before}
 
 
 def peak_memory() -> int:
@@ -174,15 +186,20 @@ def installed(program: str) -> bool:
     return program not in NEEDS or importlib.util.find_spec(NEEDS[program]) is not None
 
 
-def conditions() -> dict:
+def conditions(device: str) -> dict:
     names = ("torch", "torchvision", "timm", "transformers", "lightning", "fastai", "keras")
     versions = {}
     for name in names:
         if importlib.util.find_spec(name):
             versions[name] = version(name)
     cpu = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
-    return {
-        "command": "python benchmarks/speed.py",
+    on = {}
+    if device == "cuda":
+        import torch
+
+        on = {"gpu": torch.cuda.get_device_name()}
+    return on | {
+        "command": "python benchmarks/speed.py" + (" --device cuda" if on else ""),
         "network": "ResNet-18 with the pocket weights and BatchNorm statistics of these photos, 224 pixels, "
         "batch 32, SGD with momentum 0.9",
         "python": platform.python_version(),
@@ -225,19 +242,23 @@ def main() -> None:
     if args.one:
         print("RESULT " + json.dumps(run_one(json.loads(args.one))))
         return
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": []}
+    file = RESULTS if args.device == "cpu" else RESULTS.with_name("speed_gpu.json")
+    results = json.loads(file.read_text()) if file.exists() else {"runs": []}
     if not args.summary:
-        measure(results, args)
+        measure(results, args, file)
     summary = summarise(results["runs"])
     print(table(summary))
-    (RESULTS.with_suffix(".md")).write_text(page(summary, results))
-    draw(summary)
+    file.with_suffix(".md").write_text(page(summary, results, file.name))
+    if args.device == "cpu":
+        draw(summary)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--workers", type=int, default=0, help="of tuned peers, on a GPU")
+    parser.add_argument("--rows", nargs="*", choices=[*ROWS, *GPU_ROWS], metavar="ROW")
     parser.add_argument("--programs", nargs="*", help="only these")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each program")
     parser.add_argument("--threads", type=int, default=2)
@@ -248,18 +269,21 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(results: dict, args: argparse.Namespace) -> None:
+def measure(results: dict, args: argparse.Namespace, file: Path) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
-    results |= conditions()
+    results |= conditions(args.device)
+    rows = ROWS if args.device == "cpu" else GPU_ROWS
     end = time.time() + 60 * args.minutes
     for turn in range(args.rounds):
-        for row in args.rows:
-            work, epochs, photos, variant, programs = ROWS[row]
+        for row in args.rows or rows:
+            work, epochs, photos, variant, programs = rows[row]
             root = make_photos(args.folder / f"photos{photos}", photos, min(48, photos // 2))
             for program in programs:
                 spec = {"row": row, "program": program, "variant": variant, "work": work}
                 spec |= {"epochs": epochs, "train_photos": photos, "threads": args.threads}
                 spec |= {"photos_of": "generated"}
+                if args.device != "cpu":
+                    spec |= {"device": args.device, "workers": args.workers}
                 if args.hymenoptera:
                     root = unpack(args.hymenoptera, args.folder / "hymenoptera")
                     spec |= {"photos_of": "hymenoptera", "train_photos": 244}
@@ -273,7 +297,7 @@ def measure(results: dict, args: argparse.Namespace) -> None:
                 found = start(spec | more)
                 if found:
                     results["runs"].append(spec | found)
-                    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+                    file.write_text(json.dumps(results, indent=1) + "\n")
                     print(f"{row:<15}{variant:<7}{program:<15}{found}", flush=True)
 
 
@@ -298,7 +322,9 @@ def summarise(runs: list[dict]) -> list[dict]:
     out = []
     for key, some in groups.items():
         entry = dict(zip(keys, key, strict=True)) | {"runs": len(some)}
-        for name in ("seconds", "cpu", "peak_mb", "accuracy", "foreign_load"):
+        for name in ("seconds", "cpu", "peak_mb", "accuracy", "foreign_load", "gpu_mb"):
+            if name == "gpu_mb" and name not in some[0]:
+                continue
             entry[name] = round(statistics.median(r[name] for r in some), 3)
         entry["range"] = [min(r["seconds"] for r in some), max(r["seconds"] for r in some)]
         for name, program in (("ratio", "ftcourse"), ("of_limit", "limit")):
@@ -307,46 +333,52 @@ def summarise(runs: list[dict]) -> list[dict]:
                 median = statistics.median(r["seconds"] for r in other)
                 entry[name] = round(entry["seconds"] / median, 2)
         out.append(entry)
-    order = {row: i for i, row in enumerate(ROWS)}
+    order = {row: i for i, row in enumerate({**ROWS, **GPU_ROWS})}
     return sorted(out, key=lambda e: (e["photos_of"], order[e["row"]], -e["threads"], e["seconds"]))
 
 
 def table(summary: list[dict]) -> str:
     lines = [
         "| row | photos | variant | program | threads | seconds (range) | times ours | times the limit "
-        "| CPU s | peak MB | accuracy | foreign load | runs |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| CPU s | peak MB | GPU MB | accuracy | foreign load | runs |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for e in summary:
         low, high = e["range"]
+        gpu = f"{e['gpu_mb']:.0f}" if "gpu_mb" in e else ""
         lines.append(
             f"| {e['row']} | {e['train_photos']} {e['photos_of']} | {e['variant'] or 'default'} "
             f"| {e['program']} | {e['threads']} | {e['seconds']:.1f} ({low:.1f} to {high:.1f}) "
             f"| {e.get('ratio', '')} | {e.get('of_limit', '')} | {e['cpu']:.1f} "
-            f"| {e['peak_mb']:.0f} | {e['accuracy']:.2f} | {e['foreign_load']:.0%} | {e['runs']} |"
+            f"| {e['peak_mb']:.0f} | {gpu} | {e['accuracy']:.2f} "
+            f"| {e['foreign_load']:.0%} | {e['runs']} |"
         )
     return "\n".join(lines)
 
 
-def page(summary: list[dict], results: dict) -> str:
+def page(summary: list[dict], results: dict, name: str = "speed.json") -> str:
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
     dropped = sum(not counts(r) for r in results["runs"])
+    gpu, workers = "", ""
+    if "gpu" in results:
+        gpu = f", {results['gpu']}"
+        workers = ", but that in the tuned one and with bf16 all programs load photos in processes of their own"
     left_out = f"left out are {dropped} of {len(results['runs'])} runs, those in"
     return f"""# Speed, side by side
 
-Made by `{results["command"]}`; every run is in [speed.json](speed.json). {results["network"]};
-Python {results["python"]}, {versions}; {results["cpu"]}.
+Made by `{results["command"]}`; every run is in [{name}]({name}). {results["network"]};
+Python {results["python"]}, {versions}; {results["cpu"]}{gpu}.
 
 A run is a process of its own, programs take turns, medians are given. *seconds* are those of the wall clock with
-two threads; {left_out} which other processes took more than {QUIET:.0%} of the
+two threads or more; {left_out} which other processes took more than {QUIET:.0%} of the
 cores (*foreign load*). With one thread they are CPU seconds, whatever else ran. One run is indicative only.
 
 - *row*: what trains, and for how many epochs. *photos*: in the training split; half as many, at most 48, are
   validated on after each epoch (of hymenoptera 151).
 - *variant*: "tuned" peers have channels_last weights and frozen BatchNorm in eval mode; "bf16" has both and
-  bfloat16. This project runs the same for the default and for the tuned row.
+  bfloat16. This project runs the same for the default and for the tuned row{workers}.
 - *limit*: each photo decoded once, one forward pass of what is frozen, forward and backward of what trains.
-- *peak MB*: of the whole process, imports included.
+- *peak MB*: of the whole process, imports included; *GPU MB*: of its tensors on a GPU.
 
 {table(summary)}
 """

@@ -3,8 +3,8 @@
 Each takes a `Job` and returns the validation accuracy after the last epoch. Reading the photos is part of the
 work; imports, making the network and loading its weights are not. All train with SGD (momentum 0.9), batch 32,
 photos at 224 pixels without augmentation (but for the work "augmented"), and validate after each epoch. `tuned`
-gives a peer what it can be given: weights in channels_last and frozen BatchNorm in eval mode; `bf16` is its switch
-for bfloat16.
+gives a peer what it can be given: weights in channels_last and frozen BatchNorm in eval mode, and for a GPU
+processes that load the photos; `bf16` is its switch for bfloat16.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Job:
     epochs: int
     tuned: bool = False
     bf16: bool = False
+    device: str = "cpu"
+    workers: int = 0  # processes that load photos, where a peer is tuned
 
     @property
     def lr(self) -> float:
@@ -59,6 +61,7 @@ def network(job: Job, make: Callable[..., nn.Module] = models.resnet18) -> nn.Mo
 def prepared(model: nn.Module, job: Job) -> nn.Module:
     for name, p in model.named_parameters():
         p.requires_grad = name.startswith(job.trains)
+    model.to(job.device)
     if job.tuned:
         model.to(memory_format=torch.channels_last)
         model.train = _train_with_frozen_batchnorm.__get__(model)
@@ -93,7 +96,10 @@ def training(job: Job) -> transforms.Compose:
 def loaders(job: Job) -> tuple[DataLoader, DataLoader]:
     train = datasets.ImageFolder(job.photos / "train", training(job))
     val = datasets.ImageFolder(job.photos / "val", evaluation())
-    return DataLoader(train, BATCH, shuffle=True), DataLoader(val, BATCH)
+    more = {"pin_memory": job.device == "cuda"}
+    if job.tuned and job.workers:
+        more |= {"num_workers": job.workers, "persistent_workers": True}
+    return DataLoader(train, BATCH, shuffle=True, **more), DataLoader(val, BATCH, **more)
 
 
 def trained(model: nn.Module, job: Job, **more) -> torch.optim.Optimizer:
@@ -105,18 +111,21 @@ def loop(model: nn.Module, job: Job) -> float:
     """The loop of PyTorch's transfer learning tutorial."""
     train, val = loaders(job)
     optimizer = trained(model, job)
+    half = {"device_type": job.device, "dtype": torch.bfloat16, "enabled": job.bf16}
     for _ in range(job.epochs):
         model.train()
         for x, y in train:
+            x, y = x.to(job.device), y.to(job.device)
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=job.bf16):
+            with torch.autocast(**half):
                 loss = F.cross_entropy(model(x), y)
             loss.backward()
             optimizer.step()
         model.eval()
         right = 0
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=job.bf16):
+        with torch.no_grad(), torch.autocast(**half):
             for x, y in val:
+                x, y = x.to(job.device), y.to(job.device)
                 right += int((model(x).argmax(1) == y).sum())
     return right / len(val.dataset)
 
@@ -152,7 +161,9 @@ def hf_trainer(job: Job) -> Work:
     settings = TrainingArguments(
         "/tmp/ftcourse-bench-hf", per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH,
         num_train_epochs=job.epochs, eval_strategy="epoch", save_strategy="no", report_to="none",
-        use_cpu=True, disable_tqdm=True, bf16=job.bf16, logging_strategy="no",
+        use_cpu=job.device == "cpu", disable_tqdm=True, bf16=job.bf16, logging_strategy="no",
+        dataloader_num_workers=job.workers if job.tuned else 0,
+        dataloader_persistent_workers=bool(job.tuned and job.workers),
     )  # fmt: skip
 
     def collate(items: list) -> dict:
@@ -197,7 +208,7 @@ def lightning(job: Job) -> Work:
 
     module = Module()
     trainer = L.Trainer(
-        max_epochs=job.epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+        max_epochs=job.epochs, accelerator=job.device, devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
         precision="bf16-mixed" if job.bf16 else "32-true",
     )  # fmt: skip
@@ -283,8 +294,9 @@ def ftcourse(job: Job, **more) -> Work:
         change = train_transforms(SIZE) if augment else eval_transforms(SIZE)
         data = ft.load_data(job.photos, size=SIZE, train_transform=change, audit=False, **more)
         history = ft.finetune(
-            model, data, stage, bf16=job.bf16, preflight=False, progress=False, batch_size=BATCH
-        )
+            model, data, stage, bf16=job.bf16, preflight=False, progress=False, batch_size=BATCH,
+            device=job.device, num_workers=job.workers if job.tuned else 0,
+        )  # fmt: skip
         return history.epochs[-1]["val_accuracy"]
 
     return work
@@ -301,7 +313,7 @@ def limit(job: Job) -> Work:
     frozen.to(memory_format=torch.channels_last)
 
     cropped = v2.Compose([v2.ToImage(), v2.Resize(256), v2.CenterCrop(SIZE)])  # uint8
-    mean, std = (torch.tensor(c).view(3, 1, 1) for c in (MEAN, STD))
+    mean, std = (torch.tensor(c, device=job.device).view(3, 1, 1) for c in (MEAN, STD))
 
     def computed_once(split: str) -> tuple[list, list]:
         photos = datasets.ImageFolder(job.photos / split, cropped)
@@ -311,11 +323,11 @@ def limit(job: Job) -> Work:
                 rows = range(start, min(start + 64, len(photos)))
                 pixels = torch.stack([x for x, _ in pool.map(photos.__getitem__, rows)])
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
-                for x in pixels.split(8):
+                for x in pixels.to(job.device).split(8 if job.device == "cpu" else 64):
                     made.append(frozen(x.float().div_(255).sub_(mean).div_(std)).clone())
         order = torch.randperm(len(photos))  # once is enough here
-        labels = torch.tensor(photos.targets)
-        return torch.cat(made)[order].split(BATCH), labels[order].split(BATCH)
+        labels = torch.tensor(photos.targets)[order].to(job.device)
+        return torch.cat(made)[order.to(job.device)].split(BATCH), labels.split(BATCH)
 
     def work() -> float:
         train, val = (list(zip(*computed_once(s), strict=True)) for s in ("train", "val"))
@@ -324,7 +336,7 @@ def limit(job: Job) -> Work:
         for _ in range(job.epochs):
             rest.train()
             for x, y in train:
-                with torch.autocast("cpu", torch.bfloat16, enabled=job.bf16):
+                with torch.autocast(job.device, torch.bfloat16, enabled=job.bf16):
                     loss = F.cross_entropy(rest(x.clone()).float(), y)
                 optimizer.zero_grad()
                 loss.backward()
@@ -352,12 +364,20 @@ NEEDS = {"timm + loop": "timm", "HF Trainer": "transformers", "Lightning": "ligh
 NEEDS |= {"fastai": "fastai", "Keras 3": "keras"}
 
 
-def measured(work: Work) -> dict[str, float]:
-    """Wall and CPU seconds of the work, and its accuracy."""
+def measured(work: Work, device: str = "cpu") -> dict[str, float]:
+    """Wall and CPU seconds of the work, its accuracy, and MB of tensors on a GPU at most."""
+    if device == "cuda":  # loading its libraries takes seconds: not part of the work
+        x = torch.randn(2, 3, 32, 32, device=device, requires_grad=True)
+        F.conv2d(x, x.detach()[:, :, :3, :3]).sum().backward()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
     wall, cpu = time.perf_counter(), time.process_time()
     accuracy = work()
-    return {
+    found = {
         "wall": round(time.perf_counter() - wall, 3),
         "cpu": round(time.process_time() - cpu, 3),
         "accuracy": round(accuracy, 4),
     }
+    if device == "cuda":
+        found["gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    return found

@@ -78,11 +78,10 @@ def test_photos_are_the_size_of_the_ones_that_are_promised_and_the_same_each_tim
     assert (root / files[0]).read_bytes() == first
 
 
-def test_the_page_and_the_results_file_agree(speed):
-    file = FOLDER / "results" / "speed.json"
-    if not file.exists():
-        pytest.skip("nothing has been measured yet")
+@pytest.mark.parametrize("name", ["speed.json", "speed_gpu.json"])
+def test_the_page_and_the_results_file_agree(speed, name):
+    file = FOLDER / "results" / name
     results = json.loads(file.read_text())
-    assert speed.page(speed.summarise(results["runs"]), results) == (
+    assert speed.page(speed.summarise(results["runs"]), results, name) == (
         file.with_suffix(".md").read_text()
     )
