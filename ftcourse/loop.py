@@ -175,6 +175,8 @@ def finetune(
             takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
         views: keep so many augmented versions of each photo, drawn once and used in turn: faster than a new one in
             each epoch, but a smaller augmentation.
+        num_workers: processes that load photos. With 0 it is the loop's own, and a GPU transforms the photos; they
+            differ by how it rounds to uint8.
         preflight: look for mistakes that raise no error, before and during training; print findings.
         on_epoch: called with the history after each epoch; a true answer ends the run.
         on_batch: called after each training step; a true answer ends the run at once, as an interrupt does. Within
