@@ -14,11 +14,12 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -58,6 +59,7 @@ CACHE_BYTES = 2**30
 BUILT_IN = ("pocket-insects", "hymenoptera", "flowers", "pets")
 
 Transform = Callable[[Any], Any]
+S = TypeVar("S", bound="Split")
 
 
 def eval_transforms(
@@ -232,35 +234,31 @@ class Split(Dataset):
         if isinstance(self.images, PhotoCache):
             self.images.let_go(self.index[i])
 
-    def with_transform(self, transform: Transform | None) -> Split:
+    def with_transform(self: S, transform: Transform | None) -> S:
         """The same photos with another transform; decoded photos are shared, not copied."""
         images = self.images
         if isinstance(images, PhotoCache):
             images = images.with_side(_needed_side(transform))
         return self._copy(images, transform, range(len(self)))
 
-    def on(self, device: torch.device) -> Split:
+    def on(self: S, device: torch.device) -> S:
         """The same photos, transformed by that device: for a GPU, several times as fast as by a CPU."""
         there = self._copy(self.images, self.transform, range(len(self)))
         there.device = device
         return there
 
-    def subset(self, indices: Iterable[int]) -> Split:
+    def subset(self: S, indices: Iterable[int]) -> S:
         """The photos at these positions, in this order; decoded photos are shared."""
         return self._copy(self.images, self.transform, [int(i) for i in indices])
 
-    def _copy(self, images: Any, transform: Transform | None, keep: Iterable[int]) -> Split:
+    def _copy(self: S, images: Any, transform: Transform | None, keep: Iterable[int]) -> S:
         keep = list(keep)
-        copy = Split(
-            images,
-            [self.targets[i] for i in keep],
-            self.classes,
-            transform=transform,
-            paths=None if self.paths is None else [self.paths[i] for i in keep],
-            index=[self.index[i] for i in keep],
-        )
-        copy.device = self.device
-        return copy
+        made = copy(self)  # a device, or what a subclass adds, goes along
+        made.images, made.transform = images, transform
+        made.targets = [self.targets[i] for i in keep]
+        made.paths = None if self.paths is None else [self.paths[i] for i in keep]
+        made.index = [self.index[i] for i in keep]
+        return made
 
     def counts(self) -> dict[str, int]:
         """How many photos of each class."""

@@ -98,30 +98,10 @@ class InsectSplit(Split):
 
     def _copy(self, images: Any, transform: Transform | None, keep: Iterable[int]) -> InsectSplit:
         keep = list(keep)
-        copy = InsectSplit(
-            images, [self.targets[i] for i in keep], self.classes, transform=transform,
-            index=[self.index[i] for i in keep],
-        )  # fmt: skip
-        for name in (
-            "parts",
-            "owners",
-            "boxes",
-            "box_labels",
-            "sentences",
-            "backgrounds",
-            "target",
-            "device",
-        ):
-            setattr(copy, name, getattr(self, name))
+        made = super()._copy(images, transform, keep)
         wrong = set(self.mislabelled)
-        copy.mislabelled = [new for new, old in enumerate(keep) if old in wrong]
-        return copy
-
-    def with_transform(self, transform: Transform | None) -> InsectSplit:
-        return self._copy(self.images, transform, range(len(self)))
-
-    def subset(self, indices: Iterable[int]) -> InsectSplit:
-        return self._copy(self.images, self.transform, [int(i) for i in indices])
+        made.mislabelled = [new for new, old in enumerate(keep) if old in wrong]
+        return made
 
 
 def _joint(transform: Transform) -> Transform:
