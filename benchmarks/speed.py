@@ -61,15 +61,14 @@ ROWS: dict[str, tuple[str, int, int, str, list[str]]] = {
     "grow-1600": ("head", 5, 1600, "", ["ftcourse"]),
     "grow-6400": ("head", 5, 6400, "", ["ftcourse"]),
 }  # fmt: skip
-FASTEST = ["limit", "ftcourse", "tutorial loop", "timm + loop"]
 GPU_ROWS: dict[str, tuple[str, int, int, str, list[str]]] = {
     "head-5": ("head", 5, 1600, "", [*FAST, "Lightning"]),
-    "head-5-tuned": ("head", 5, 1600, "tuned", FASTEST),
-    "layer4-5-tuned": ("layer4", 5, 1600, "tuned", FASTEST),
-    "all-5-tuned": ("all", 5, 1600, "tuned", FASTEST),
+    "head-5-tuned": ("head", 5, 1600, "tuned", FAST[:-1]),
+    "layer4-5-tuned": ("layer4", 5, 1600, "tuned", FAST[:-1]),
+    "all-5-tuned": ("all", 5, 1600, "tuned", FAST[:-1]),
     "augmented-5": ("augmented", 5, 1600, "", ["ftcourse", "tutorial loop"]),
-    "augmented-5-tuned": ("augmented", 5, 1600, "tuned", FASTEST[1:]),
-    "all-5-bf16": ("all", 5, 1600, "bf16", FASTEST[1:]),
+    "augmented-5-tuned": ("augmented", 5, 1600, "tuned", FAST[1:-1]),
+    "all-5-bf16": ("all", 5, 1600, "bf16", FAST[1:-1]),
 }  # fmt: skip
 QUIET = 0.05  # the share of the cores that other processes may take while wall seconds are measured
 
@@ -137,7 +136,8 @@ def run_one(spec: dict) -> dict:
     job = Job(Path(spec["photos"]), Path(spec["weights"]), spec["work"], spec["epochs"])
     job.tuned = spec["variant"] in ("tuned", "bf16")
     job.bf16 = spec["variant"] == "bf16"
-    job.device, job.workers = spec.get("device", "cpu"), spec.get("workers", 0)
+    job.device = spec.get("device", "cpu")
+    job.workers = spec.get("workers", 0) if job.tuned else 0
     work = PROGRAMS[spec["program"]](job)
     before = peak_memory()
     return measured(work, job.device) | {"peak_mb": peak_memory(), "before_mb": before}
@@ -186,20 +186,21 @@ def installed(program: str) -> bool:
     return program not in NEEDS or importlib.util.find_spec(NEEDS[program]) is not None
 
 
-def conditions(device: str) -> dict:
+def conditions(args: argparse.Namespace) -> dict:
     names = ("torch", "torchvision", "timm", "transformers", "lightning", "fastai", "keras")
     versions = {}
     for name in names:
         if importlib.util.find_spec(name):
             versions[name] = version(name)
     cpu = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
-    on = {}
-    if device == "cuda":
+    command, on = "python benchmarks/speed.py", {}
+    if args.device == "cuda":
         import torch
 
+        command += f" --device cuda --workers {args.workers} --threads {args.threads}"
         on = {"gpu": torch.cuda.get_device_name()}
     return on | {
-        "command": "python benchmarks/speed.py" + (" --device cuda" if on else ""),
+        "command": command,
         "network": "ResNet-18 with the pocket weights and BatchNorm statistics of these photos, 224 pixels, "
         "batch 32, SGD with momentum 0.9",
         "python": platform.python_version(),
@@ -258,7 +259,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--workers", type=int, default=0, help="of tuned peers, on a GPU")
-    parser.add_argument("--rows", nargs="*", choices=[*ROWS, *GPU_ROWS], metavar="ROW")
+    parser.add_argument("--rows", nargs="*", metavar="ROW", help="only these")
     parser.add_argument("--programs", nargs="*", help="only these")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each program")
     parser.add_argument("--threads", type=int, default=2)
@@ -266,12 +267,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hymenoptera", type=Path, help="hymenoptera.zip: use its photos")
     parser.add_argument("--minutes", type=float, default=1e9, help="start no run after so long")
     parser.add_argument("--summary", action="store_true", help="measure nothing")
-    return parser.parse_args()
+    args = parser.parse_args()
+    known = GPU_ROWS if args.device == "cuda" else ROWS
+    for row in args.rows or ():
+        if row not in known:
+            parser.error(f"--rows {row}: on {args.device} there are {', '.join(known)}")
+    return args
 
 
 def measure(results: dict, args: argparse.Namespace, file: Path) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
-    results |= conditions(args.device)
+    results |= conditions(args)
     rows = ROWS if args.device == "cpu" else GPU_ROWS
     end = time.time() + 60 * args.minutes
     for turn in range(args.rounds):
@@ -323,9 +329,8 @@ def summarise(runs: list[dict]) -> list[dict]:
     for key, some in groups.items():
         entry = dict(zip(keys, key, strict=True)) | {"runs": len(some)}
         for name in ("seconds", "cpu", "peak_mb", "accuracy", "foreign_load", "gpu_mb"):
-            if name == "gpu_mb" and name not in some[0]:
-                continue
-            entry[name] = round(statistics.median(r[name] for r in some), 3)
+            if name in some[0]:
+                entry[name] = round(statistics.median(r[name] for r in some), 3)
         entry["range"] = [min(r["seconds"] for r in some), max(r["seconds"] for r in some)]
         for name, program in (("ratio", "ftcourse"), ("of_limit", "limit")):
             other = groups.get((*key[:-1], program))
@@ -367,7 +372,7 @@ def page(summary: list[dict], results: dict, name: str = "speed.json") -> str:
     return f"""# Speed, side by side
 
 Made by `{results["command"]}`; every run is in [{name}]({name}). {results["network"]};
-Python {results["python"]}, {versions}; {results["cpu"]}{gpu}.
+Python {results["python"]}, {versions}; {results["cpu"]}{gpu}.{results.get("note", "")}
 
 A run is a process of its own, programs take turns, medians are given. *seconds* are those of the wall clock with
 two threads or more; {left_out} which other processes took more than {QUIET:.0%} of the

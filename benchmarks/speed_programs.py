@@ -36,7 +36,7 @@ class Job:
     tuned: bool = False
     bf16: bool = False
     device: str = "cpu"
-    workers: int = 0  # processes that load photos, where a peer is tuned
+    workers: int = 0  # processes that load photos
 
     @property
     def lr(self) -> float:
@@ -97,7 +97,7 @@ def loaders(job: Job) -> tuple[DataLoader, DataLoader]:
     train = datasets.ImageFolder(job.photos / "train", training(job))
     val = datasets.ImageFolder(job.photos / "val", evaluation())
     more = {"pin_memory": job.device == "cuda"}
-    if job.tuned and job.workers:
+    if job.workers:
         more |= {"num_workers": job.workers, "persistent_workers": True}
     return DataLoader(train, BATCH, shuffle=True, **more), DataLoader(val, BATCH, **more)
 
@@ -162,8 +162,7 @@ def hf_trainer(job: Job) -> Work:
         "/tmp/ftcourse-bench-hf", per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH,
         num_train_epochs=job.epochs, eval_strategy="epoch", save_strategy="no", report_to="none",
         use_cpu=job.device == "cpu", disable_tqdm=True, bf16=job.bf16, logging_strategy="no",
-        dataloader_num_workers=job.workers if job.tuned else 0,
-        dataloader_persistent_workers=bool(job.tuned and job.workers),
+        dataloader_num_workers=job.workers, dataloader_persistent_workers=job.workers > 0,
     )  # fmt: skip
 
     def collate(items: list) -> dict:
@@ -295,7 +294,7 @@ def ftcourse(job: Job, **more) -> Work:
         data = ft.load_data(job.photos, size=SIZE, train_transform=change, audit=False, **more)
         history = ft.finetune(
             model, data, stage, bf16=job.bf16, preflight=False, progress=False, batch_size=BATCH,
-            device=job.device, num_workers=job.workers if job.tuned else 0,
+            device=job.device, num_workers=job.workers,
         )  # fmt: skip
         return history.epochs[-1]["val_accuracy"]
 
