@@ -562,7 +562,9 @@ print("the colleague's changes more than half:", kept["the colleague's"] < 0.5)
 import json
 from pathlib import Path
 
-measured = json.loads((Path(ft.__file__).parent / "pocket" / "normalisation.json").read_text())
+measured = json.loads(
+    (Path(ft.__file__).parent / "models" / "pocket" / "normalisation.json").read_text()
+)
 print(measured["command"])
 print(f"\n{measured['photos']:,} photos, 200 classes   accuracy  (95 % interval)")
 for row in measured["rows"]:
@@ -694,7 +696,7 @@ for name in ("mobilenet_v3_large", "resnet18", "resnet34", "resnet50", "resnet10
 # with terms of their own:
 
 # %%
-from ftcourse.pocket import FILE
+from ftcourse.models.pocket import FILE
 
 hours = sum(epoch["seconds"] for epoch in weights.meta["log"]) / 3600
 print("pocket:", weights.meta["license"])

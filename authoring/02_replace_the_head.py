@@ -451,7 +451,7 @@ print("B, head first:      the head moves:", head_moves(optimizer_first=False))
 # %%
 from torchvision import models
 
-from ftcourse.backbones import head_of
+from ftcourse.models.backbones import head_of
 
 for name in ("resnet18", "resnet50", "mobilenet_v3_small", "efficientnet_b0", "vit_b_32"):
     with torch.device("meta"):  # the structure alone, without memory for the weights

@@ -617,7 +617,7 @@ print("and, as a control, as untrained:      ", same(last, untrained))
 # the package computes what is frozen only once, and lays the weights out for speed, so it adds up in
 # another order. AdamW divides by the size of the gradient, which magnifies that a little.) There is
 # nothing in `ft.finetune` that you have not written yourself, and its heart,
-# [`train_one_epoch`](../ftcourse/loop.py), can be read aloud. What it adds is what a long run needs:
+# [`train_one_epoch`](../ftcourse/training/loop.py), can be read aloud. What it adds is what a long run needs:
 #
 # | | by hand | `ft.finetune` |
 # | --- | --- | --- |

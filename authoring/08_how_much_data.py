@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.data import train_transforms
+from ftcourse.data.transforms import train_transforms
 from ftcourse.exercises import lesson08 as check
 from ftcourse.exercises import opening, progress
 

@@ -490,7 +490,7 @@ print("all needs more than 5 times the head alone:", total["all"] > 5 * total["h
 # network on PyTorch's `meta` device, where tensors have a shape and no numbers.
 
 # %%
-from ftcourse.cost import count_cost
+from ftcourse.models.cost import count_cost
 
 print(f"{'':<8}{'trains':>12}{'forward':>9}{'backward':>10}{'memory, batch of 32':>21}")
 for train in ("head", "layer4", "all"):

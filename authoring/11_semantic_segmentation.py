@@ -545,7 +545,7 @@ print(progress.summary("11"))
 #
 # - Use `fcn(backbone, 3)` from `ftcourse.tasks.segmentation`, torchvision's network with one
 #   coarse map. Does it stay below the bound that you computed?
-# - Train with the target `"parts"`: `ftcourse.pocket.insects.PARTS` has their names.
+# - Train with the target `"parts"`: `ftcourse.data.insects.PARTS` has their names.
 # - Give the background less weight in the loss. Which IoU rises, which falls?
 #
 # **Next:** [12. Object detection](12_object_detection.ipynb), where each animal gets a box of its own.

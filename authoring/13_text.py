@@ -29,9 +29,9 @@ from torch import nn
 
 import ftcourse as ft
 from ftcourse import results
+from ftcourse.data.texts import messages, questions
 from ftcourse.exercises import lesson13 as check
 from ftcourse.exercises import progress
-from ftcourse.pocket.texts import messages, questions
 from ftcourse.tasks import text
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
@@ -46,7 +46,7 @@ opening.show(lesson="13", seconds=30, minutes=40)
 #
 # Suppose you look after the inbox of a museum. Some writers are happy, some want something put right,
 # some ask a question; only the last two need an answer, and from different people. `ftcourse` has 660
-# such messages, written for this course (their card is `ftcourse/pocket/texts/README.md`).
+# such messages, written for this course (their card is `ftcourse/data/texts/README.md`).
 
 # %%
 train, test = messages("train"), messages("test")
@@ -186,8 +186,8 @@ print(
 # | normalisation | BatchNorm: statistics that drift | **LayerNorm: no statistics at all** |
 # | freezing | `requires_grad`, and BatchNorm to eval mode | `requires_grad` |
 #
-# `TextClassifier` is fifteen lines of `ftcourse/tasks/text.py`: the encoder, your `mean_pool`, dropout, and
-# the head. Stages and reports take it as they take a ResNet:
+# `TextClassifier` is fifteen lines of `ftcourse/tasks/text/classification.py`: the encoder, your `mean_pool`,
+# dropout, and the head. Stages and reports take it as they take a ResNet:
 
 # %%
 model = text.TextClassifier(encoder, num_classes=3)

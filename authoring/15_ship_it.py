@@ -113,7 +113,7 @@ print("audit without errors now:", ft.audit(photos).ok)
 # a report. In a terminal: `ftcourse train photos/ --out run --strategy layer4 --epochs 7`.
 
 # %% tags=["nbval-ignore-output"]
-from ftcourse.report import Settings, train_and_report
+from ftcourse.reporting.report import Settings, train_and_report
 
 run = work / "run"
 report = train_and_report(photos, run, Settings(strategy="layer4", epochs=7), progress=False)
@@ -134,7 +134,7 @@ print("above always saying the same:", report["test"]["accuracy"] > report["base
 # or on another machine.
 
 # %%
-from ftcourse.inference import load_run
+from ftcourse.shipping.inference import load_run
 
 classifier = load_run(run)
 model = classifier.model.cpu()
@@ -231,7 +231,7 @@ print("more heat on the animal than chance would put there:", ratio > 1.1)
 # trained on, and at photos taken at night.
 
 # %%
-from ftcourse.measures import calibration_error
+from ftcourse.evaluation.measures import calibration_error
 
 night = ft.load_data(
     "pocket-insects",
@@ -312,7 +312,7 @@ print("cross-entropy on the other half is smaller:", losses[1] < losses[0])
 print("accuracy as before:", after[0] == before[0])
 
 # %%
-from ftcourse.calibration import fit_temperature
+from ftcourse.evaluation.calibration import fit_temperature
 
 exact = fit_temperature(night_logits[mine], night_targets[mine])
 print("ft's fit_temperature finds the same, up to the candidates' step:", abs(exact - T) < 0.26)
@@ -394,7 +394,7 @@ print("good enough to rely on (above 0.9):", auroc > 0.9)
 # `ftcourse export run --format onnx`.
 
 # %%
-from ftcourse.export import export
+from ftcourse.shipping.export import export
 
 with contextlib.redirect_stdout(io.StringIO()):  # the exporter likes to talk
     plain = export(run, "safetensors")
@@ -515,7 +515,7 @@ print("photos with the same answer after rounding every weight, above 90 %:", ag
 # validation photos: `ftcourse export run --format onnx-int8`.
 
 # %%
-from ftcourse.quantize import quantize_file
+from ftcourse.shipping.quantize import quantize_file
 
 sample = torch.stack([insects.train.with_transform(classifier.transform)[i][0] for i in range(32)])
 int8 = quantize_file(onnx.path, sample, run / "model-int8.onnx")
@@ -563,7 +563,7 @@ for name, milliseconds in rows:
 # you know, and it is marked.
 
 # %%
-from ftcourse.model_card import write_card
+from ftcourse.reporting.model_card import write_card
 
 card = write_card(run).read_text(encoding="utf-8")
 print([line for line in card.splitlines() if line.startswith("## ")])

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.baselines import pooled_features
+from ftcourse.evaluation.baselines import pooled_features
 
 SHUFFLES = 5
 SIZES = ((64, 64), (64, 73), (96, 96), (96, 110), (128, 128), (128, 146), (160, 182))

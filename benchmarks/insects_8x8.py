@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import ftcourse as ft
-from ftcourse.pocket.insects import BACKGROUNDS, CLASSES, InsectSplit, load
+from ftcourse.data.insects import BACKGROUNDS, CLASSES, InsectSplit, load
 
 RESULT = Path(__file__).parent / "results" / "insects_8x8.json"
 SEEDS = (0, 1, 2, 3, 4)

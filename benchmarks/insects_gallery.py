@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ftcourse.pocket.insects import CLASSES, DOMAINS, PARTS, render
+from ftcourse.data.insects import CLASSES, DOMAINS, PARTS, render
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"

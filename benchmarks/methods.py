@@ -34,8 +34,8 @@ from torchvision.transforms._presets import ImageClassification
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.data import train_transforms
-from ftcourse.pocket.insects import CLASSES
+from ftcourse.data.insects import CLASSES
+from ftcourse.data.transforms import train_transforms
 
 RESULTS = Path(__file__).parent / "results"
 # Pixels that the network sees: those of the weights' pre-training, at a quarter of the cost of the course's 128.

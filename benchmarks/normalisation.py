@@ -2,7 +2,7 @@
 
     python benchmarks/normalisation.py tiny_imagenet_64.zip
 
-writes ftcourse/pocket/normalisation.json, which lesson 01 reads. The archive has val/WNID/*.webp (or
+writes ftcourse/models/pocket/normalisation.json, which lesson 01 reads. The archive has val/WNID/*.webp (or
 .JPEG); ten photos of each of the 200 classes are used, the first by name.
 """
 
@@ -22,9 +22,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 import ftcourse as ft
-from ftcourse.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.pocket import ResNet18_Pocket_Weights
 
-TARGET = Path(ft.__file__).parent / "pocket" / "normalisation.json"
+TARGET = Path(ft.__file__).parent / "models" / "pocket" / "normalisation.json"
 WEIGHTS = ResNet18_Pocket_Weights.DEFAULT
 
 

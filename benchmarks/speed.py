@@ -217,7 +217,7 @@ def weights_file(photos: Path) -> Path:
     from torch.utils.data import DataLoader
     from torchvision import datasets, models
 
-    from ftcourse.pocket import ResNet18_Pocket_Weights
+    from ftcourse.models.pocket import ResNet18_Pocket_Weights
 
     file = photos.with_suffix(".pth")
     if file.exists():

@@ -38,7 +38,7 @@ def run_one(work: str, root: Path) -> dict[str, dict[str, int]]:
     from speed import weights_file
 
     import ftcourse as ft
-    from ftcourse.data import eval_transforms
+    from ftcourse.data.transforms import eval_transforms
 
     model = ft.load_backbone("resnet18", weights=weights_file(root))
     ft.replace_head(model, 2)

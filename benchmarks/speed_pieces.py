@@ -22,9 +22,9 @@ from speed_programs import Job, evaluation, network
 from torch import nn
 from torchvision import datasets
 
-from ftcourse.data import eval_transforms
-from ftcourse.folders import read_pixels
-from ftcourse.frozen_prefix import cut_model
+from ftcourse.data.photos import read_pixels
+from ftcourse.data.transforms import eval_transforms
+from ftcourse.training.frozen_prefix import cut_model
 
 RESULTS = Path(__file__).parent / "results" / "speed_pieces.json"
 N = 32  # photos, a batch

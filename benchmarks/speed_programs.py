@@ -278,7 +278,7 @@ def keras(job: Job) -> Work:
 def ftcourse(job: Job, **more) -> Work:
     """This project. Preflight is off, as no peer has one; the folder is read with load_data like any other."""
     import ftcourse as ft
-    from ftcourse.data import eval_transforms, train_transforms
+    from ftcourse.data.transforms import eval_transforms, train_transforms
 
     model = ft.load_backbone("resnet18", weights=job.weights)
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ from speed import make_photos, weights_file
 from speed_programs import BATCH, Job, loaders, network
 from torch import Tensor, nn
 
-from ftcourse.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.pocket import ResNet18_Pocket_Weights
 
 RESULTS = Path(__file__).parent / "results" / "speed_statistics.json"
 Features = dict[str, tuple[Tensor, Tensor]]

@@ -37,7 +37,7 @@ from sklearn.pipeline import make_pipeline
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.pocket.texts import LABELS, messages
+from ftcourse.data.texts import LABELS, messages
 from ftcourse.tasks import text
 
 TABLE = Path(__file__).parent / "results" / "text.md"

@@ -28,7 +28,7 @@ from scipy.spatial.distance import cdist
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.measures import confusion_matrix
+from ftcourse.evaluation.measures import confusion_matrix
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -65,7 +65,9 @@ class Material:
     def rates(self) -> Any:
         torch.manual_seed(0)
         model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=len(CLASSES))
-        small = self.data.with_transforms(ft.data.train_transforms(64), ft.data.eval_transforms(64))
+        small = self.data.with_transforms(
+            ft.data.transforms.train_transforms(64), ft.data.transforms.eval_transforms(64)
+        )
         return ft.lr_finder(model, small, ft.Stage(train="layer4"))
 
     @cached_property

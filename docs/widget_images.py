@@ -29,7 +29,7 @@ import ftcourse as ft
 from ftcourse import widgets
 
 data = ft.load_data("pocket-insects", classes=("ants", "bees"), progress=False)
-small = data.with_transforms(ft.data.train_transforms(64), ft.data.eval_transforms(64))
+small = data.with_transforms(ft.data.transforms.train_transforms(64), ft.data.transforms.eval_transforms(64))
 model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=2)
 _ = ft.freeze(model, "stem", "layer1", "layer2", "layer3", "layer4")\
 """

@@ -10,6 +10,8 @@ ft.evaluate(model, data.test)
 
 from typing import TYPE_CHECKING, Any
 
+from ftcourse._moved import MODULES, put_up_signposts
+
 if TYPE_CHECKING:
     from ftcourse.plots import (
         plot_boxes,
@@ -30,25 +32,28 @@ if TYPE_CHECKING:
     )
 
 try:
-    from ftcourse.audit import audit
-    from ftcourse.backbones import layer_groups, load_backbone, replace_head, weights_of
-    from ftcourse.checkpoints import load_model, save_model
-    from ftcourse.data import Data, Split, load_data
-    from ftcourse.features import embed, grad_cam, nearest
-    from ftcourse.freezing import freeze, freeze_report, train_mode, unfreeze
-    from ftcourse.history import History
-    from ftcourse.landscape import loss_landscape
-    from ftcourse.loop import best_device, evaluate, finetune, predict, train_one_epoch
-    from ftcourse.lr_finder import lr_finder
-    from ftcourse.pocket import ResNet18_Pocket_Weights
-    from ftcourse.preflight import preflight
-    from ftcourse.stages import Stage, apply_stage, make_optimizer, make_scheduler
+    from ftcourse.data.audit import audit
+    from ftcourse.data.loading import load_data
+    from ftcourse.data.splits import Data, Split
+    from ftcourse.evaluation.landscape import loss_landscape
+    from ftcourse.models.backbones import layer_groups, load_backbone, replace_head, weights_of
+    from ftcourse.models.features import embed, grad_cam, nearest
+    from ftcourse.models.freezing import freeze, freeze_report, train_mode, unfreeze
+    from ftcourse.models.pocket import ResNet18_Pocket_Weights
+    from ftcourse.training.checkpoints import load_model, save_model
+    from ftcourse.training.history import History
+    from ftcourse.training.loop import best_device, evaluate, finetune, predict, train_one_epoch
+    from ftcourse.training.lr_finder import lr_finder
+    from ftcourse.training.preflight import preflight
+    from ftcourse.training.stages import Stage, apply_stage, make_optimizer, make_scheduler
 except ModuleNotFoundError as err:
     if (err.name or "").startswith("ftcourse"):
         raise
     _missing = err.name  # `ftcourse doctor` must run where a package is missing, to say so
 else:
     _missing = None
+
+put_up_signposts()
 
 
 def __getattr__(name: str) -> Any:
@@ -62,7 +67,8 @@ def __getattr__(name: str) -> Any:
 
         if name in plots.__all__:
             return getattr(plots, name)
-    raise AttributeError(f"module 'ftcourse' has no attribute {name!r}")
+    moved = f"; it is now ftcourse.{MODULES[name]}" if name in MODULES else ""
+    raise AttributeError(f"module 'ftcourse' has no attribute {name!r}{moved}")
 
 
 def __dir__() -> list[str]:

@@ -127,7 +127,7 @@ def audit(
     as_json: bool = JSON,
 ) -> None:
     """Look for what could spoil a folder of photos: broken files, duplicates, leaks. Changes no file."""
-    from ftcourse.audit import audit as audit_folder
+    from ftcourse.data.audit import audit as audit_folder
 
     with _only_json(as_json):
         found = audit_folder(folder)
@@ -161,8 +161,8 @@ def train(
     as_json: bool = JSON,
 ) -> None:
     """Fine-tune on a folder of photos; writes a model, a report and what is needed to resume."""
-    from ftcourse.report import Interrupted, Settings, train_and_report
-    from ftcourse.report_page import headline
+    from ftcourse.reporting.report import Interrupted, Settings, train_and_report
+    from ftcourse.reporting.report_page import headline
 
     settings = Settings(
         strategy=strategy.value, epochs=epochs, seed=seed, weights=weights, backbone=backbone,
@@ -191,7 +191,7 @@ def predict(
     as_json: bool = JSON,
 ) -> None:
     """Classify photos. A file that cannot be read is told and does not stop the others; exit code 1 then."""
-    from ftcourse.inference import find_photos, load_run, predict_files
+    from ftcourse.shipping.inference import find_photos, load_run, predict_files
 
     with _only_json(as_json):
         photos = find_photos(files)
@@ -225,8 +225,8 @@ def evaluate(
     as_json: bool = JSON,
 ) -> None:
     """Measure a run on labelled photos."""
-    from ftcourse.inference import evaluate_folder
-    from ftcourse.report_page import evaluation
+    from ftcourse.reporting.report_page import evaluation
+    from ftcourse.shipping.inference import evaluate_folder
 
     with _only_json(as_json):
         result = evaluate_folder(run, source, split.value, on_error=on_error.value)
@@ -248,11 +248,11 @@ def export(
     `onnx-int8` has eight bits a weight; what that costs in accuracy is measured on the validation photos.
     """
     if format is ExportFormat.onnx_int8:
-        from ftcourse.quantize import quantize
+        from ftcourse.shipping.quantize import quantize
 
         typer.echo(str(quantize(run, out)))
         return
-    from ftcourse.export import export as export_run
+    from ftcourse.shipping.export import export as export_run
 
     typer.echo(str(export_run(run, format.value, out)))
 
@@ -265,7 +265,7 @@ def card(
     ),
 ) -> None:
     """Write a model card from a run: what it is for, what it was measured on, what nobody knows."""
-    from ftcourse.model_card import write_card
+    from ftcourse.reporting.model_card import write_card
 
     typer.echo(str(write_card(run, out)))
 

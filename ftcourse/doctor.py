@@ -155,8 +155,8 @@ def _look_at_torch(found: dict[str, Any], measure: bool) -> None:
     try:
         import torch
 
-        from ftcourse.backbones import load_backbone
-        from ftcourse.loop import best_device
+        from ftcourse.models.backbones import load_backbone
+        from ftcourse.training.loop import best_device
 
         device = best_device()
         name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftcourse.backbones import load_backbone
-from ftcourse.datasets import DATASETS, cache_dir, cached
-from ftcourse.datasets import fetch as fetch_dataset
+from ftcourse.data.downloads import DATASETS, cache_dir, cached
+from ftcourse.data.downloads import fetch as fetch_dataset
+from ftcourse.models.backbones import load_backbone
 
 __all__ = ["fetch", "listing"]
 

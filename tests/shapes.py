@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ftcourse.report import Settings, train_and_report
-from ftcourse.runs import Run
+from ftcourse.reporting.report import Settings, train_and_report
+from ftcourse.training.runs import Run
 
 CLASSES = {"circle": (220, 40, 40), "square": (40, 200, 60), "stripes": (50, 70, 230)}
 QUICK = Settings(strategy="layer4", epochs=2, size=32, batch_size=8)

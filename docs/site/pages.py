@@ -96,7 +96,9 @@ def repair_source_page(
     known = app.env.get_domain("py").objects
 
     def right(match: re.Match[str]) -> str:
-        wrong = match[1]  # "ftcourse.Audit", or "ftcourse.stages.Stage": the end is what counts
+        wrong = match[
+            1
+        ]  # "ftcourse.Audit", or "ftcourse.training.stages.Stage": the end is what counts
         tails = [wrong.removeprefix(start + ".") for start in (module, "ftcourse")]
         names = [f"{start}.{tail}" for start in ("ftcourse", module) for tail in tails]
         return f'#{next((name for name in names if name in known), wrong)}"'

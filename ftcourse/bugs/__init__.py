@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftcourse.data import Data, load_data
+from ftcourse.data.loading import load_data
+from ftcourse.data.splits import Data
 
 __all__ = ["CASES", "Case", "Program", "photos", "run", "show", "source", "start"]
 

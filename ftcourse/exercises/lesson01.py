@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.models import ResNet50_Weights
 
 from ftcourse.exercises import Choice, Function, Value, Wrong, same_value
-from ftcourse.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.pocket import ResNet18_Pocket_Weights
 
 _POCKET = ResNet18_Pocket_Weights.DEFAULT
 _PREPROCESS = _POCKET.transforms()

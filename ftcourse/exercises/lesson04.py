@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ftcourse.exercises import Choice, Function, Value, Wrong, same_value
-from ftcourse.freezing import train_mode
+from ftcourse.models.freezing import train_mode
 
 Batches = list[tuple[Tensor, Tensor]]
 

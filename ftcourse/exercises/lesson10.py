@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import models
 
-from ftcourse.backbones import load_backbone, weights_of
 from ftcourse.exercises import Choice, Function, Value, Wrong, samples
+from ftcourse.models.backbones import load_backbone, weights_of
 
 # ------------------------------------------------------------------------ 10.1 below_guessing
 

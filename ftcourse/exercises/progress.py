@@ -81,7 +81,7 @@ def record(number: str, event: str) -> None:
 
 
 def _write(file: Path, entries: dict[str, dict[str, Any]]) -> None:
-    from ftcourse.checkpoints import write_atomic  # torch, only when something is written
+    from ftcourse.training.checkpoints import write_atomic  # torch, only when something is written
 
     if file.exists() and not _read(file):  # damaged: keep it, for whoever wants to look
         os.replace(file, file.with_name(file.name + ".damaged"))
@@ -99,17 +99,15 @@ def reset() -> None:
 
 def exercises() -> dict[str, list[str]]:
     """The exercise numbers of each lesson, by the module's name: {"lesson01": ["1.1", ...]}."""
-    from ftcourse import exercises as package
-
     found = {}
-    for info in pkgutil.iter_modules(package.__path__):
+    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if info.name.startswith("lesson"):
             try:
-                module = importlib.import_module(f"{package.__name__}.{info.name}")
+                module = importlib.import_module(f"{__package__}.{info.name}")
             except ImportError:  # a lesson's extra is not installed
                 continue
             found[info.name] = sorted(
-                (e.number for e in vars(module).values() if isinstance(e, package.Exercise)),
+                (e.number for e in vars(module).values() if hasattr(e, "worked")),  # an Exercise
                 key=lambda number: [int(part) for part in number.split(".")],
             )
     return found

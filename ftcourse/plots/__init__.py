@@ -5,13 +5,7 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 `theme="dark"`, or FTCOURSE_THEME=dark in the environment, draws on dark paper.
 """
 
-from ftcourse.plots.images import (
-    plot_boxes,
-    plot_grad_cam,
-    plot_masks,
-    plot_mistakes,
-    show_images,
-)
+from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
 from ftcourse.plots.network import (
     plot_embeddings,
     plot_feature_maps,

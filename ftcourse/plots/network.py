@@ -83,7 +83,7 @@ def plot_feature_maps(
     Raises:
         ValueError: a layer that is not there, or whose output is no map.
     """
-    from ftcourse.features import activations
+    from ftcourse.models.features import activations
 
     names = list(layers) if layers is not None else _stages(model)
     maps = activations(model, image.unsqueeze(0), names)
@@ -143,7 +143,7 @@ def plot_movement(
     Raises:
         ValueError: the model was not loaded by `load_backbone`, so that nothing is known to compare with.
     """
-    from ftcourse.freezing import FreezeReport, freeze_report
+    from ftcourse.models.freezing import FreezeReport, freeze_report
 
     given = models if isinstance(models, Mapping) else {"": models}
     if layers:
@@ -176,7 +176,7 @@ def plot_movement(
 
 def _layer_movement(model: nn.Module) -> list[dict[str, Any]]:
     """Rows as those of a freeze report, one for each module with a matrix of its own."""
-    from ftcourse.backbones import origin_of
+    from ftcourse.models.backbones import origin_of
 
     origin = origin_of(model)
     before = origin.reference if origin else {}

@@ -30,7 +30,7 @@ def plot_confusion(
     """Counts of true class (rows) against predicted class (columns); the colour is the row's share.
 
     Args:
-        matrix: int (classes, classes), as `ftcourse.measures.confusion_matrix` gives it.
+        matrix: int (classes, classes), as `ftcourse.evaluation.measures.confusion_matrix` gives it.
     """
     counts = np.asarray(matrix)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -89,8 +89,8 @@ def plot_reliability(
 
     Source: https://arxiv.org/abs/1706.04599
     """
-    from ftcourse.calibration import reliability
-    from ftcourse.measures import calibration_error
+    from ftcourse.evaluation.calibration import reliability
+    from ftcourse.evaluation.measures import calibration_error
 
     p, truth = _probabilities(probabilities), np.asarray(targets)
     rows = reliability(torch.from_numpy(p), torch.as_tensor(truth), bins)

@@ -122,7 +122,7 @@ def learning_rates(history: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     "backbone" is its topmost group that trains; nan where the stage leaves it frozen. Recomputed from
     `history.stages` by `make_scheduler` itself, up to the epoch that was reached.
     """
-    from ftcourse.stages import Stage, make_scheduler
+    from ftcourse.training.stages import Stage, make_scheduler
 
     done: dict[int, int] = {}
     for row in history.epochs:

@@ -39,8 +39,8 @@ subclass of `Task` with what differs. Here is one for text:
 - Layer groups: `ft.layer_groups` knows ResNets, also inside a segmentation or detection model. Another model says
   them itself: `model.ftcourse_groups = {"embeddings": ["bert.embeddings"], ..., "head": ["classifier"]}`, names of
   submodules from the input to the head. `freeze_report` compares with `model.ftcourse_origin`, an
-  `ftcourse.backbones.Origin` with the state the model was loaded with (or a function that reads it); what is
-  not in it is "new".
+  `Origin` of `ftcourse.models.backbones` with the state the model was loaded with (or a function that reads it);
+  what is not in it is "new".
 """
 
 from ftcourse.tasks.task import Classification, Task, joined, to_device

@@ -25,8 +25,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.transforms import v2
 
-from ftcourse.backbones import origin_of
-from ftcourse.data import MEAN, STD
+from ftcourse.data.transforms import MEAN, STD
+from ftcourse.models.backbones import origin_of
 from ftcourse.tasks.task import Pairs, Task, joined
 
 __all__ = ["Detection", "detection_transforms", "fcos", "mean_average_precision"]

@@ -22,8 +22,8 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.fcn import FCN, FCNHead
 from torchvision.transforms import v2
 
-from ftcourse.backbones import origin_of
-from ftcourse.data import MEAN, STD
+from ftcourse.data.transforms import MEAN, STD
+from ftcourse.models.backbones import origin_of
 from ftcourse.tasks.task import Pairs, Task
 
 __all__ = ["IGNORE", "Segmentation", "UNet", "fcn", "segmentation_transforms", "unet"]

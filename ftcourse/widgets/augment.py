@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from ftcourse.data import MEAN, STD
+from ftcourse.data.transforms import MEAN, STD
 from ftcourse.widgets.base import Explorer, Picture, escape, page, png
 
 __all__ = [

@@ -9,9 +9,9 @@ from typing import Any
 import ipywidgets as w
 from torch import nn
 
-from ftcourse.backbones import layer_groups
-from ftcourse.cost import Cost, count_cost, seconds_per_image
-from ftcourse.freezing import freeze, unfreeze
+from ftcourse.models.backbones import layer_groups
+from ftcourse.models.cost import Cost, count_cost, seconds_per_image
+from ftcourse.models.freezing import freeze, unfreeze
 from ftcourse.widgets.base import Explorer, bar, escape, page
 
 __all__ = ["FreezeExplorer", "freeze_explorer", "stage_code", "training_groups"]
@@ -300,8 +300,8 @@ def freeze_explorer(
     """Click layer groups to freeze or thaw them; what trains, memory, FLOPs and time follow.
 
     It works on your model: what you click is frozen or thawed there, by `ft.freeze` and `ft.unfreeze`. Parameters,
-    memory and FLOPs are counted (see `ftcourse.cost`); seconds are measured once for each choice, with batches
-    of 8 on this machine. The time is that of an epoch in which the whole network runs for each photo.
+    memory and FLOPs are counted (`ftcourse.models.cost`); seconds are measured once for each choice, with
+    batches of 8 on this machine. The time is that of an epoch in which the whole network runs for each photo.
 
     Args:
         data: for the number of training photos, and the time that loading them takes; without it, 100 photos.

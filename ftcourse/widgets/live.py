@@ -25,9 +25,9 @@ import ipywidgets as w
 import matplotlib.pyplot as plt
 from torch import nn
 
-from ftcourse.history import History
-from ftcourse.loop import finetune
-from ftcourse.stages import Stage
+from ftcourse.training.history import History
+from ftcourse.training.loop import finetune
+from ftcourse.training.stages import Stage
 from ftcourse.widgets.base import Explorer, bar, escape, page, png
 from ftcourse.widgets.curves import curves
 from ftcourse.widgets.freeze import duration

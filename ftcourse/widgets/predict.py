@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from ftcourse.data import MEAN, STD
-from ftcourse.features import embed, eval_mode, grad_cam, nearest
+from ftcourse.data.transforms import MEAN, STD
+from ftcourse.models.features import embed, eval_mode, grad_cam, nearest
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.widgets.base import Explorer, Picture, escape, page, png, uploaded
 

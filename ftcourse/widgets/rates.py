@@ -8,9 +8,9 @@ from typing import Any
 import ipywidgets as w
 from torch import nn
 
-from ftcourse.backbones import layer_groups
-from ftcourse.lr_finder import LRFinder, lr_finder
-from ftcourse.stages import Stage
+from ftcourse.models.backbones import layer_groups
+from ftcourse.training.lr_finder import LRFinder, lr_finder
+from ftcourse.training.stages import Stage
 from ftcourse.widgets.base import Explorer, Picture, escape, page, png
 
 __all__ = ["RateFinder", "rate_finder"]

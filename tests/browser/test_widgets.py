@@ -21,7 +21,7 @@ import ftcourse as ft
 from ftcourse import results, widgets
 
 data = ft.load_data("pocket-insects", classes=("ants", "bees"), progress=False)
-data = data.with_transforms(ft.data.train_transforms(64), ft.data.eval_transforms(64))
+data = data.with_transforms(ft.data.transforms.train_transforms(64), ft.data.transforms.eval_transforms(64))
 small = ft.Data(data.classes, *(s.subset(range(0, len(s), 3)) for s in (data.train, data.val, data.test)))
 model = ft.replace_head(ft.load_backbone("resnet18"), num_classes=2)""",
     "augment": "viewer = widgets.augmentation_viewer(data)\nviewer",

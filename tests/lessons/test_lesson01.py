@@ -10,7 +10,7 @@ from torchvision.models import ResNet50_Weights
 from torchvision.transforms import v2
 
 from ftcourse.exercises import lesson01 as check
-from ftcourse.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.pocket import ResNet18_Pocket_Weights
 
 POCKET = ResNet18_Pocket_Weights.DEFAULT
 P = POCKET.transforms()

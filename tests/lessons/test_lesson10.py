@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import ftcourse as ft
-from ftcourse.backbones import head_of
 from ftcourse.exercises import lesson10 as check
+from ftcourse.models.backbones import head_of
 
 
 @pytest.mark.parametrize("attempt", ["c", "C", ["c"]])

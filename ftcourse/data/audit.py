@@ -1,0 +1,299 @@
+"""What is wrong with a folder of photos, before any time is spent on training with it.
+
+    print(audit("photos/").summary())
+
+No file is changed. What the audit calls nearly identical is measured with ImageHash
+(https://github.com/JohannesBuchner/imagehash): two photos whose perceptual hash and whose
+difference hash both differ in a few of 64 bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ftcourse.data.folders import Folder, scan
+from ftcourse.data.inspection import Inspection, inspect_photos
+
+__all__ = ["Audit", "Finding", "audit"]
+
+SEVERITIES = ("error", "warning", "info")
+# Of 64, in each of the two hashes. Among 397 photos of ants and bees no two different ones are
+# closer than 18; copies at half the size and JPEG quality 50 lie within 2, cropped by 2 % within 8.
+NEAR_BITS = 8
+FLAT_BITS = 8  # a hash with fewer set bits than this belongs to a nearly uniform picture
+SMALLEST_CLASS = 3  # one photo for each of train, val, test
+SMALL_CLASS = 10
+IMBALANCE = 5.0  # largest class / smallest class
+TINY_SIDE = 32
+
+
+@dataclass
+class Finding:
+    """One thing found: `kind` names it, `severity` is "error", "warning" or "info"."""
+
+    kind: str
+    severity: str
+    message: str
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Audit:
+    """The findings, worst first, and the photos that were counted per split and class."""
+
+    folder: str
+    counts: dict[str, dict[str, int]]
+    findings: list[Finding]
+
+    @property
+    def ok(self) -> bool:
+        """No finding is an error."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def of_kind(self, kind: str) -> list[Finding]:
+        """The findings of one kind, such as "leakage"."""
+        return [finding for finding in self.findings if finding.kind == kind]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts and strings, ready for JSON."""
+        return {**asdict(self), "ok": self.ok}
+
+    def summary(self) -> str:
+        """Counts per class and split, then the findings with up to five files each."""
+        lines = [f"audit of {self.folder}", *_table(self.counts), ""]
+        if not self.findings:
+            lines.append("nothing found")
+        for finding in self.findings:
+            lines.append(f"[{finding.severity}] {finding.kind}: {finding.message}")
+            lines += [f"    {name}" for name in finding.files[:5]]
+            if len(finding.files) > 5:
+                lines.append(f"    ... and {len(finding.files) - 5} more")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+
+def _table(counts: dict[str, dict[str, int]]) -> list[str]:
+    classes = sorted({label for of_class in counts.values() for label in of_class})
+    width = max([len(label) for label in classes] + [5])
+    lines = [" ".join([" " * width] + [f"{split:>7}" for split in counts])]
+    rows = [(label, [of.get(label, 0) for of in counts.values()]) for label in classes]
+    rows.append(("total", [sum(of.values()) for of in counts.values()]))
+    return lines + [" ".join([f"{n:<{width}}"] + [f"{k:>7}" for k in row]) for n, row in rows]
+
+
+def audit(folder: str | os.PathLike) -> Audit:
+    """Open every photo of a folder once and report what could spoil training or its score.
+
+    Layouts are those of `load_data`. Counted are the photos that decode and do not stand in for a
+    missing one.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: `folder` is no folder.
+    """
+    found = scan(folder)
+    return audit_photos(found, inspect_photos(found.photos))
+
+
+def audit_photos(folder: Folder, found: Sequence[Inspection]) -> Audit:
+    """The audit of photos that `inspect_photos` has opened, with their hashes."""
+    good = [one for one in found if not one.error]
+    usable = [one for one in good if not one.placeholder]
+    splits = [
+        s for s in ("all", "train", "val", "test") if any(p.split == s for p in folder.photos)
+    ]
+    counts = {s: dict.fromkeys(folder.classes, 0) for s in splits}
+    for one in usable:
+        counts[one.photo.split][one.photo.label] += 1
+    findings = [
+        *(Finding("layout", "error", problem) for problem in folder.problems),
+        *(Finding("layout", "info", note) for note in folder.notes),
+        *_unreadable(folder, found),
+        *_placeholders(good),
+        *_copies(good),
+        *_near_copies(usable),
+        *_class_sizes(counts),
+        *_odd_files(good),
+    ]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Audit(str(folder.source), counts, findings)
+
+
+def _unreadable(folder: Folder, found: Iterable[Inspection]) -> Iterable[Finding]:
+    broken = [f"{one.photo.name} ({one.error})" for one in found if one.error]
+    if broken:
+        yield Finding(
+            "undecodable",
+            "error",
+            f'{_files(broken)} cannot be decoded; remove them or load with on_error="skip"',
+            broken,
+        )
+    if folder.left_out:
+        photos = [why for _, why in folder.left_out if why != "not a photo"]
+        yield Finding(
+            "left out",
+            "warning" if photos else "info",
+            f"{_files(folder.left_out)} left out",
+            [f"{name} ({why})" for name, why in folder.left_out],
+        )
+
+
+def _placeholders(good: Iterable[Inspection]) -> Iterable[Finding]:
+    names = [f"{one.photo.name} ({one.placeholder})" for one in good if one.placeholder]
+    if names:
+        yield Finding(
+            "placeholder?",
+            "warning",
+            f"{_files(names)} left out, thought to stand in for a missing photo; look, and remove it "
+            f"or load with keep_placeholders=True",
+            names,
+        )
+
+
+def _copies(good: Sequence[Inspection]) -> Iterable[Finding]:
+    by_hash: dict[str, list[Inspection]] = {}
+    for one in good:
+        by_hash.setdefault(one.sha256, []).append(one)
+    groups = [group for group in by_hash.values() if len(group) > 1]
+    yield from _judge(groups, "the same file", "exact duplicates", "error")
+
+
+def _near_copies(usable: Sequence[Inspection]) -> Iterable[Finding]:
+    groups = [[usable[i] for i in g] for g in _clusters(near_duplicates(usable))]
+    groups = [group for group in groups if len({one.sha256 for one in group}) > 1]
+    yield from _judge(groups, "nearly the same photo", "near duplicates", "warning")
+
+
+def _judge(
+    groups: list[list[Inspection]], what: str, kind: str, severity: str
+) -> Iterable[Finding]:
+    """Copies by what they spoil: two labels, then leakage across splits, then only weight."""
+    sorted_out: dict[str, list[list[Inspection]]] = {"two labels": [], "leakage": [], kind: []}
+    for group in groups:
+        if len({one.photo.label for one in group}) > 1:
+            sorted_out["two labels"].append(group)
+        if len({one.photo.split for one in group}) > 1:
+            sorted_out["leakage"].append(group)
+        elif len({one.photo.label for one in group}) == 1:
+            sorted_out[kind].append(group)
+    advice = {
+        "two labels": f"{what} has two labels; one of them is wrong",
+        "leakage": f"{what} is in two splits, so the score is too good; keep one of them",
+        kind: f"{what} more than once in a class; it counts more than the others",
+    }
+    for name, members in sorted_out.items():
+        if members:
+            many = f"{len(members)} time" + ("s" if len(members) > 1 else "")
+            shown = [" = ".join(one.photo.name for one in group) for group in members]
+            level = "info" if name == kind else severity
+            yield Finding(name, level, f"{many}: {advice[name]}", shown)
+
+
+def near_duplicates(photos: Sequence[Inspection]) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, whose two hashes both differ in at most 8 of 64 bits.
+
+    Exact copies are among them. Distances come from matrix products over blocks of rows: a few
+    thousand photos take a fraction of a second. Nearly uniform pictures, whose hashes say little,
+    are left out.
+    """
+    kept = [i for i, one in enumerate(photos) if one.hash_bits is not None and _telling(one)]
+    if len(kept) < 2:
+        return []
+    bits = np.stack([photos[i].hash_bits for i in kept])  # type: ignore[misc]
+    signs = np.where(bits, 1.0, -1.0).astype(np.float32)
+    pairs = []
+    for start in range(0, len(kept), 1024):
+        near = np.ones((min(1024, len(kept) - start), len(kept)), dtype=bool)
+        for part in (slice(0, 64), slice(64, 128)):
+            agree = signs[start : start + 1024, part] @ signs[:, part].T
+            near &= (64 - agree) / 2 <= NEAR_BITS
+        rows, columns = np.nonzero(np.triu(near, k=start + 1))
+        pairs += [(kept[start + r], kept[c]) for r, c in zip(rows, columns, strict=True)]
+    return pairs
+
+
+def _telling(one: Inspection) -> bool:
+    """Whether the difference hash has enough set and unset bits to tell photos apart."""
+    assert one.hash_bits is not None
+    set_bits = int(one.hash_bits[64:].sum())
+    return FLAT_BITS <= set_bits <= 64 - FLAT_BITS
+
+
+def _clusters(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Join pairs that share a member."""
+    cluster_of: dict[int, set[int]] = {}
+    for i, j in pairs:
+        joined = cluster_of.get(i, {i}) | cluster_of.get(j, {j})
+        cluster_of.update(dict.fromkeys(joined, joined))
+    unique = {id(c): c for c in cluster_of.values()}
+    return sorted(sorted(cluster) for cluster in unique.values())
+
+
+def _class_sizes(counts: dict[str, dict[str, int]]) -> Iterable[Finding]:
+    name = "all" if "all" in counts else "train"
+    sizes = counts.get(name, {})
+    if not sizes:
+        return
+    need = SMALLEST_CLASS if name == "all" or len(counts) == 1 else SMALLEST_CLASS - 1
+    tiny = {label: n for label, n in sizes.items() if n < need}
+    small = {label: n for label, n in sizes.items() if need <= n < SMALL_CLASS}
+    if tiny:
+        yield Finding(
+            "class too small",
+            "error",
+            f"{_shown(tiny)}: too few to split; at least {need} photos a class are needed",
+        )
+    if small:
+        yield Finding(
+            "small class",
+            "warning",
+            f"{_shown(small)}: under {SMALL_CLASS} photos, so its score will be mostly luck",
+        )
+    top = max(sizes, key=lambda label: sizes[label])
+    low = min(sizes, key=lambda label: sizes[label])
+    if sizes[low] and sizes[top] / sizes[low] >= IMBALANCE:
+        yield Finding(
+            "class imbalance",
+            "warning",
+            f"{top} has {sizes[top]} photos, {low} has {sizes[low]} "
+            f"({sizes[top] / sizes[low]:.1f} times fewer); look at macro F1, not at accuracy "
+            f'alone, and consider class_weights="balanced"',
+        )
+
+
+def _odd_files(good: Sequence[Inspection]) -> Iterable[Finding]:
+    """Files that are read, but not as they are; what is done with them."""
+    usual = Counter(one.mode for one in good).most_common(1)
+    tests = [
+        ("CMYK", "made for print; converted to RGB", lambda o: o.mode == "CMYK"),
+        ("16 bit", "reduced to 8 bits", lambda o: o.mode.startswith("I") or o.mode == "F"),
+        ("palette", "at most 256 colours; converted to RGB", lambda o: o.mode in {"P", "PA"}),
+        ("animated", "the first frame is used", lambda o: o.frames > 1),
+        ("transparent", "laid on white", lambda o: o.transparent),
+        ("EXIF rotation", "the camera was turned; the rotation is applied", lambda o: o.rotated),
+        ("tiny", f"a side under {TINY_SIDE} pixels", lambda o: min(o.size) < TINY_SIDE),
+        (
+            "grey",
+            "grey photos among colour ones; all become RGB",
+            lambda o: o.mode in {"1", "L", "LA"} and usual[0][0] not in {"1", "L", "LA"},
+        ),
+    ]
+    for kind, message, test in tests:
+        names = [one.photo.name for one in good if test(one)]
+        if names:
+            yield Finding(kind, "info", f"{_files(names)}: {message}", names)
+
+
+def _shown(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{label} ({n})" for label, n in list(sizes.items())[:10])
+
+
+def _files(names: Sequence[Any]) -> str:
+    return f"{len(names)} file" + ("" if len(names) == 1 else "s")

@@ -1,0 +1,125 @@
+"""One look into each file of a folder: whether it decodes, its hash, its mode, its pixels at a working size."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import imagehash
+import numpy as np
+from PIL import ExifTags, Image
+from tqdm.auto import tqdm
+
+from ftcourse.data.folders import Photo
+from ftcourse.data.photos import decode, has_alpha, own_pages, reason_of, shrink
+
+__all__ = ["Inspection", "inspect_photos"]
+
+PLACEHOLDER_NAME = re.compile(
+    r"(not[ _-]?(found|available)|unavailable|placeholder|image[ _-]?missing"
+    r"|\bno[ _-]?(image|photo|picture))",
+    re.IGNORECASE,
+)
+FEW_COLOURS = 48  # a photo has thousands; a drawn "image not found" with smoothed text has dozens
+RARE = 0.1  # if more files than this are drawn, the folder is one of drawings
+
+
+@dataclass
+class Inspection:
+    """What one file is. `error` says why it cannot be decoded; the rest is then empty."""
+
+    photo: Photo
+    error: str | None = None
+    sha256: str = ""
+    format: str = ""
+    mode: str = ""
+    size: tuple[int, int] = (0, 0)  # width, height in the file, before the EXIF rotation
+    frames: int = 1
+    rotated: bool = False  # EXIF orientation other than upright
+    transparent: bool = False
+    drawn: bool = False  # few colours, one of them nearly everywhere
+    hash_bits: np.ndarray | None = None  # bool (128,): phash and dhash of ImageHash
+    pixels: np.ndarray | None = None  # uint8 (H, W, 3), short side at the working size
+    placeholder: str | None = None  # why it is thought to stand in for a missing photo
+
+
+def inspect_photos(
+    photos: Sequence[Photo],
+    *,
+    short_side: int = 160,
+    keep_bytes: int = 0,
+    hashes: bool = True,
+    workers: int | None = None,
+) -> list[Inspection]:
+    """Open and fully decode each file once, in a thread pool; the order is kept.
+
+    Pixels are kept until they fill `keep_bytes`; later files are inspected, then dropped.
+    """
+    workers = workers or min(8, os.cpu_count() or 1)
+    found = []
+    used = 0
+    with ThreadPoolExecutor(workers) as pool:
+        results: Iterable[Inspection] = pool.map(
+            lambda photo: _inspect(photo, short_side, hashes, keep_bytes > 0), photos
+        )
+        for one in tqdm(
+            results, total=len(photos), desc="photos", leave=False, disable=len(photos) < 500
+        ):
+            if one.pixels is not None:
+                used += one.pixels.nbytes
+                one.pixels = one.pixels if used <= keep_bytes else None
+            found.append(one)
+    _mark_placeholders(found)
+    return found
+
+
+def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool) -> Inspection:
+    one = Inspection(photo)
+    try:
+        data = photo.path.read_bytes()
+        one.sha256 = hashlib.sha256(data).hexdigest()
+        if not data:
+            one.error = "empty file"
+            return one
+        with Image.open(io.BytesIO(data)) as image:
+            one.format, one.mode, one.size = image.format or "", image.mode, image.size
+            one.frames = getattr(image, "n_frames", 1)
+            one.rotated = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+            one.transparent = has_alpha(image)
+            rgb = decode(image, short_side)
+        one.drawn = _is_drawn(rgb)
+        pixels = shrink(rgb, short_side)
+        if hashes:
+            one.hash_bits = _hash_bits(Image.fromarray(pixels))
+        one.pixels = own_pages(pixels) if keep else None
+    except Exception as err:  # Pillow's decoders raise many kinds on damaged files
+        one.error = reason_of(err)
+    return one
+
+
+def _hash_bits(image: Image.Image) -> np.ndarray:
+    grey = image.convert("L")
+    bits = [imagehash.phash(grey).hash, imagehash.dhash(grey).hash]
+    return np.concatenate([b.ravel() for b in bits]).astype(bool)
+
+
+def _is_drawn(image: Image.Image) -> bool:
+    colours = image.getcolors(FEW_COLOURS)  # None as soon as there are more
+    total = image.width * image.height
+    return colours is not None and max(count for count, _ in colours) >= total / 2
+
+
+def _mark_placeholders(found: list[Inspection]) -> None:
+    """A file that stands in for a missing photo: its name says so, or it alone is drawn."""
+    drawn = sum(one.drawn for one in found)
+    rare = drawn <= RARE * len(found)
+    for one in found:
+        if PLACEHOLDER_NAME.search(one.photo.path.stem):
+            one.placeholder = "its name says so"
+        elif one.drawn and rare:
+            one.placeholder = f"drawn with at most {FEW_COLOURS} colours, unlike the others"

@@ -1,0 +1,248 @@
+"""From a folder of photos, or the name of a built-in set, to train, val and test splits.
+
+    data = load_data("photos/")
+    image, label = data.train[0]     # float32 (3, size, size), int
+    photo = data.train.load(0)       # the PIL image, untransformed
+
+Splits depend on file names and the seed alone, so they are the same on each platform.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ftcourse.data import downloads
+from ftcourse.data.audit import audit_photos, near_duplicates
+from ftcourse.data.drawing import Parts, draw
+from ftcourse.data.folders import Folder, scan
+from ftcourse.data.inspection import Inspection, inspect_photos
+from ftcourse.data.photos import CACHE_BYTES, PhotoCache
+from ftcourse.data.splits import Data, Split
+from ftcourse.data.transforms import (
+    DEFAULT_SIZE,
+    UNKNOWN_SIDE,
+    Transform,
+    eval_transforms,
+    needed_side,
+    train_transforms,
+)
+
+__all__ = ["BUILT_IN", "load_data", "load_folder"]
+
+BUILT_IN = ("pocket-insects", "hymenoptera", "flowers", "pets")
+
+
+def load_data(
+    source: str | os.PathLike,
+    *,
+    seed: int = 0,
+    val: float = 0.15,
+    test: float = 0.15,
+    transform: Transform | None = None,
+    train_transform: Transform | None = None,
+    on_error: str = "raise",
+    audit: bool = True,
+    size: int | None = None,
+    **kwargs: Any,
+) -> Data:
+    """Labelled photos in three splits, from a folder or a built-in set.
+
+    A folder holds one folder of photos for each class, or `train/ val/ test/` with such folders
+    in each. With `train/` and `val/` only, `val/` is kept as the test split and validation is
+    drawn from `train/`. No file is changed.
+
+    Args:
+        source: a folder, or "pocket-insects", "hymenoptera", "flowers", "pets".
+        seed: which photos go to which split, where splits are drawn.
+        val, test: the share of each class that is drawn for validation and for the test.
+        transform: for val and test, and for train unless `train_transform` is given: takes a
+            uint8 tensor (3, H, W). Default: `eval_transforms(size)`.
+        train_transform: for train. Default: `train_transforms(size)`.
+        on_error: "raise", or "skip" to leave out files that cannot be decoded, with a note.
+        audit: keep the audit of the folder in `data.audit`.
+        size: side of the crop in pixels, 128 by default.
+        kwargs: for a folder `keep_placeholders=False` (files that stand in for a missing photo are
+            left out) and `cache_bytes=2**30` (memory for decoded photos); for a downloaded set also
+            `cache` and `sources`, see `datasets.fetch`; for "pocket-insects" those of its `load`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: `source` is no folder.
+        ConnectionError: a set is neither in the cache folder nor can it be downloaded.
+        ValueError: a file cannot be decoded, a class is too small to split, there are no classes.
+    """
+    if on_error not in {"raise", "skip"}:
+        raise ValueError(f'on_error={on_error!r}: use "raise" or "skip"')
+    shares = {"val": val, "test": test}
+    for name, share in shares.items():
+        if not 0 < share < 1 or val + test >= 1:
+            raise ValueError(
+                f"{name}={share}: val and test are shares above 0 that leave some for train"
+            )
+    transforms = _transforms(transform, train_transform, size)
+    if source == "pocket-insects":
+        insects = import_module("ftcourse.data.insects")  # drawn only when asked for
+        return insects.load(seed=seed, **kwargs).with_transforms(*transforms)
+    options: dict[str, Any] = {"seed": seed, "shares": shares, "transforms": transforms}
+    options |= {"on_error": on_error, "audit": audit, **kwargs}
+    if source in BUILT_IN:
+        return _load_named(str(source), options)
+    if isinstance(source, str) and not Path(source).exists() and not {"/", "\\", "."} & set(source):
+        names = ", ".join(repr(name) for name in BUILT_IN)
+        raise FileNotFoundError(f"{source}: no such folder; give a folder of photos, or {names}")
+    return load_folder(source, **options)
+
+
+def _load_named(name: str, options: dict[str, Any]) -> Data:
+
+    where = {key: options.pop(key) for key in ("cache", "sources") if key in options}
+    data = load_folder(downloads.fetch(name, **where), name=name, **options)
+    data.notes.append(downloads.DATASETS[name].note)
+    if Path(name).is_dir():
+        data.notes.append(f"{name!r} is the built-in set; write './{name}' for the folder here.")
+    return data
+
+
+def _transforms(
+    transform: Transform | None, train_transform: Transform | None, size: int | None
+) -> tuple[Transform, Transform]:
+    """The transforms for train and for eval."""
+    side = DEFAULT_SIZE if size is None else size
+    train = train_transform or transform or train_transforms(side)
+    return train, transform or eval_transforms(side)
+
+
+def load_folder(
+    source: str | os.PathLike,
+    *,
+    seed: int,
+    shares: dict[str, float],
+    transforms: tuple[Transform, Transform],
+    on_error: str = "raise",
+    audit: bool = True,
+    keep_placeholders: bool = False,
+    cache_bytes: int = CACHE_BYTES,
+    name: str | None = None,
+) -> Data:
+    """What `load_data` does with a folder, its arguments checked and its transforms made."""
+    folder = scan(source)
+    if folder.problems:
+        raise ValueError(folder.problems[0])
+    side = max(needed_side(t) or UNKNOWN_SIDE for t in transforms)
+    found = inspect_photos(folder.photos, short_side=side, keep_bytes=cache_bytes, hashes=audit)
+    notes = list(folder.notes)
+    report = audit_photos(folder, found) if audit else None
+    usable = _usable(folder, found, on_error, keep_placeholders, notes)
+    parts = _parts(folder, usable, seed, shares, notes)
+    if audit:
+        _note_separated(folder, parts, notes)
+    cache = PhotoCache(
+        [one.photo.path for one in usable], side, [one.pixels for one in usable], cache_bytes
+    )
+    position = {one.photo.name: i for i, one in enumerate(usable)}
+    splits = {}
+    for split, members in parts.items():
+        splits[split] = Split(
+            cache,
+            [folder.classes.index(one.photo.label) for one in members],
+            folder.classes,
+            transform=transforms[0] if split == "train" else transforms[1],
+            paths=[one.photo.path for one in members],
+            index=[position[one.photo.name] for one in members],
+        )
+    title = name or f"{folder.source.name or folder.source.resolve().name}/"
+    return Data(folder.classes, **splits, name=title, notes=notes, audit=report)
+
+
+def _usable(
+    folder: Folder,
+    found: list[Inspection],
+    on_error: str,
+    keep_placeholders: bool,
+    notes: list[str],
+) -> list[Inspection]:
+    """The photos to use; broken files raise or are left out, placeholders are left out."""
+    broken = [one for one in found if one.error]
+    if broken and on_error == "raise":
+        first, more = broken[0], len(broken) - 1
+        others = f" (so are {more} other files: see the audit)" if more else ""
+        raise ValueError(
+            f"{first.photo.path}: cannot be decoded ({first.error}); "
+            f'remove it or pass on_error="skip"{others}'
+        )
+    _note_files(notes, [f"{one.photo.name} ({one.error})" for one in broken], "cannot be decoded")
+    standins = [one for one in found if one.placeholder and not one.error]
+    if not keep_placeholders:
+        shown = [f"{one.photo.name} ({one.placeholder})" for one in standins]
+        _note_files(notes, shown, "seem to stand in for a missing photo (keep_placeholders=True)")
+    _note_files(notes, [f"{n} ({why})" for n, why in folder.left_out], "are not photos of a class")
+    out = {id(one) for one in (broken if keep_placeholders else broken + standins)}
+    return [one for one in found if id(one) not in out]
+
+
+def _note_files(notes: list[str], names: list[str], why: str) -> None:
+    if names:
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        notes.append(f"Left out, because they {why}: {shown}.")
+
+
+def _parts(
+    folder: Folder,
+    usable: list[Inspection],
+    seed: int,
+    shares: dict[str, float],
+    notes: list[str],
+) -> Parts:
+    """Which photos go to train, val and test; each list in the order of the file names."""
+    given: Parts = {}
+    for one in usable:
+        given.setdefault(one.photo.split, []).append(one)
+    _check_classes(folder, given)
+    if folder.layout == "classes":
+        notes.append(f"The splits were drawn from the class folders with seed {seed}.")
+        return draw(given["all"], shares, seed, folder.source)
+    if "val" in given and "test" in given:
+        return given
+    held_out = "test" if "test" in given else "val"
+    drawn = draw(given["train"], {"val": shares["val"]}, seed, folder.source)
+    if held_out == "val":
+        notes.append(
+            "val/ is kept as the test split; validation is drawn from train/ with seed "
+            f"{seed}, so that no choice is made on the photos that are tested."
+        )
+    else:
+        notes.append(f"There is no val/: validation is drawn from train/ with seed {seed}.")
+    return {**drawn, "test": given[held_out]}
+
+
+def _check_classes(folder: Folder, given: Parts) -> None:
+    base = given.get("all", given.get("train", []))
+    have = {one.photo.label for one in base}
+    for label in folder.classes:
+        if label not in have:
+            raise ValueError(
+                f"{folder.source}: class {label!r} has no usable photo to train on; "
+                f"add photos or remove its folder"
+            )
+    for split in ("val", "test"):
+        if split in {p.split for p in folder.photos} and not given.get(split):
+            raise ValueError(
+                f"{folder.source}: {split}/ has no usable photo; add some or remove it"
+            )
+
+
+def _note_separated(folder: Folder, parts: Parts, notes: list[str]) -> None:
+    """Say when drawing put nearly identical photos into different splits."""
+    everyone = [(one, split) for split, members in parts.items() for one in members]
+    pairs = [
+        (a.photo.name, b.photo.name)
+        for i, j in near_duplicates([one for one, _ in everyone])
+        for (a, s), (b, t) in [(everyone[i], everyone[j])]
+        if s != t
+    ]
+    if pairs:
+        shown = "; ".join(f"{a} and {b}" for a, b in pairs[:3])
+        more = f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
+        notes.append(f"Nearly identical photos lie in different splits: {shown}{more}.")

@@ -1,0 +1,483 @@
+"""One run from a folder of photos to a model and an honest report.
+
+`train_and_report` trains, then touches the test split once: for the network and for two baselines at the same
+time. `report.json` has every number, `report.md` is the same for people (`report_page.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import time
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ftcourse.data.loading import load_data
+from ftcourse.data.splits import Data
+from ftcourse.data.transforms import MEAN, STD, eval_transforms, train_transforms
+from ftcourse.evaluation.baselines import Features, LinearProbe, majority_class, pooled_features
+from ftcourse.models.backbones import load_backbone, replace_head, weights_of
+from ftcourse.plots import plot_confusion, plot_history, show_images
+from ftcourse.reporting.report_page import command_of, page
+from ftcourse.shipping.inference import measure
+from ftcourse.training import recipes
+from ftcourse.training.checkpoints import save_model, write_atomic
+from ftcourse.training.history import History
+from ftcourse.training.loop import best_device, finetune, predict
+
+__all__ = ["Interrupted", "Settings", "train_and_report", "write_report"]
+
+FILES = (
+    "settings.json", "checkpoint.pt", "history.json", "model.safetensors", "report.json",
+    "report.md", "curves.png", "confusion.png", "worst.png",
+)  # fmt: skip
+WORST = 12
+
+
+class Interrupted(Exception):
+    """Training was stopped by the user; the run can be resumed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made from; a resumed run must have the same."""
+
+    strategy: str = "auto"
+    epochs: int | None = None
+    seed: int = 0
+    weights: str = "pocket"
+    backbone: str = "resnet18"
+    size: int | None = None
+    batch_size: int = 32
+    on_error: str = "raise"
+
+    def __post_init__(self) -> None:
+        if self.strategy not in recipes.STRATEGIES:
+            raise ValueError(
+                f"strategy={self.strategy!r}: use one of {', '.join(recipes.STRATEGIES)}"
+            )
+        for name, least in (("epochs", 1), ("size", 16), ("batch_size", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value}: at least {least}")
+
+
+def train_and_report(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    settings: Settings | None = None,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Fine-tune on a folder of photos and write a run: model, checkpoint, history, curves, report.
+
+    Args:
+        source: what `load_data` takes: a folder, or the name of a built-in set.
+        out: the run's folder.
+        resume: go on with an interrupted run of the same settings and photos.
+        force: `out` may hold an earlier run; its files are moved into `out/before-1/` (2, 3, ...).
+
+    Returns:
+        The contents of `report.json`.
+
+    Raises:
+        FileExistsError: `out` is not empty, and neither `resume` nor `force` was asked for.
+        Interrupted: stopped by the user after some epochs; the test split has not been touched.
+        ValueError, OSError: from reading the photos and the weights; each says what and where.
+    """
+    settings, out = settings or Settings(), Path(out)
+    _check_out(out, resume, force)
+    clock = Clock()
+    torch.manual_seed(settings.seed)
+    model = load_backbone(
+        settings.backbone, None if settings.weights == "none" else settings.weights
+    )
+    shape = input_of(model, settings)
+    data = _load(source, settings, shape)
+    torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
+    replace_head(model, num_classes=len(data.classes))
+    stages = recipes.recipe(
+        settings.strategy, len(data.train), len(data.classes), settings.epochs,
+        from_scratch=settings.weights == "none",
+    )  # fmt: skip
+    resume = _begin(out, settings, data, source, resume, force)
+    clock.lap("data")
+    features = [pooled_features(model, s) for s in (_as_tested(data), data.val)]
+    untouched = {k: v.clone() for k, v in model.state_dict().items()}  # for the test's features
+    clock.lap("baselines")
+    history = finetune(
+        model, data, stages, out_dir=out, resume=resume, batch_size=settings.batch_size,
+        seed=settings.seed, progress=progress, **recipes.FINETUNE,
+    )  # fmt: skip
+    clock.lap("training")
+    _stop_if_interrupted(history, out)
+    probe = LinearProbe(*features)
+    clock.lap("baselines")
+    side = getattr(data.test.images, "side", None)
+    _save(model, out / "model.safetensors", data.classes, settings, shape, side)
+    tested = _test(model, untouched, data, probe, settings.seed)
+    clock.lap("test")
+    seconds = (
+        clock.total - clock.laps["training"] + history.seconds
+    )  # with what was done before resuming
+    report = _report(source, out, settings, shape, data, stages, history, probe, tested)
+    report |= {"seconds": round(seconds, 2), "times": clock.rounded()}
+    write_report(out, report, history, data)
+    return report
+
+
+class Clock:
+    """Seconds of wall time for each part of a run."""
+
+    def __init__(self) -> None:
+        self.start = self.last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = self.laps.get(name, 0.0) + now - self.last
+        self.last = now
+
+    @property
+    def total(self) -> float:
+        return self.last - self.start
+
+    def rounded(self) -> dict[str, float]:
+        return {name: round(seconds, 2) for name, seconds in self.laps.items()}
+
+
+# -- before training ---------------------------------------------------------------------------
+
+
+def _check_out(out: Path, resume: bool, force: bool) -> None:
+    """Refuse before any time is spent."""
+    if resume and force:
+        raise ValueError("--resume goes on with a run and --force replaces it; choose one")
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out}: is a file; give a folder for the run")
+    if resume and not (out / "settings.json").exists():
+        raise FileNotFoundError(f"{out}: no run to resume there; train without --resume")
+    if not resume and not force and out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out}: exists and is not empty; give another folder, go on with that run (--resume), "
+            f"or replace it (--force: its files are moved to {out / 'before-1'}, or 2, 3, ...)"
+        )
+
+
+def _begin(
+    out: Path, settings: Settings, data: Data, source: Any, resume: bool, force: bool
+) -> bool:
+    """Write `settings.json`, or compare with it; True if there is a checkpoint to go on from."""
+    mine = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    mine["photos"] = _fingerprint(data, source)
+    if force:
+        _move_aside(out)
+    if not resume:
+        write_atomic(out / "settings.json", json.dumps(mine, indent=1).encode())
+        return False
+    then = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    for name, value in mine.items():
+        if then.get(name) != value:
+            if name == "photos":
+                raise ValueError(
+                    f"{source}: the photos or their splits have changed since {out} began"
+                )
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{out}: was started with {option} {then.get(name)}, not {value}; resume it with the same"
+            )
+    return (out / "checkpoint.pt").exists()
+
+
+def _move_aside(out: Path) -> None:
+    mine = [out / name for name in FILES if (out / name).exists()]
+    if not mine:
+        return
+    n = 1
+    while (out / f"before-{n}").exists():
+        n += 1
+    (out / f"before-{n}").mkdir()
+    for file in mine:
+        os.replace(file, out / f"before-{n}" / file.name)
+
+
+def _fingerprint(data: Data, source: Any) -> str:
+    """A hash of which photos, with which labels, are in which split."""
+    digest = hashlib.sha256()
+    for name in data.counts:
+        split = getattr(data, name)
+        labels = zip(split.paths or range(len(split)), split.targets, strict=True)
+        names = [f"{file_name(p, source)}={t}" for p, t in labels]
+        digest.update(f"{name}: {names}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def file_name(path: Any, source: Any) -> str:
+    """The path below the source folder, as in the audit; a number for data without files."""
+    if not isinstance(path, Path):
+        return f"number {path}"
+    try:
+        return path.relative_to(Path(source).expanduser()).as_posix()
+    except ValueError:  # a built-in set lies in the download folder
+        return "/".join(path.parts[-3:])
+
+
+def input_of(model: nn.Module, settings: Settings) -> dict[str, Any]:
+    """How photos are made into inputs: `crop_size`, `resize_size` (pixels), `mean`, `std`."""
+    weights = weights_of(model)
+    preset: Any = weights.transforms() if weights else None
+    known = _header(settings.weights)
+    size = settings.size or known.get("crop_size") or recipes.default_size(preset)
+    mean: Any = known.get("mean") or getattr(preset, "mean", MEAN)
+    std: Any = known.get("std") or getattr(preset, "std", STD)
+    resize = math.ceil(1.14 * size)
+    return {"crop_size": size, "resize_size": resize, "mean": list(mean), "std": list(std)}
+
+
+def _header(weights: str) -> dict[str, Any]:
+    """What a weights file of this package says of itself."""
+    if Path(weights).suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("ftcourse", "{}"))
+    except (SafetensorError, OSError, ValueError):  # load_backbone has told, or it is foreign
+        return {}
+
+
+def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
+    size, mean, std = shape["crop_size"], shape["mean"], shape["std"]
+    return load_data(
+        source,
+        seed=settings.seed,
+        transform=eval_transforms(size, mean, std),
+        train_transform=train_transforms(size, mean, std),
+        on_error=settings.on_error,
+    )
+
+
+def _as_tested(data: Data) -> Any:
+    """The training split without augmentation."""
+    return data.train.with_transform(data.val.transform)
+
+
+# -- after training ----------------------------------------------------------------------------
+
+
+def _stop_if_interrupted(history: History, out: Path) -> None:
+    if history.stopped.startswith("interrupted"):
+        done = len(history.epochs)
+        total = sum(stage["epochs"] for stage in history.stages)
+        again = (
+            "the same command with --resume goes on" if done else "nothing is lost but that epoch"
+        )
+        raise Interrupted(f"{out}: interrupted after epoch {done} of {total}; {again}")
+
+
+def _save(
+    model: nn.Module, file: Path, classes: list[str], settings: Settings,
+    shape: dict[str, Any], side: int | None,
+) -> None:  # fmt: skip
+    save_model(
+        model,
+        file,
+        architecture=settings.backbone,
+        classes=classes,
+        **shape,
+        **({"working_size": side} if side else {}),
+        weights=settings.weights,
+        seed=settings.seed,
+        version=version("ftcourse"),
+    )
+
+
+@dataclass
+class Tested:
+    """What came out of the one look at the test split."""
+
+    result: dict[str, Any]  # of `measure`
+    logits: Tensor
+    targets: np.ndarray
+    probe_hits: np.ndarray
+    majority: int
+    majority_hits: np.ndarray
+
+
+def _test(
+    model: nn.Module, untouched: dict[str, Tensor], data: Data, probe: LinearProbe, seed: int
+) -> Tested:
+    logits, targets = predict(model, data.test)
+    tuned = {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(untouched)  # the probe sees the backbone as it was before training
+    features: Features = pooled_features(model, data.test)
+    model.load_state_dict(tuned)
+    answers = probe.predict(features.x)
+    majority = majority_class(data.train.targets, len(data.classes))
+    truth = targets.numpy()
+    result = measure(logits, targets, data.classes, seed, other=answers)
+    return Tested(result, logits, truth, answers == truth, majority, truth == majority)
+
+
+def _report(
+    source: Any, out: Path, settings: Settings, shape: dict[str, Any], data: Data,
+    stages: list[Any], history: History, probe: LinearProbe, tested: Tested,
+) -> dict[str, Any]:  # fmt: skip
+    strategy = recipes.resolve_strategy(
+        settings.strategy, len(data.train), len(data.classes), settings.weights == "none"
+    )
+    asked = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    report: dict[str, Any] = {
+        "name": data.name,
+        "source": str(source),
+        "classes": list(data.classes),
+        "counts": data.counts,
+        "counts_per_class": {s: getattr(data, s).counts() for s in data.counts},
+        "strategy": strategy,
+        "seed": settings.seed,
+        "weights": settings.weights,
+        "backbone": settings.backbone,
+        "size": shape["crop_size"],
+        "settings": asked,
+        "test": tested.result,
+        "baselines": {
+            "majority": float(tested.majority_hits.mean()),
+            "linear_probe": float(tested.probe_hits.mean()),
+        },
+        "baseline_details": {
+            "majority_class": data.classes[tested.majority],
+            "linear_probe": {
+                "features": "random weights" if settings.weights == "none" else settings.weights,
+                "C": probe.C,
+                "val_accuracy": probe.val_accuracy,
+            },
+        },
+        "worst": _worst(tested, data, source),
+        "stages": [stage.to_dict() for stage in stages],
+        "finetune": dict(recipes.FINETUNE),
+        "best": history.best,
+        "epochs": len(history.epochs),
+        "stopped": history.stopped,
+        "findings": history.findings,
+        "audit": data.audit.to_dict() if data.audit else None,
+        "data_notes": list(data.notes),
+        "command": command_of(source, out, asked),
+        "versions": versions(),
+        "device": str(best_device()),
+    }
+    return report | {"notes": remarks(report)}
+
+
+def _worst(tested: Tested, data: Data, source: Any) -> list[dict[str, Any]]:
+    """The most confident mistakes, the worst first."""
+    probability, predicted = (v.numpy() for v in tested.logits.double().softmax(1).max(1))
+    wrong = np.flatnonzero(predicted != tested.targets)
+    order = wrong[np.argsort(-probability[wrong], kind="stable")][:WORST]
+    paths = data.test.paths or range(len(data.test))
+    return [
+        {
+            "file": file_name(paths[i], source),
+            "true": data.classes[tested.targets[i]],
+            "predicted": data.classes[predicted[i]],
+            "probability": float(probability[i]),
+            "index": int(i),
+        }
+        for i in order
+    ]
+
+
+def remarks(report: dict[str, Any]) -> list[str]:
+    """What a careful reader should know about the result, in sentences."""
+    test, found = report["test"], []
+    n, accuracy = test["samples"], test["accuracy"]
+    low, high = test["accuracy_interval"]
+    for name, title in (("majority", "the majority class"), ("linear_probe", "the linear probe")):
+        baseline = report["baselines"][name]
+        if accuracy <= baseline:
+            found.append(
+                f"Fine-tuning does not beat {title} ({accuracy:.1%} against {baseline:.1%}): "
+                + (
+                    "train longer, find more photos, or use the probe."
+                    if name == "linear_probe"
+                    else "it learnt nothing of use."
+                )
+            )
+    gain_low, gain_high = test["gain_interval"]
+    if accuracy > report["baselines"]["linear_probe"] and gain_low <= 0:
+        found.append(
+            f"The gain over the linear probe may be chance: its 95 % interval is "
+            f"{100 * gain_low:+.1f} to {100 * gain_high:+.1f} points."
+        )
+    if accuracy == 1:
+        found.append(
+            f"All {n} test photos are right, so the bootstrap shows no spread; the true accuracy may still be "
+            f"as low as {max(0.0, 1 - 3 / n):.1%} (rule of three)."
+        )
+    elif high - low > 0.1:
+        found.append(
+            f"The interval is {100 * (high - low):.0f} points wide because the test split has only {n} photos."
+        )
+    if report["weights"] == "none":
+        found.append(
+            "The network began with random weights, and so did the features of the linear probe."
+        )
+        if report["strategy"] != "full":
+            found.append("Frozen layers kept their random weights.")
+    return found + _class_remarks(test)
+
+
+def _class_remarks(test: dict[str, Any]) -> list[str]:
+    few = [r["class"] for r in test["per_class"] if 0 < r["support"] < 10]
+    none = [r["class"] for r in test["per_class"] if not r["support"]]
+    never = [r["class"] for r in test["per_class"] if r["support"] and r["precision"] is None]
+    sentences = (
+        (few, "Under 10 test photos, so the class's own numbers are mostly luck"),
+        (none, "No test photos, so nothing is known of"),
+        (never, "Never predicted"),
+    )
+    return [f"{text}: {_some(names)}." for names, text in sentences if names]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, the platform, and the packages that the numbers depend on."""
+    packages = ("ftcourse", "torch", "torchvision", "numpy", "pillow", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in packages},
+    }
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def write_report(
+    run: str | os.PathLike, report: dict[str, Any], history: History, data: Data
+) -> None:
+    """Write the pictures, `report.md`, and last `report.json`: where that is, the run is complete."""
+    run = Path(run)
+    plt.close(plot_history(history, path=run / "curves.png"))
+    confusion = report["test"]["confusion"]
+    plt.close(plot_confusion(confusion, report["classes"], path=run / "confusion.png"))
+    if report["worst"]:
+        images = [data.test.image(w["index"]) for w in report["worst"]]
+        titles = [f"{w['true']},\nnot {w['predicted']}" for w in report["worst"]]
+        plt.close(show_images(images, titles, path=run / "worst.png"))
+    write_atomic(run / "report.md", page(report).encode())
+    write_atomic(run / "report.json", json.dumps(report, indent=1, allow_nan=False).encode())

@@ -1,0 +1,256 @@
+"""Use a finished run: load it, classify files, measure it on a folder of labelled photos."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ftcourse.data.folders import SUFFIXES, scan
+from ftcourse.data.inspection import inspect_photos
+from ftcourse.data.loading import load_data
+from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
+from ftcourse.data.splits import Split
+from ftcourse.data.transforms import DEFAULT_SIZE, MEAN, STD, eval_transforms, train_transforms
+from ftcourse.evaluation.measures import (
+    bootstrap_intervals,
+    calibration_error,
+    confusion_matrix,
+    macro_f1,
+)
+from ftcourse.evaluation.measures import per_class as measure_classes
+from ftcourse.training.checkpoints import load_model
+from ftcourse.training.loop import best_device, predict
+
+__all__ = [
+    "Classifier", "evaluate_folder", "find_photos", "labelled", "load_run", "measure", "predict_files",
+]  # fmt: skip
+
+SPLITS = ("test", "val", "train", "all")
+
+
+@dataclass
+class Classifier:
+    """A network with what belongs to it.
+
+    `transform` takes a PIL image or a uint8 tensor (3, H, W); `side` is the length in pixels that the
+    short side of a larger photo is shrunk to before that, as in training; `meta` is the header of the
+    model's file.
+    """
+
+    model: nn.Module
+    classes: list[str]
+    transform: Callable[[Any], Tensor]
+    size: int
+    side: int
+    meta: dict[str, Any]
+
+
+def load_run(run: str | os.PathLike) -> Classifier:
+    """The classifier of a run's folder, or of a `model.safetensors` that was copied out of it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is damaged, or is no classifier of this package.
+    """
+    path = Path(run)
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.exists():
+        more = "; resume the training first" if (path / "checkpoint.pt").exists() else ""
+        raise FileNotFoundError(f"{file}: no trained model there{more}")
+    model, meta = load_model(file)
+    size = int(meta.get("crop_size", DEFAULT_SIZE))
+    transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
+    side = int(meta.get("working_size", max(160, math.ceil(1.25 * size))))
+    model.to(best_device())
+    return Classifier(model, list(meta["classes"]), transform, size, side, meta)
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def find_photos(patterns: Iterable[str | os.PathLike]) -> list[Path]:
+    """The files that names, folders (searched with all below them) and globs stand for, in order.
+
+    A name that stands for nothing is kept, so that whoever opens it can say so.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            hidden = {
+                p for p in inside if any(n.startswith(".") for n in p.relative_to(path).parts)
+            }
+            found.update(dict.fromkeys(p for p in inside if p not in hidden))
+        elif path.exists():
+            found[path] = None
+        else:
+            matches = sorted(glob.glob(str(path), recursive=True))
+            found.update(dict.fromkeys(Path(m) for m in matches or [str(path)]))
+    return list(found)
+
+
+def predict_files(
+    classifier: Classifier, files: Sequence[Path], *, top: int = 3, batch_size: int = 32
+) -> Iterator[dict[str, Any]]:
+    """One dict a file, in order: `file`, `class`, `probability`, `top`; or `file` and `error`.
+
+    `top` lists the likeliest classes, each with `class` and `probability`. A file that cannot be
+    read does not stop the others.
+    """
+    for start in range(0, len(files), batch_size):
+        batch = files[start : start + batch_size]
+        inputs, errors = [], {}
+        for file in batch:
+            try:
+                inputs.append(_input(classifier, file))
+            except (ValueError, OSError) as err:
+                errors[file] = _plain(err, file)
+        rows = iter(_probabilities(classifier, inputs) if inputs else [])
+        for file in batch:
+            answer = (
+                {"error": errors[file]} if file in errors else _top(classifier, next(rows), top)
+            )
+            yield {"file": str(file), **answer}
+
+
+def _input(classifier: Classifier, file: Path) -> Tensor:
+    if file.is_dir():
+        raise IsADirectoryError(f"{file}: a folder, not a file")
+    pixels = torch.from_numpy(read_pixels(file, classifier.side)).permute(2, 0, 1)
+    return classifier.transform(pixels)
+
+
+def _plain(err: Exception, file: Path) -> str:
+    return f"{file}: no such file" if isinstance(err, FileNotFoundError) else str(err)
+
+
+@torch.inference_mode()
+def _probabilities(classifier: Classifier, inputs: list[Tensor]) -> np.ndarray:
+    device = next(classifier.model.parameters()).device
+    return classifier.model(torch.stack(inputs).to(device)).float().softmax(1).cpu().numpy()
+
+
+def _top(classifier: Classifier, row: np.ndarray, top: int) -> dict[str, Any]:
+    order = np.argsort(-row, kind="stable")[: max(1, top)]
+    likeliest = [{"class": classifier.classes[i], "probability": float(row[i])} for i in order]
+    return {**likeliest[0], "top": likeliest}
+
+
+# -- labelled photos ---------------------------------------------------------------------------
+
+
+def measure(
+    logits: Tensor, targets: Tensor, classes: list[str], seed: int = 0, other: Any = None
+) -> dict[str, Any]:
+    """Everything that is said about a classifier on one split, from its logits (N, C) and targets (N,).
+
+    `other`: int (N,), another classifier's answers, for `intervals["gain"]`.
+    """
+    probabilities = logits.double().softmax(1).numpy()
+    truth, predicted = targets.numpy(), logits.argmax(1).numpy()
+    confusion = confusion_matrix(truth, predicted, len(classes))
+    intervals = bootstrap_intervals(truth, predicted, other, seed=seed)
+    return {
+        "accuracy": float(confusion.trace() / len(truth)),
+        "macro_f1": macro_f1(confusion),
+        "accuracy_interval": intervals["accuracy"],
+        "macro_f1_interval": intervals["macro_f1"],
+        "loss": float(nn.functional.cross_entropy(logits.double(), targets)),
+        "ece": calibration_error(probabilities, truth),
+        "samples": len(truth),
+        "per_class": measure_classes(confusion, classes),
+        "confusion": confusion.tolist(),
+        **({"gain_interval": intervals["gain"]} if "gain" in intervals else {}),
+    }
+
+
+def evaluate_folder(
+    run: str | os.PathLike,
+    source: str | os.PathLike,
+    split: str = "test",
+    *,
+    on_error: str = "raise",
+    batch_size: int = 64,
+) -> dict[str, Any]:
+    """Measure a run on labelled photos.
+
+    Args:
+        source: a folder with class folders, or with train/ val/ test/, or the name of a built-in set.
+        split: "test", "val", "train", drawn as in training (same seed), or "all" photos.
+
+    Returns:
+        What `measure` returns, with `source` and `split`.
+
+    Raises:
+        ValueError: the folder has a class that the run does not know.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r}: use {', '.join(SPLITS)}")
+    classifier = load_run(run)
+    photos = labelled(classifier, source, split, on_error)
+    unknown = [c for c in photos.classes if c not in classifier.classes]
+    if unknown:
+        raise ValueError(
+            f"{source}: the run does not know the class {unknown[0]!r}; "
+            f"it knows {', '.join(classifier.classes[:20])}"
+        )
+    logits, own = predict(classifier.model, photos, batch_size=batch_size)
+    index = torch.tensor([classifier.classes.index(c) for c in photos.classes])
+    seed = int(classifier.meta.get("seed", 0))
+    result = measure(logits, index[own], classifier.classes, seed)
+    return {"source": str(source), "split": split, **result}
+
+
+def labelled(classifier: Classifier, source: str | os.PathLike, split: str, on_error: str) -> Split:
+    """Labelled photos as the classifier takes them: a split drawn as in training, or "all"."""
+    transform = classifier.transform
+    if split == "all" and Path(source).is_dir():
+        return _all_photos(classifier, source, on_error)
+    data = load_data(
+        source,
+        seed=int(classifier.meta.get("seed", 0)),
+        transform=transform,
+        train_transform=train_transforms(
+            classifier.size
+        ),  # photos are kept as large as in training
+        on_error=on_error,
+        audit=False,
+    )
+    if split == "all":
+        raise ValueError(f"{source}: 'all' is for a folder; use test, val or train")
+    return getattr(data, split).with_transform(transform)
+
+
+def _all_photos(classifier: Classifier, source: str | os.PathLike, on_error: str) -> Split:
+    """Each usable photo of each class folder, even of one class, even too few to split."""
+    folder = scan(source)
+    if not folder.photos:
+        raise ValueError(folder.problems[0])
+    found = inspect_photos(
+        folder.photos, short_side=classifier.side, keep_bytes=CACHE_BYTES, hashes=False
+    )
+    broken = next((one for one in found if one.error), None)
+    if broken and on_error != "skip":
+        raise ValueError(
+            f"{broken.photo.path}: cannot be decoded ({broken.error}); "
+            f'remove it or pass on_error="skip"'
+        )
+    good = [one for one in found if not one.error and not one.placeholder]
+    paths = [one.photo.path for one in good]
+    return Split(
+        PhotoCache(paths, classifier.side, [one.pixels for one in good]),
+        [folder.classes.index(one.photo.label) for one in good],
+        folder.classes,
+        transform=classifier.transform,
+        paths=paths,
+    )

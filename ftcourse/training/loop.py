@@ -1,0 +1,378 @@
+"""The loop itself. Read `train_one_epoch` and `evaluate` aloud: they are all there is to training.
+
+`finetune` calls them, stage after stage, and adds what a long run needs: the best weights are kept, each epoch is
+saved, an interrupted run goes on with the same numbers. Metrics are averaged over samples, not over batches.
+What a batch is, the loss and the score come from a task (`ftcourse.tasks`): classification, if none is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+from tqdm.auto import tqdm
+
+from ftcourse.models.freezing import train_mode
+from ftcourse.tasks.task import Classification, Task, joined, to_device
+from ftcourse.training import preflight as checks
+from ftcourse.training.feature_cache import FeatureCache, Features
+from ftcourse.training.history import History
+from ftcourse.training.runs import Run
+from ftcourse.training.stages import Stage, apply_stage, make_optimizer, make_scheduler
+
+__all__ = ["best_device", "evaluate", "finetune", "predict", "train_one_epoch"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def train_one_epoch(
+    model: nn.Module,
+    loader: Iterable[tuple[Any, Any]],
+    optimizer: torch.optim.Optimizer,
+    loss_fn: Loss | None = None,
+    *,
+    task: Task | None = None,
+    scheduler: Any = None,
+    device: torch.device | str = "cpu",
+    mix: Callable | None = None,
+    ema: AveragedModel | None = None,
+    bf16: bool = False,
+    on_batch: Callable[[], Any] | None = None,
+) -> dict[str, float]:
+    """One pass over the training data; returns `loss` and `accuracy`, averaged over samples.
+
+    `loader` yields images float32 (N, 3, H, W) and targets int64 (N,), or what the task takes. `loss_fn` is the
+    task's own if none is given. `mix` is MixUp or CutMix; accuracy is then that on the mixed images, against the
+    unmixed targets.
+    """
+    task = task or Classification()
+    loss_fn = loss_fn or task.loss
+    train_mode(model)  # as model.train(), but BatchNorm of frozen layers stays in eval mode
+    sums, samples = torch.zeros(2, device=device), 0  # on the device: no wait for it each step
+    for images, targets in task.batches(loader, device):
+        inputs, goals = mix(images, targets) if mix else (images, targets)
+        optimizer.zero_grad()  # before the forward pass: the last step's gradients need memory
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            outputs = task.forward(model, inputs, goals)
+            loss = loss_fn(outputs, goals)  # within: autocast takes losses in float32
+        loss.backward()
+        optimizer.step()
+        if scheduler:
+            scheduler.step()
+        if ema:
+            ema.update_parameters(model)
+        sums += torch.stack([loss.detach() * len(targets), task.hits(outputs, targets).to(device)])
+        samples += len(targets)
+        if on_batch:
+            on_batch()
+    return {"loss": sums[0].item() / samples, "accuracy": sums[1].item() / samples}
+
+
+def evaluate(
+    model: nn.Module,
+    data: Dataset | DataLoader,
+    *,
+    batch_size: int = 64,
+    device: torch.device | str | None = None,
+    task: Task | None = None,
+) -> dict[str, float]:
+    """`loss` (nats), `accuracy`, `macro_f1` (fractions) and `samples`, over all samples of a split.
+
+    With a task: its metrics.
+    """
+    task = task or Classification()
+    return task.metrics(_outputs(model, data, task, batch_size, device))
+
+
+def predict(
+    model: nn.Module,
+    data: Dataset | DataLoader,
+    *,
+    batch_size: int = 64,
+    device: torch.device | str | None = None,
+    task: Task | None = None,
+) -> tuple[Any, Any]:
+    """Logits float32 (N, classes) and targets int64 (N,), on the CPU, in the order of the data.
+
+    With a task: its predictions and targets. The model is in eval mode for it, and each module back in its own
+    mode afterwards.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    task = task or Classification()
+    outputs = _outputs(model, data, task, batch_size, device)
+    return joined((task.predictions(o), targets) for o, targets in outputs)
+
+
+@torch.inference_mode()
+def _outputs(
+    model: nn.Module, data: Any, task: Task, batch_size: int, device: torch.device | str | None
+) -> Iterator[tuple[Any, Any]]:
+    """The model's outputs and the targets of each batch, on the CPU; the model in eval mode for it."""
+    device = device or next(model.parameters()).device
+    loader = data if isinstance(data, DataLoader) else _loader(data, batch_size, task)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        for inputs, targets in task.batches(loader, device):
+            yield to_device(task.forward(model, inputs), "cpu"), to_device(targets, "cpu")
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def finetune(
+    model: nn.Module,
+    data: Any,
+    stages: Stage | Sequence[Stage],
+    *,
+    task: Task | None = None,
+    out_dir: str | Path | None = None,
+    resume: bool = False,
+    batch_size: int = 32,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    label_smoothing: float = 0.0,
+    class_weights: str | Tensor | None = None,
+    mix: str | None = None,
+    ema: float | None = None,
+    early_stopping: int | None = None,
+    bf16: bool = False,
+    cache: bool | str | Path | FeatureCache = True,
+    views: int | None = None,
+    num_workers: int = 0,
+    preflight: bool = True,
+    progress: bool = True,
+    on_epoch: Callable[[History], Any] | None = None,
+    on_batch: Callable[[], Any] | None = None,
+) -> History:
+    """Fine-tune `model` on `data.train`, stage by stage; it ends with the weights best on `data.val`.
+
+    Args:
+        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`.
+        stages: which groups train, for how long, how fast: see `Stage`.
+        task: what a batch is, the loss, and the score to keep the best weights by: see `ftcourse.tasks`.
+            Classification by default; `label_smoothing`, `class_weights` and `mix` are for that one.
+        out_dir: where `checkpoint.pt` (each epoch) and `history.json` are written.
+        resume: go on from `out_dir/checkpoint.pt`; on one CPU to the same bits as an unbroken run.
+        class_weights: "balanced" (inverse to the class's share of the training split), or float (classes,).
+        mix: "mixup" or "cutmix", by torchvision.transforms.v2.
+        ema: decay of an exponential moving average of the weights, which is then validated and kept.
+        early_stopping: a stage ends after so many epochs without a better validation result.
+        bf16: forward pass of training in bfloat16 autocast. Numbers change in the third digit. Validation stays in
+            float32.
+        cache: the frozen part's output is computed once and kept, where that changes no number beyond rounding:
+            for validation, and for training without augmentation. False computes it in each epoch; a folder
+            takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
+        views: keep so many augmented versions of each photo, drawn once and used in turn: faster than a new one in
+            each epoch, but a smaller augmentation.
+        num_workers: processes that load photos. With 0 it is the loop's own, and a GPU transforms the photos; they
+            differ by how it rounds to uint8.
+        preflight: look for mistakes that raise no error, before and during training; print findings.
+        on_epoch: called with the history after each epoch; a true answer ends the run.
+        on_batch: called after each training step; a true answer ends the run at once, as an interrupt does. Within
+            it the model may take kept features instead of images.
+
+    An interrupt (Ctrl-C, or the notebook's stop button) ends the run cleanly, with the best weights so far.
+
+    Raises:
+        ValueError: settings that do not go together, or differ from those of the run to resume.
+        FloatingPointError: the loss became nan or infinite; the model then has its best weights.
+    """
+    stages = [stages] if isinstance(stages, Stage) else list(stages)
+    settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    settings |= {"label_smoothing": label_smoothing}
+    settings |= {"mix": mix, "ema": ema, "early_stopping": early_stopping, "bf16": bf16}
+    settings |= {"views": views} if views else {}
+    settings |= {"classes": list(getattr(data, "classes", []))}
+    task, mixer = _task(task, data, label_smoothing, class_weights, mix)
+    settings |= {"task": task.name}
+    history = History(stages=[s.to_dict() for s in stages], settings=settings, score=task.score)
+    device = torch.device(device or best_device())
+    model.to(device)
+    if resume and out_dir is None:
+        raise ValueError("resume=True needs out_dir, the folder of the run to go on with")
+    relaid = _channels_last(model)
+    kept = FeatureCache.of(cache if type(task).forward is Task.forward else False)
+    kept.notes = history.notes
+    run = Run(model, history, ema, Path(out_dir) if out_dir else None)
+    if resume:
+        run.resume()
+    if preflight and not history.epochs:
+        found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
+        checks.report(found, history)
+    # processes that load photos have no GPU
+    there = partial(_transformed_on, device=device if num_workers == 0 else None)
+    total = sum(stage.epochs for stage in stages)
+    bar = tqdm(total=total, initial=len(history.epochs), unit="epoch", disable=not progress)
+    try:
+        for stage in stages[run.stage :]:
+            start = time.perf_counter()
+            apply_stage(model, stage)
+            later = kept.look_ahead(model, stages[run.stage :])
+            # what is frozen is computed once: within `taken` the model takes what that gave
+            learn, judge = kept.shortcuts(
+                model, there(_photos(data, stage)), there(data.val), judged=run.judged,
+                bf16=bf16, keep=mix is None, views=views, seed=seed, later=later,
+            )  # fmt: skip
+            train = _loader(learn.data, batch_size, task, shuffle=True, workers=num_workers)
+            val = _loader(judge.data, 2 * batch_size, task)
+            optimizer = make_optimizer(model, stage)
+            scheduler = make_scheduler(optimizer, stage, len(train))
+            run.begin(optimizer, scheduler)
+            while run.epoch < stage.epochs and not history.stopped:
+                _seed(seed, len(history.epochs), train)
+                with learn.taken(model, epoch=run.epoch):
+                    now = train_one_epoch(
+                        model, train, optimizer, task=task,
+                        scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
+                        on_batch=_interrupting(on_batch),
+                    )  # fmt: skip
+                with judge.taken(run.judged):
+                    then = evaluate(run.judged, val, device=device, task=task)
+                lr = optimizer.param_groups[-1]["lr"]
+                row = {f"train_{k}": now[k] for k in task.columns if k in now}
+                row |= {f"val_{k}": then[k] for k in task.columns if k in then}
+                run.record(stage, row, lr=lr, seconds=time.perf_counter() - start)
+                if preflight:
+                    checks.report(checks.while_training(history, data), history)
+                if on_epoch and on_epoch(history):
+                    history.stopped = f"stopped on request after epoch {len(history.epochs)}"
+                if early_stopping and run.stale >= early_stopping:
+                    run.epoch = stage.epochs
+                run.save(optimizer, scheduler)
+                bar.update()
+                bar.set_postfix_str(f"{stage.label}: val {task.score} {then[task.score]:.3f}")
+                start = time.perf_counter()
+            if history.stopped:
+                break
+            run.next_stage()
+    except KeyboardInterrupt:
+        history.stopped = f"interrupted after epoch {len(history.epochs)}"
+    finally:
+        bar.close()
+        run.finish()
+        for weight in relaid:
+            weight.data = weight.data.contiguous()
+    return history
+
+
+def _interrupting(on_batch: Callable[[], Any] | None) -> Callable[[], Any] | None:
+    """The same callback, whose true answer ends the run as the notebook's stop button does."""
+    if on_batch is None:
+        return None
+
+    def call() -> None:
+        if on_batch():
+            raise KeyboardInterrupt
+
+    return call
+
+
+def best_device() -> torch.device:
+    """A CUDA GPU, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _channels_last(model: nn.Module) -> list[nn.Parameter]:
+    """Lay the convolutions' weights out as their fast kernels want them; returns those that were changed."""
+    first = next(model.parameters())
+    if first.device.type not in ("cpu", "cuda"):
+        return []
+    found = [p for p in model.parameters() if p.ndim == 4 and p.is_contiguous()]
+    for weight in found:
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return found
+
+
+def _photos(data: Any, stage: Stage) -> Dataset:
+    if stage.augment or not hasattr(data.train, "with_transform"):
+        return data.train
+    return data.train.with_transform(data.val.transform)
+
+
+def _transformed_on(split: Any, device: torch.device | None) -> Dataset:
+    """The same photos, with the same random numbers, transformed by the GPU, if it can do that."""
+    if device is None or device.type != "cuda" or not hasattr(split, "on") or not len(split):
+        return split
+    moved = split.on(device)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            image, _ = moved[0]
+    except Exception:  # any that a transform raises which knows no tensors on a GPU
+        return split
+    return moved if isinstance(image, Tensor) and image.device.type == device.type else split
+
+
+def _loader(
+    split: Dataset, batch_size: int, task: Task, *, shuffle: bool = False, workers: int = 0
+) -> DataLoader:
+    # a last batch of one photo would stop BatchNorm, which cannot norm a single value
+    single = shuffle and len(split) > batch_size and len(split) % batch_size == 1  # type: ignore[arg-type]
+    kept = isinstance(split, Features)
+    return DataLoader(
+        split,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        num_workers=0 if kept else workers,
+        drop_last=single,
+        collate_fn=task.collate or (Features.collate if kept else None),
+        pin_memory=torch.cuda.is_available() and getattr(split, "device", None) is None,
+        generator=torch.Generator() if shuffle else None,
+    )
+
+
+def _seed(seed: int, epoch: int, loader: DataLoader) -> None:
+    """Each epoch draws from a seed of its own, so that a resumed run draws what an unbroken one does."""
+    torch.manual_seed(seed * 1_000_003 + epoch)
+    loader.generator.manual_seed(seed * 1_000_003 + epoch)  # type: ignore[union-attr]
+
+
+def _task(
+    task: Task | None, data: Any, label_smoothing: float, class_weights: Any, mix: str | None
+) -> tuple[Task, Callable | None]:
+    """The task, classification if none is given, and what mixes its batches."""
+    if task is None:
+        weights = _class_weights(class_weights, data)
+        return Classification(label_smoothing, weights), _mixer(mix, len(data.classes))
+    if label_smoothing or class_weights is not None or mix is not None:
+        raise ValueError(
+            f"label_smoothing, class_weights and mix are for classification; give the task "
+            f"({task.name}) its own settings instead"
+        )
+    return task, None
+
+
+def _class_weights(choice: str | Tensor | None, data: Any) -> Tensor | None:
+    if choice is None:
+        return None
+    classes = len(data.classes)
+    if isinstance(choice, str):
+        if choice != "balanced":
+            raise ValueError(f"class_weights={choice!r}; use 'balanced', a tensor, or None")
+        counts = torch.bincount(torch.as_tensor(data.train.targets), minlength=classes)
+        return counts.sum() / (classes * counts.clamp(min=1))
+    weights = torch.as_tensor(choice, dtype=torch.float32)
+    if weights.shape != (classes,):
+        raise ValueError(f"class_weights has shape {tuple(weights.shape)}, expected ({classes},)")
+    return weights
+
+
+def _mixer(name: str | None, classes: int) -> Callable | None:
+    if name is None:
+        return None
+    mixers = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
+    if name not in mixers:
+        raise ValueError(f"mix={name!r}; use 'mixup', 'cutmix' or None")
+    return mixers[name](num_classes=classes)

@@ -1,0 +1,64 @@
+"""A temperature is found that makes confidence and accuracy agree, and bins say how they agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ftcourse.evaluation.calibration import fit_temperature, reliability
+from ftcourse.evaluation.measures import calibration_error
+
+
+def drawn_from(logits: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Labels that follow the probabilities which these logits state."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.multinomial(logits.softmax(1), 1, generator=generator).squeeze(1)
+
+
+@pytest.fixture
+def honest():
+    logits = 2 * torch.randn(4000, 5, generator=torch.Generator().manual_seed(1))
+    return logits, drawn_from(logits)
+
+
+@pytest.mark.parametrize("sharpened", [0.5, 1.0, 3.0])
+def test_the_temperature_undoes_how_much_logits_were_sharpened(honest, sharpened):
+    logits, targets = honest
+    assert fit_temperature(sharpened * logits, targets) == pytest.approx(sharpened, rel=0.05)
+
+
+def test_the_temperature_lowers_loss_and_calibration_error_and_keeps_the_answers(honest):
+    logits, targets = honest
+    sharp = 3 * logits
+    cooled = sharp / fit_temperature(sharp, targets)
+    assert F.cross_entropy(cooled, targets) < F.cross_entropy(sharp, targets)
+    before, after = (
+        calibration_error(x.softmax(1).numpy(), targets.numpy()) for x in (sharp, cooled)
+    )
+    assert after < before / 3
+    assert torch.equal(cooled.argmax(1), sharp.argmax(1))
+
+
+def test_a_network_that_is_always_right_gets_a_temperature_far_below_one():
+    assert 0.05 <= fit_temperature(4 * torch.eye(3), torch.arange(3)) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets"),
+    [
+        (torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64)),
+        (torch.tensor([[torch.nan, 0]]), torch.tensor([0])),
+    ],
+)
+def test_no_photos_or_logits_that_are_not_finite_are_refused(logits, targets):
+    with pytest.raises(ValueError, match="at least one photo and finite logits"):
+        fit_temperature(logits, targets)
+
+
+def test_reliability_puts_each_photo_into_the_bin_of_its_confidence():
+    probabilities = torch.tensor([[0.95, 0.05], [0.94, 0.06], [0.4, 0.6], [1.0, 0.0]])
+    rows = reliability(probabilities, torch.tensor([0, 1, 1, 0]), bins=10)
+    assert [(r["low"], r["samples"]) for r in rows] == [(0.6, 1), (0.9, 3)]
+    assert rows[1]["accuracy"] == pytest.approx(2 / 3)
+    assert rows[1]["confidence"] == pytest.approx((0.95 + 0.94 + 1) / 3)
