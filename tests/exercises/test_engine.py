@@ -515,3 +515,69 @@ def test_a_lessons_check_cells_run_twice_solve_nothing(lesson, capsys, monkeypat
         exercise(exercise(exercise(None)))
         assert "✅" not in capsys.readouterr().out, exercise.number
     assert progress.state() == {}
+
+
+def no_gradients(x):
+    torch.set_grad_enabled(False)
+    return 2 * x
+
+
+def other_dtype(x):
+    torch.set_default_dtype(torch.float64)
+    return 2 * x
+
+
+def one_thread(x):
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    return 2 * x
+
+
+def other_home(x):
+    import os
+
+    os.environ["HOME"] = "/nowhere"
+    return 2 * x
+
+
+def large_figures(x):
+    import matplotlib
+
+    matplotlib.rcParams["figure.dpi"] = 7.0
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("attempt", "word"),
+    [
+        (no_gradients, "gradient mode"),
+        (other_dtype, "default dtype"),
+        (one_thread, "number of threads"),
+        (other_home, "environment"),
+        (large_figures, "matplotlib's settings"),
+    ],
+)
+def test_a_switch_left_over_is_told_and_put_back(attempt, word, capsys, monkeypatch):
+    import os
+
+    import matplotlib
+
+    monkeypatch.setenv("HOME", "/home/me")
+    switches = lambda: (  # noqa: E731
+        torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads(),
+        os.environ["HOME"], matplotlib.rcParams["figure.dpi"],
+    )  # fmt: skip
+    before, exercise = switches(), make_double()
+    assert exercise(attempt) is exercise.reference
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"what it gives is right, but it leaves {word}" in out.replace("the ", "").replace(
+        "PyTorch's ", ""
+    )
+    assert switches() == before
+
+
+def test_a_switch_that_is_put_back_by_the_attempt_is_no_fault(capsys):
+    def careful(x):
+        with torch.no_grad():
+            return 2 * x
+
+    assert make_double()(careful) is careful
