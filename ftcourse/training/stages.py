@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ftcourse.models.backbones import layer_groups
 from ftcourse.models.freezing import freeze, train_mode, unfreeze
+from ftcourse.models.groups import group_parameters, layer_groups
 
 __all__ = ["Stage", "apply_stage", "make_optimizer", "make_scheduler", "parameter_groups"]
 
@@ -117,7 +117,7 @@ def apply_stage(model: nn.Module, stage: Stage) -> nn.Module:
     unfreeze(model, *stage.groups(model))
     if stage.only is None:
         return model
-    head = {id(p) for m in layer_groups(model)["head"] for p in m.parameters()}
+    head = {id(p) for p in group_parameters(model)["head"]}
     matches = 0
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in head:
@@ -133,13 +133,13 @@ def parameter_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
 
     Each entry has `name`, `params`, `lr` and `weight_decay`. Norms and biases (one-dimensional) get none.
     """
-    modules, names = layer_groups(model), stage.groups(model)
+    owned, names = group_parameters(model), stage.groups(model)
     entries = []
     for distance, name in enumerate(reversed(names)):
         lr = stage.lr * stage.layer_decay**distance
         if name == "head":
             lr = stage.head_lr or stage.lr
-        params = [p for m in modules[name] for p in m.parameters() if p.requires_grad]
+        params = [p for p in owned[name] if p.requires_grad]
         matrices, vectors = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
         for suffix, some, decay in (
             ("", matrices, stage.weight_decay),

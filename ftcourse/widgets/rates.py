@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as w
 from torch import nn
 
-from ftcourse.models.backbones import layer_groups
+from ftcourse.models.groups import layer_groups
 from ftcourse.training.lr_finder import LRFinder, lr_finder
 from ftcourse.training.stages import Stage
 from ftcourse.widgets.base import Explorer, Picture, escape, page, png
