@@ -140,7 +140,7 @@ def _given(model: nn.Module, named: Any) -> Groups:
     """The groups that a model names itself, checked."""
     if not isinstance(named, Mapping) or not named or list(named)[-1] != "head":
         raise ValueError(
-            f'ftcourse_groups of {type(model).__name__}: a dict from the input to "head", the last; found {named!r}'
+            f'ftcourse_groups of {type(model).__name__}: a dict whose last key is "head"; found {named!r}'
         )
     modules = dict(model.named_modules(remove_duplicate=False))
     parameters = dict(model.named_parameters(remove_duplicate=False))
@@ -220,9 +220,8 @@ def _children(root: nn.Module, head: nn.Module | None, inside: str = "") -> Grou
             if any(_has_parameters(m) for m in modules):
                 key = f"{inside}{key}" if key == "head" else key
                 if key in groups or (key == "head" and not _holds(child, head)):
-                    raise ValueError(
-                        f"{type(root).__name__}: its {key!r} is not the layer that gives the logits. {_how_to(root)}"
-                    )
+                    what = f"{type(root).__name__}: its {key!r} does not give the logits."
+                    raise ValueError(f"{what} {_how_to(root)}")
                 groups[key] = modules
     return groups
 

@@ -318,8 +318,8 @@ def test_groups_that_the_user_names_may_hold_parameters_and_are_looked_for_in_wr
         ({"body": ["body"], "head": ["head"]}, r"1 parameters are in no layer group \(scale\).*ftcourse_groups ="),
         ({"body": ["scale", "boddy"], "head": ["head"]}, r"group 'body' names boddy, which.*body, head"),
         ({"a": ["scale", "body"], "b": ["body.0"], "head": ["head"]}, r"body\.0\.weight is in two groups, 'a'"),
-        ({"head": ["head"], "body": ["scale", "body"]}, 'to "head", the last'),
-        ({}, 'to "head", the last'),
+        ({"head": ["head"], "body": ["scale", "body"]}, 'whose last key is "head"'),
+        ({}, 'whose last key is "head"'),
     ],
 )  # fmt: skip
 def test_groups_that_do_not_hold_each_parameter_once_are_refused(groups, message):
