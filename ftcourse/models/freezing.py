@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ftcourse.models.backbones import origin_of
-from ftcourse.models.groups import group_parameters, layer_groups
+from ftcourse.models.groups import group_parameters, layer_groups, wrapped
 
 __all__ = ["FreezeReport", "freeze", "freeze_report", "train_mode", "unfreeze"]
 
@@ -137,9 +137,11 @@ def freeze_report(model: nn.Module, optimizer: torch.optim.Optimizer | None = No
     held = set()
     if optimizer is not None:
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    origin = origin_of(model)
+    # in a wrapper (torch.compile, a class that holds the network) it is the network inside that was loaded
+    loaded = next((m for m in wrapped(model) if "ftcourse_origin" in vars(m)), model)
+    origin = origin_of(loaded)
     reference = origin.reference if origin else {}
-    names = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
+    names = {id(t): n for n, t in (*loaded.named_parameters(), *loaded.named_buffers())}
     rows, owned = [], group_parameters(model)
     for group, modules in layer_groups(model).items():
         parameters = owned[group]
@@ -168,7 +170,7 @@ def _distance(tensors: list, names: dict[int, str], reference: dict) -> float | 
         return None
     moved = total = 0.0
     for t in tensors:
-        then = reference.get(names[id(t)])
+        then = reference.get(names.get(id(t), ""))
         if then is None or then.shape != t.shape:
             return "new"
         then = then.to(t.device)

@@ -15,7 +15,9 @@ from torch import fx, nn
 
 from ftcourse.models.modes import eval_mode, random_kept
 
-__all__ = ["group_parameters", "head_of", "head_outputs", "layer_groups", "replace_head"]
+__all__ = [
+    "group_parameters", "head_of", "head_outputs", "layer_groups", "replace_head", "wrapped",
+]  # fmt: skip
 
 TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 # what a model calls it whose computation cannot be traced
@@ -51,7 +53,7 @@ def layer_groups(model: nn.Module) -> Groups:
         ValueError: the groups cannot be found, or `ftcourse_groups` names what does not exist, leaves parameters
             out or names them twice.
     """
-    *_, root = layers = list(_wrapped(model))
+    *_, root = layers = list(wrapped(model))
     for part in layers:
         named = vars(part).get("ftcourse_groups", getattr(type(part), "ftcourse_groups", None))
         if named is not None:
@@ -77,8 +79,8 @@ def group_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     return groups
 
 
-def _wrapped(model: nn.Module) -> Iterator[nn.Module]:
-    """The model, what it wraps, what that wraps, ..."""
+def wrapped(model: nn.Module) -> Iterator[nn.Module]:
+    """The model, what it is a mere wrapper of, what that is a wrapper of, ...; the network itself is last."""
     yield model
     while (name := _the_one_inside(model)) is not None:
         model = model.get_submodule(name)
@@ -177,7 +179,10 @@ def _found(root: nn.Module) -> Groups:
         if trunk is not None and _is_resnet(trunk):
             return {**_resnet(trunk), "head": _cover(root, [trunk.get_submodule(n) for n in TRUNK])}
     if body is not None and _has_parameters(body) and (rest := _cover(root, [body])):
-        groups = _children(body, None, inside="backbone.") or {"backbone": []}
+        if isinstance(body, nn.Sequential):
+            groups = {f"backbone.{n}": [m] for n, m in body.named_children() if _has_parameters(m)}
+        else:
+            groups = _children(body, None, inside="backbone.") or {"backbone": []}
         return {**_with_strays(body, groups), "head": rest}
     head = _output_layer(root)
     if head is None:
@@ -281,7 +286,7 @@ def head_of(model: nn.Module) -> tuple[str, Any]:
     Raises:
         ValueError: no such layer is found, or the layer groups are not (see `layer_groups`).
     """
-    *_, root = _wrapped(model)
+    *_, root = wrapped(model)
     inside = layer_groups(model)["head"]
     layers = [m for group in inside for m in _layers(group)]
     linear = [m for m in layers if not isinstance(m, nn.Conv2d)]

@@ -137,8 +137,8 @@ class FreezeExplorer(Explorer):
         self.refresh()
 
     def _presets(self) -> dict[str, list[str]]:
-        before = self.groups[-2]
-        return {"head": ["head"], f"{before} and head": [before, "head"], "everything": self.groups}
+        last = {f"{name} and head": [name, "head"] for name in self.groups[-2:-1]}
+        return {"head": ["head"], **last, "everything": self.groups}
 
     def _clicked(self, name: str, button: Any) -> None:
         self.toggle(name)

@@ -23,7 +23,8 @@ class RateFinder(Explorer):
         self.model, self.data, self.steps, self.batch_size = model, data, steps, batch_size
         self.found: dict[tuple[str, str], LRFinder] = {}
         names = list(layer_groups(model))
-        options = [("head", "head"), (f"{names[-2]} and head", names[-2]), ("everything", "all")]
+        last = [(f"{name} and head", name) for name in names[-2:-1]]
+        options = [("head", "head"), *last, ("everything", "all")]
         self.train = w.Dropdown(options=options, value="head", description="what trains")
         self.optimizer = w.Dropdown(
             options=["adamw", "sgd"], value="adamw", description="optimizer"

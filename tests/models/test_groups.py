@@ -171,6 +171,30 @@ def test_a_linear_layer_at_the_end_of_the_body_is_not_the_head(name, head, first
     assert model(torch.zeros(2, 3, 4, 4)).shape == (2, 3)
 
 
+def test_blocks_of_a_backbone_are_groups_by_their_numbers():
+    blocks = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.AvgPool2d(2), nn.Flatten()
+    )
+    model = Outside("backbone", blocks, 6, "fc", first=False)
+    assert list(ft.layer_groups(model)) == ["backbone.0", "backbone.2", "head"]
+    assert_partition(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("lraspp_mobilenet_v3_large", {"classifier"}),
+        ("ssdlite320_mobilenet_v3_large", {"head"}),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", {"backbone", "rpn", "roi_heads"}),
+    ],
+)
+def test_in_a_detector_the_head_is_all_that_is_not_the_backbone(name, head):
+    model = models.get_model(name, weights=None, weights_backbone=None)
+    assert_partition(model)
+    names = {id(p): n.split(".")[0] for n, p in model.named_parameters()}
+    assert {names[id(p)] for p in group_parameters(model)["head"]} == head
+
+
 def test_the_head_moves_with_all_and_nothing_else_moves_with_head(blobs):
     for stage, expected in (("all", None), ("head", {"head"})):
         model = Outside("body", Body(), 6, "head", first=True)
@@ -245,6 +269,14 @@ def test_a_network_in_a_wrapper_of_torch_has_the_same_groups_as_without(blobs):
     ft.finetune(compiled, blobs, ft.Stage("head", epochs=1, lr=1e-2), **QUIET)
     moved = {k for k, v in plain.state_dict().items() if not torch.equal(v, before[k])}
     assert moved == {"fc.weight", "fc.bias"}
+
+
+def test_the_freeze_report_knows_in_a_wrapper_how_far_the_weights_have_moved():
+    model = ft.load_backbone("resnet18", num_classes=3)
+    rows = ft.freeze_report(model).rows
+    assert [row["moved"] for row in rows] == [0, 0, 0, 0, 0, "new"]
+    for wrapper in (nn.DataParallel(model), torch.compile(model), Holds("backbone", model)):
+        assert ft.freeze_report(wrapper).rows == rows
 
 
 def test_a_network_that_is_trained_by_several_processes_has_the_same_groups():
