@@ -40,8 +40,8 @@ subclass of `Task` with what differs. Here is one for text:
   detection model; where it cannot, or finds other ones than you want, the model says them itself:
   `model.ftcourse_groups = {"embeddings": ["bert.embeddings"], ..., "head": ["classifier"]}`, names of submodules
   or parameters from the input to the head, which together hold each parameter once. `freeze_report` compares with
-  `model.ftcourse_origin`, an `Origin` of `ftcourse.models.backbones` with the state the model was loaded with (or a
-  function that reads it); what is not in it is "new".
+  `model.ftcourse_origin`, an `Origin` of `ftcourse.models.backbones` with the state the model was loaded with (or
+  a function that reads it); what is not in it is "new".
 """
 
 from ftcourse.tasks.task import Classification, Task, joined, to_device

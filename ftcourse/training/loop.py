@@ -40,6 +40,8 @@ __all__ = ["best_device", "evaluate", "finetune", "predict", "train_one_epoch"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+PATIENCE = 60  # seconds to look for the photo that made a loss nan
+
 
 def train_one_epoch(
     model: nn.Module,
@@ -370,12 +372,13 @@ def _changing(split: Any, items: int = 4, times: int = 4) -> int | None:
 
 
 def _first_bad(*splits: Any) -> str:
-    """The first photo in the splits with a value that is not finite, in words; "" if there is none."""
+    """The first photo with a value that is not finite, in words; "" if none is found within `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
     with random_kept():
         for name, split in zip(("train", "val"), splits, strict=True):
             for i in range(len(split)):
                 image = split[i][0]
-                if not isinstance(image, Tensor):
+                if not isinstance(image, Tensor) or time.monotonic() > end:
                     break
                 if not torch.isfinite(image).all():
                     return f"photo {i} of data.{name}"
