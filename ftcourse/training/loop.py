@@ -154,7 +154,8 @@ def finetune(
     """Fine-tune `model` on `data.train`, stage by stage; it ends with the weights best on `data.val`.
 
     Args:
-        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`.
+        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`. One that is
+            no `Split` says with an attribute `repeats = True` that item i is the same whenever it is read.
         stages: which groups train, for how long, how fast: see `Stage`.
         task: what a batch is, the loss, and the score to keep the best weights by: see `ftcourse.tasks`.
             Classification by default; `label_smoothing`, `class_weights` and `mix` are for that one.
@@ -167,8 +168,9 @@ def finetune(
         bf16: forward pass of training in bfloat16 autocast. Numbers change in the third digit. Validation stays in
             float32.
         cache: the frozen part's output is computed once and kept, where that changes no number beyond rounding:
-            for validation, and for training without augmentation. False computes it in each epoch; a folder
-            takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
+            for validation, and for training without augmentation, if the data repeats itself (a `Split` is known
+            to, by its transform). `history.notes` says what was kept, and why no more. False computes it in each
+            epoch; a folder takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
         views: keep so many augmented versions of each photo, drawn once and used in turn: faster than a new one in
             each epoch, but a smaller augmentation.
         num_workers: processes that load photos. With 0 it is the loop's own, and a GPU transforms the photos; they
@@ -203,6 +205,7 @@ def finetune(
     run = Run(model, history, ema, Path(out_dir) if out_dir else None)
     if resume:
         run.resume()
+    kept.findings = history.findings  # after resuming, which puts others in their place
     if preflight and not history.epochs:
         found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
         checks.report(found, history)
