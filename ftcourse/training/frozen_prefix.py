@@ -246,24 +246,38 @@ def _traced(model: nn.Module) -> tuple[fx.Graph, dict[str, Tensor]]:
     Raises:
         ValueError: it cannot be traced, draws random numbers, or changes the model.
     """
-    names, before = set(vars(model)), random_states()
-    state = {name or "the model": settings(m) for name, m in model.named_modules()}
+    before = random_states()
+    modules = [
+        (name or "the model", m, dict(vars(m)), settings(m)) for name, m in model.named_modules()
+    ]
     try:
         graph = _Tracer().trace(model)
     except Exception as err:  # any that the model's own code raises when it is traced
         reason = (str(err).splitlines() or [type(err).__name__])[0][:160]
         raise ValueError(f"its computation cannot be traced ({reason})") from err
     finally:
-        left = {n: vars(model).pop(n) for n in set(vars(model)) - names}
+        put_back = {name: _put_back(m, attributes) for name, m, attributes, _ in modules}
     if random_states() != before:
         raise ValueError("its forward draws random numbers, which would be the same ones each time")
-    for name, m in model.named_modules():
-        if settings(m) != state[name or "the model"]:
-            raise ValueError(f"its forward changes attributes of {name or 'the model'}")
-    made = {n: t for n, t in left.items() if any(node.target == n for node in graph.nodes)}
+    targets = {str(node.target) for node in graph.nodes}
+    made = {n: v for n, v in put_back["the model"].items() if n in targets}  # by the tracer
+    put_back["the model"] = {n: v for n, v in put_back["the model"].items() if n not in made}
+    for name, m, _, then in modules:
+        if put_back[name] or settings(m) != then:
+            raise ValueError(f"its forward changes attributes of {name}")
     if not all(isinstance(t, Tensor) for t in made.values()):
         raise ValueError(f"its forward makes {', '.join(made)}, which is no tensor")
     return graph, made
+
+
+def _put_back(m: nn.Module, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Give a module the attributes that it had; returns those that were others, or not there."""
+    own = vars(m)
+    found = {n: v for n, v in own.items() if n not in attributes or attributes[n] is not v}
+    for name in own.keys() - attributes.keys():
+        del own[name]
+    own.update(attributes)
+    return found
 
 
 def _same_tensors(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
