@@ -200,8 +200,13 @@ def finetune(
     if resume and out_dir is None:
         raise ValueError("resume=True needs out_dir, the folder of the run to go on with")
     relaid = _channels_last(model)
-    kept = FeatureCache.of(cache if type(task).forward is Task.forward else False)
+    plain = type(task).forward is Task.forward
+    kept = FeatureCache.of(cache if plain else False)
     kept.notes = history.notes
+    if cache and not plain:
+        kept.tell(
+            f"nothing is kept: {task.name} passes its batches through the model in its own way"
+        )
     run = Run(model, history, ema, Path(out_dir) if out_dir else None)
     if resume:
         run.resume()

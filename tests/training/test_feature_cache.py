@@ -261,7 +261,8 @@ def test_a_task_that_looks_at_the_images_itself_gets_images():
             assert inputs.shape[1:] == (3, 32, 32)
             return super().forward(model, inputs, targets)
 
-    ft.finetune(tiny_resnet(), blobs(), HEAD, task=LooksAtImages(), **QUIET)
+    history = ft.finetune(tiny_resnet(), blobs(), HEAD, task=LooksAtImages(), **QUIET)
+    assert ["in its own way" in note for note in history.notes] == [True]
 
 
 def test_in_between_the_model_takes_images_as_ever():
