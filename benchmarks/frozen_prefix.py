@@ -114,7 +114,7 @@ def table(columns: dict[str, Any]) -> str:
         cells = [cell(column["rows"].get(name)) for column in columns.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     made = [
-        f"{label}: torch {c['versions']['torch']}, torchvision {c['versions']['torchvision']}"
+        f"{label}: {', '.join(f'{name} {version}' for name, version in c['versions'].items())}"
         for label, c in columns.items()
     ]
     return (

@@ -77,11 +77,10 @@ _PURE_FUNCTIONS = {
     *("_assert", "eq", "ne", "lt", "le", "gt", "ge", "mod", "and_", "or_", "not_"),
     *("_patch_merging_pad", "_get_relative_position_bias"),
 }
-# Functions that draw random numbers if they are told to: by `training`, with these chances.
+# Functions that draw random numbers unless `training` is False, or these chances are 0.
 _CHANCE = {
     "dropout": ("p",),
     "stochastic_depth": ("p",),
-    "scaled_dot_product_attention": ("dropout_p",),
     "shifted_window_attention": ("dropout", "attention_dropout"),
 }
 
@@ -449,10 +448,11 @@ def _settled_function(node: fx.Node) -> bool:
     ):
         return False
     name = _name(node)
+    if name == "scaled_dot_product_attention":
+        return len(node.args) <= 4 and not node.kwargs.get("dropout_p", 0.0)
     if name in _CHANCE:
-        off = all(not node.kwargs.get(chance, 0.0) for chance in _CHANCE[name])
-        told = name == "scaled_dot_product_attention" or "training" in node.kwargs
-        return told and (node.kwargs.get("training") is False or off)
+        never = all(node.kwargs.get(chance) == 0 for chance in _CHANCE[name])
+        return never or node.kwargs.get("training") is False
     return name in _PURE_FUNCTIONS
 
 

@@ -480,21 +480,36 @@ def test_a_forward_that_notes_something_is_refused_for_it_would_note_no_more(mak
     assert [dict(vars(m)) for m in model.modules()] == before
 
 
-class Functional(WithDropout):
-    def forward(self, x):
-        return self.last(self.second(F.dropout(self.first(x), 0.5, training=True)))
-
-
 class WithMask(WithDropout):
     def forward(self, x, mask=None):
         x = self.first(x)
         return self.last(x if mask is None else x * mask)
 
 
-def test_functions_that_draw_are_behind_the_cut():
-    cut = cut_model(only_last_trains(Functional()))
-    assert cut.at == "first"
-    assert "dropout" in cut.stopped
+def attention(x, *more, **chance):
+    x = x[:, None, None]
+    return F.scaled_dot_product_attention(x, x, x, *more, **chance)[:, 0, 0]
+
+
+DRAWN = [
+    lambda x: F.dropout(x, 0.5, training=True), lambda x: F.dropout(x, 0.5), F.dropout,
+    lambda x: F.dropout(x, 0.5, True), lambda x: x + torch.rand_like(x), torch.bernoulli,
+    lambda x: attention(x, dropout_p=0.5), lambda x: attention(x, None, 0.5),
+]  # fmt: skip
+NOT_DRAWN = [
+    lambda x: F.dropout(x, 0.5, training=False), lambda x: F.dropout(x, p=0.0, training=True),
+    attention, lambda x: attention(x, dropout_p=0.0), torch.relu, lambda x: x.reshape(-1, 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", [*DRAWN, *NOT_DRAWN])
+def test_the_cut_is_before_a_function_that_draws_and_behind_one_that_does_not(function):
+    def forward(self, x):
+        return self.last(self.second(function(self.first(x))))
+
+    cut = cut_model(only_last_trains(type("Functional", (WithDropout,), {"forward": forward})()))
+    assert (cut.at == "second") == (function in NOT_DRAWN)
+    assert ("not known" in cut.stopped) == (function in DRAWN)
 
 
 def test_what_forward_may_be_given_besides_the_images_keeps_its_default():
