@@ -19,7 +19,7 @@ __all__ = ["FreezeReport", "freeze", "freeze_report", "train_mode", "unfreeze"]
 def freeze(model: nn.Module, *groups: str) -> nn.Module:
     """Stop gradients for the named layer groups (none named: for all); returns the model.
 
-    Their BatchNorm layers go to eval mode, so that their running statistics stay as they are; a later
+    Their layers go to eval mode, so that running statistics stay as they are and dropout rests; a later
     `model.train()` would undo that: call `train_mode(model)` instead.
 
     Raises:
@@ -59,14 +59,17 @@ def is_frozen(module: nn.Module) -> bool:
 
 
 def train_mode(model: nn.Module) -> nn.Module:
-    """`model.train()`, with BatchNorm of frozen layers left in eval mode; returns the model.
+    """`model.train()`, with all that is frozen left in eval mode; returns the model.
 
     In train mode BatchNorm normalises by the batch and updates its running statistics on each forward
-    pass, with or without gradients: a "frozen" network would drift.
+    pass, with or without gradients: a "frozen" network would drift. Dropout and stochastic depth would blur
+    features that nothing learns any more. What has no parameters follows the smallest module around it that
+    has some: dropout inside a frozen block rests, dropout beside a head that trains is that head's.
     """
     model.train()
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and is_frozen(module):
+        weights = [p.requires_grad for p in module.parameters()]
+        if module is not model and weights and not any(weights):
             module.eval()
     return model
 

@@ -36,7 +36,8 @@ class Task:
 
     def forward(self, model: nn.Module, inputs: Any, targets: Any = None) -> Any:
         """The model's outputs, float32; `targets` are given in training only."""
-        return model(inputs).float()
+        outputs = model(inputs)
+        return getattr(outputs, "logits", outputs).float()  # GoogLeNet in training has more heads
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
         """Mean over the samples of a batch, 0-dimensional, with a gradient."""

@@ -164,7 +164,8 @@ def finetune(
     """Fine-tune `model` on `data.train`, stage by stage; it ends with the weights best on `data.val`.
 
     Args:
-        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`. Where a
+        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`. One that is
+            no `Split` says with an attribute `repeats = True` that item i is the same whenever it is read. Where a
             BatchNorm layer trains, and the last batch would have one photo, that photo is left out of the epoch
             (another one in each), for a single value cannot be normed.
         stages: which groups train, for how long, how fast: see `Stage`.
@@ -183,8 +184,9 @@ def finetune(
         bf16: forward pass of training in bfloat16 autocast. Numbers change in the third digit. Validation stays in
             float32.
         cache: the frozen part's output is computed once and kept, where that changes no number beyond rounding:
-            for validation, and for training without augmentation. False computes it in each epoch; a folder
-            takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
+            for validation, and for training without augmentation, if the data repeats itself (a `Split` is known
+            to, by its transform). `history.notes` says what was kept, and why no more. False computes it in each
+            epoch; a folder takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
         views: keep so many augmented versions of each photo, drawn once and used in turn: faster than a new one in
             each epoch, but a smaller augmentation.
         num_workers: processes that load photos, each with random numbers of its own: another number of them draws
@@ -213,13 +215,19 @@ def finetune(
     if resume and out_dir is None:
         raise ValueError("resume=True needs out_dir, the folder of the run to go on with")
     relaid = _channels_last(model)
-    kept = FeatureCache.of(cache if type(task).forward is Task.forward else False)
+    plain = type(task).forward is Task.forward
+    kept = FeatureCache.of(cache if plain else False)
     kept.notes = history.notes
+    if cache and not plain:
+        kept.tell(
+            f"nothing is kept: {task.name} passes its batches through the model in its own way"
+        )
     run = Run(model, history, ema, Path(out_dir) if out_dir else None)
     if resume:
         run.resume()
     else:
         run.start()
+    kept.findings = history.findings  # after resuming, which puts others in their place
     if preflight and not history.epochs:
         found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
         checks.report(found, history)
