@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import imagehash
 import numpy as np
 from PIL import ExifTags, Image
 from tqdm.auto import tqdm
 
 from ftcourse.data.folders import Photo
+from ftcourse.data.near_copies import view_hashes
 from ftcourse.data.photos import decode, has_alpha, own_pages, reason_of, shrink
 
 __all__ = ["Inspection", "inspect_photos"]
@@ -43,7 +43,7 @@ class Inspection:
     rotated: bool = False  # EXIF orientation other than upright
     transparent: bool = False
     drawn: bool = False  # few colours, one of them nearly everywhere
-    hash_bits: np.ndarray | None = None  # bool (128,): phash and dhash of ImageHash
+    hashes: np.ndarray | None = None  # uint64 (VIEWS, 2), of `near_copies.view_hashes`
     pixels: np.ndarray | None = None  # uint8 (H, W, 3), short side at the working size
     placeholder: str | None = None  # why it is thought to stand in for a missing photo
 
@@ -95,17 +95,11 @@ def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool) -> Inspect
         one.drawn = _is_drawn(rgb)
         pixels = shrink(rgb, short_side)
         if hashes:
-            one.hash_bits = _hash_bits(Image.fromarray(pixels))
+            one.hashes = view_hashes(Image.fromarray(pixels))
         one.pixels = own_pages(pixels) if keep else None
     except Exception as err:  # Pillow's decoders raise many kinds on damaged files
         one.error = reason_of(err)
     return one
-
-
-def _hash_bits(image: Image.Image) -> np.ndarray:
-    grey = image.convert("L")
-    bits = [imagehash.phash(grey).hash, imagehash.dhash(grey).hash]
-    return np.concatenate([b.ravel() for b in bits]).astype(bool)
 
 
 def _is_drawn(image: Image.Image) -> bool:
