@@ -4,6 +4,10 @@ Each photo has the two 64-bit hashes of ImageHash (https://github.com/JohannesBu
 perceptual one and the difference one, and the same two for its *views*: the eight ways to turn and
 mirror it, each whole and cut by 4 % and by 8 % a side, and cut by 8 % at one side or one corner. Two
 photos are near copies if a view of one and the other itself differ in a few bits of both hashes.
+
+Of 200 copies of photos of ants and bees all are found that are smaller, grey, mirrored or turned by 90
+degrees, 199 of those cropped by 5 % a side and 171 of those cropped by 5 % at one corner; no two of the
+397 different photos are taken for copies (benchmarks/results/near_copies.md).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 
 __all__ = ["VIEWS", "clusters", "joined", "view_hashes"]
 
-# Of 64, in each of the two hashes; benchmarks/near_copies.py measures what is found and what is not.
+# Of 64, in each of the two hashes; a view of one photo and another photo are 15 apart and more.
 NEAR_BITS = 8
 FLAT_BITS = 8  # a hash with fewer set bits than this belongs to a nearly uniform picture
 
