@@ -7,7 +7,7 @@ photos are near copies if a view of one and the other itself differ in a few bit
 
 Of 200 copies of photos of ants and bees all are found that are smaller, grey, mirrored or turned by 90
 degrees, 199 of those cropped by 5 % a side and 171 of those cropped by 5 % at one corner; no two of the
-397 different photos are taken for copies (benchmarks/results/near_copies.md).
+398 photos themselves are taken for copies (benchmarks/results/near_copies.md).
 """
 
 from __future__ import annotations
