@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ftcourse.data.folders import Folder, scan
+from ftcourse.data.folders import EXPECTED, Folder, scan
 from ftcourse.data.inspection import Inspection, inspect_photos
 
 __all__ = ["Audit", "Finding", "audit"]
@@ -89,16 +89,16 @@ def _table(counts: dict[str, dict[str, int]]) -> list[str]:
     return lines + [" ".join([f"{n:<{width}}"] + [f"{k:>7}" for k in row]) for n, row in rows]
 
 
-def audit(folder: str | os.PathLike) -> Audit:
+def audit(folder: str | os.PathLike, layout: str | None = None) -> Audit:
     """Open every photo of a folder once and report what could spoil training or its score.
 
-    Layouts are those of `load_data`. Counted are the photos that decode and do not stand in for a
-    missing one.
+    Layouts are those of `load_data`, and so is `layout="classes"`. Counted are the photos that decode and do
+    not stand in for a missing one.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `folder` is no folder.
     """
-    found = scan(folder)
+    found = scan(folder, layout)
     return audit_photos(found, inspect_photos(found.photos))
 
 
@@ -136,7 +136,7 @@ def _unreadable(folder: Folder, found: Iterable[Inspection]) -> Iterable[Finding
             broken,
         )
     if folder.left_out:
-        photos = [why for _, why in folder.left_out if why != "not a photo"]
+        photos = [why for _, why in folder.left_out if why not in EXPECTED]
         yield Finding(
             "left out",
             "warning" if photos else "info",

@@ -65,7 +65,8 @@ def load_data(
         audit: keep the audit of the folder in `data.audit`.
         size: side of the crop in pixels, 128 by default.
         kwargs: for a folder `keep_placeholders=False` (files that stand in for a missing photo are
-            left out) and `cache_bytes=2**30` (memory for decoded photos); for a downloaded set also
+            left out), `cache_bytes=2**30` (memory for decoded photos) and `layout="classes"` (see
+            `ftcourse.data.folders.scan`); for a downloaded set also
             `cache` and `sources`, see `datasets.fetch`; for "pocket-insects" those of its `load`.
 
     Raises:
@@ -125,9 +126,10 @@ def load_folder(
     keep_placeholders: bool = False,
     cache_bytes: int = CACHE_BYTES,
     name: str | None = None,
+    layout: str | None = None,
 ) -> Data:
     """What `load_data` does with a folder, its arguments checked and its transforms made."""
-    folder = scan(source)
+    folder = scan(source, layout)
     if folder.problems:
         raise ValueError(folder.problems[0])
     side = max(needed_side(t) or UNKNOWN_SIDE for t in transforms)
@@ -203,6 +205,11 @@ def _parts(
     if folder.layout == "classes":
         notes.append(f"The splits were drawn from the class folders with seed {seed}.")
         return draw(given["all"], shares, seed, folder.source)
+    if set(given) == {"train"}:
+        notes.append(
+            f"train/ alone has labels: validation and test are drawn from it with seed {seed}."
+        )
+        return draw(given["train"], shares, seed, folder.source)
     if "val" in given and "test" in given:
         return given
     held_out = "test" if "test" in given else "val"

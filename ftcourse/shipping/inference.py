@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ftcourse.data.folders import SUFFIXES, scan
+from ftcourse.data.folders import files_below, is_photo_name, scan
 from ftcourse.data.inspection import inspect_photos
 from ftcourse.data.loading import load_data
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
@@ -80,17 +80,15 @@ def load_run(run: str | os.PathLike) -> Classifier:
 def find_photos(patterns: Iterable[str | os.PathLike]) -> list[Path]:
     """The files that names, folders (searched with all below them) and globs stand for, in order.
 
+    What lies in a folder is what `load_data` finds there: nothing hidden or made by the system, no folder twice.
     A name that stands for nothing is kept, so that whoever opens it can say so.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            hidden = {
-                p for p in inside if any(n.startswith(".") for n in p.relative_to(path).parts)
-            }
-            found.update(dict.fromkeys(p for p in inside if p not in hidden))
+            inside = [p for p, _ in files_below(path) if is_photo_name(p) and not p.is_dir()]
+            found.update(dict.fromkeys(sorted(inside)))
         elif path.exists():
             found[path] = None
         else:
