@@ -16,6 +16,7 @@ from typing import Any
 
 from ftcourse.data import downloads
 from ftcourse.data.audit import audit_photos, near_duplicates
+from ftcourse.data.deep_greys import common_bits
 from ftcourse.data.drawing import Parts, draw
 from ftcourse.data.folders import Folder, scan
 from ftcourse.data.inspection import Inspection, inspect_photos
@@ -141,7 +142,11 @@ def load_folder(
     if audit:
         _note_separated(folder, parts, notes)
     cache = PhotoCache(
-        [one.photo.path for one in usable], side, [one.pixels for one in usable], cache_bytes
+        [one.photo.path for one in usable],
+        side,
+        [one.pixels for one in usable],
+        cache_bytes,
+        bits=common_bits(one.bits for one in found),
     )
     position = {one.photo.name: i for i, one in enumerate(usable)}
     splits = {}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ftcourse.data.folders import files_below, is_photo_name, scan
 from ftcourse.data.inspection import inspect_photos
 from ftcourse.data.loading import load_data
+from ftcourse.data.photo_faults import reason_of
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
 from ftcourse.data.splits import Split
 from ftcourse.data.transforms import DEFAULT_SIZE, MEAN, STD, eval_transforms, train_transforms
@@ -104,6 +105,9 @@ def predict_files(
 
     `top` lists the likeliest classes, each with `class` and `probability`. A file that cannot be
     read does not stop the others.
+
+    Raises:
+        OSError: the system has no more memory maps or open files to give; no file is to blame.
     """
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
@@ -111,7 +115,7 @@ def predict_files(
         for file in batch:
             try:
                 inputs.append(_input(classifier, file))
-            except (ValueError, OSError) as err:
+            except Exception as err:  # of any kind, from any decoder or transform
                 errors[file] = _plain(err, file)
         rows = iter(_probabilities(classifier, inputs) if inputs else [])
         for file in batch:
@@ -122,14 +126,16 @@ def predict_files(
 
 
 def _input(classifier: Classifier, file: Path) -> Tensor:
-    if file.is_dir():
-        raise IsADirectoryError(f"{file}: a folder, not a file")
     pixels = torch.from_numpy(read_pixels(file, classifier.side)).permute(2, 0, 1)
     return classifier.transform(pixels)
 
 
 def _plain(err: Exception, file: Path) -> str:
-    return f"{file}: no such file" if isinstance(err, FileNotFoundError) else str(err)
+    """One sentence that names the file; a limit of the system is raised as what it is."""
+    if isinstance(err, FileNotFoundError):
+        return f"{file}: no such file"
+    told = isinstance(err, ValueError) and str(file) in str(err)
+    return str(err) if told else f"{file}: {reason_of(err)}"
 
 
 @torch.inference_mode()
