@@ -193,7 +193,22 @@ def _walk(
 
 
 def _holds_photos(folder: Path, above: Iterable[Path]) -> bool:
+    """At any depth."""
+    if _holds_loose(folder):
+        return True
     return any(why is None and is_photo_name(path) for path, why in files_below(folder, above))
+
+
+def _holds_loose(folder: Path) -> bool:
+    """Photos directly in a folder; most class folders tell by their first files."""
+    try:
+        with os.scandir(folder) as listing:
+            return any(
+                is_photo_name(Path(e.name)) and not e.name.startswith(".") and e.is_file()
+                for e in listing
+            )
+    except PermissionError:
+        return False
 
 
 # -- layouts ------------------------------------------------------------------------------------
@@ -251,19 +266,24 @@ def _plan(found: Folder, layout: str | None) -> Plan:
         if problem := _pair(top):
             found.problems.append(f"{found.source}: {problem}")
             return []
-        subs = {p.name: _inside(p, found.root) for p in top.folders}
+        names = top.names()
+        roles = roles_of(names, alone=True)
+        subs = {
+            p.name: _inside(p, found.root)
+            for p in top.folders
+            if p.name in roles or not _holds_loose(p)
+        }
         nested = {name: sub for name, sub in subs.items() if sub.folders and not sub.loose}
-        roles = roles_of(list(subs), alone=True)
-        if any(roles.get(name) == "train" for name in nested):
-            return _plan_splits(found, subs, roles)
-        if (below := _union(nested)) and len(nested) == len(subs) and roles_of(below):
-            return _plan_turned(found, nested, roles_of(below))
+        if any(role == "train" and subs[name].folders for name, role in roles.items()):
+            return _plan_splits(found, top, subs, roles)
+        if (below := _union(nested)) and len(nested) == len(names) and roles_of(below):
+            return _plan_turned(found, top, nested, roles_of(below))
         if len(nested) > 1 and _all_alike(nested):
             if roles := roles_of(list(nested)):
-                return _plan_splits(found, subs, roles)
+                return _plan_splits(found, top, subs, roles)
             found.problems.append(_unclear(found.source, list(nested), _union(nested)))
             return []
-        if len(nested) == 1 and len(subs) > 1 and role_of(only := next(iter(nested))) == "train":
+        if len(nested) == 1 and len(names) > 1 and role_of(only := next(iter(nested))) == "train":
             found.problems.append(
                 f"{found.source}: {only}/ holds folders, the others hold photos; if {only}/ is the training "
                 f"split, name the others val/ or test/ or take them away; if it is a class, put its photos "
@@ -308,11 +328,15 @@ def _unclear(source: Path, tops: Sequence[str], below: Sequence[str]) -> str:
     )
 
 
-def _plan_splits(found: Folder, tops: dict[str, _Inside], roles: dict[str, str]) -> Plan:
+def _plan_splits(
+    found: Folder, top: _Inside, tops: dict[str, _Inside], roles: dict[str, str]
+) -> Plan:
     """Split folders with class folders in each."""
     found.layout = "splits"
     _tell_roles(found, roles)
-    for name in tops:
+    _leave_out(found, top)
+    found.notes += [f"{p.name}/ holds no photos: left out." for p in top.bare]
+    for name in top.names():
         if name not in roles:
             found.notes.append(f"{name}/ is none of train/, val/, test/: left out.")
     trained = {
@@ -345,11 +369,13 @@ def _unlabelled(here: _Inside, role: str, trained: set[str]) -> bool:
     return role == "test" or is_inputs(here.folders[0].name)
 
 
-def _plan_turned(found: Folder, tops: dict[str, _Inside], roles: dict[str, str]) -> Plan:
+def _plan_turned(
+    found: Folder, top: _Inside, tops: dict[str, _Inside], roles: dict[str, str]
+) -> Plan:
     """Class folders with split folders in each: CLASS/train/, CLASS/test/."""
     found.layout = "splits"
     _tell_roles(found, roles, inside=True)
-    for here in tops.values():
+    for here in (top, *tops.values()):
         _leave_out(found, here)
     return [(roles[_key(p.name)], _key(name), p) for name, sub in tops.items() for p in sub.folders]
 

@@ -119,6 +119,14 @@ def test_classes_with_one_folder_each_are_classes(tmp_path):
     assert scan(inside(tmp_path, "n01/images", "n02/images")).classes == ["n01", "n02"]
 
 
+def test_a_stray_photo_in_a_split_folder_is_told_and_changes_nothing(tmp_path):
+    found = scan(
+        tree(inside(tmp_path, "train/a", "train/b", "test/a", "test/b"), "train/stray.jpg")
+    )
+    assert found.layout == "splits" and found.classes == ["a", "b"]
+    assert found.left_out == [("train/stray.jpg", "lies beside the class folders")]
+
+
 def test_the_last_fold_is_the_test_and_the_one_before_it_validation(tmp_path):
     found = scan(inside(tmp_path, *(f"fold{k}/{c}" for k in (1, 2, 9, 10) for c in "ab")))
     assert counts(found) == {"train": 8, "val": 4, "test": 4}
@@ -265,6 +273,13 @@ def test_what_the_system_put_there_is_no_class_and_no_photo_of_one_and_is_told(t
     found = scan(tmp_path)
     assert found.classes == ["cats", "dogs"] and len(found.photos) == 4
     assert {name for name, _ in found.left_out} == {junk, f"cats/{junk}"}
+
+
+def test_what_lies_beside_split_folders_is_told_too(tmp_path):
+    found = scan(inside(tmp_path, "train/a", "train/b", "val/a", "val/b", "@eaDir"))
+    assert found.left_out == [("@eaDir", "made by the system")]
+    (tmp_path / "test").mkdir()
+    assert "test/ holds no photos: left out." in scan(tmp_path).notes
 
 
 def test_what_notebooks_and_archives_leave_behind_is_passed_in_silence(tmp_path):
