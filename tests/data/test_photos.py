@@ -32,6 +32,7 @@ from tests.data.test_audit import only, save, scene
 from tests.data.test_audit import photos as photos
 from tests.data.test_loading import photo
 
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
 
 
@@ -98,9 +99,12 @@ def test_damaged_pixels_of_a_png_are_still_an_error(tmp_path):
         read_pixels(file, None)
 
 
-def test_exif_data_that_cannot_be_read_leave_a_photo_as_it_is(tmp_path):
-    file = photo(tmp_path / "x.jpg", size=(60, 40), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
+@pytest.mark.parametrize("exif", [b"MM\0*\xff\xff\xff\xff garbage", b"no TIFF header", b"II*\0"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_exif_data_that_cannot_be_read_leave_a_photo_as_it_is(photos, exif, suffix):
+    file = photo(photos / "cats" / f"odd.{suffix}", size=(60, 40), exif=b"Exif\0\0" + exif)
     assert read_pixels(file, None).shape == (40, 60, 3)
+    assert not audit(photos).of_kind("undecodable")
 
 
 # --- phones --------------------------------------------------------------------------------------
