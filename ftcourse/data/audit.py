@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ftcourse.data.deep_greys import common_bits
-from ftcourse.data.folders import Folder, scan
+from ftcourse.data.folders import EXPECTED, Folder, scan
 from ftcourse.data.inspection import Inspection, inspect_photos
 from ftcourse.data.near_copies import clusters
 from ftcourse.data.photos import MOST_RATIO
