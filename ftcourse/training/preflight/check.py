@@ -74,7 +74,9 @@ class Evidence:
     @property
     def loss_fails(self) -> bool:
         """Would the loss stop with an error, or be nan, for these inputs and labels?"""
-        if self.told("label out of range", "labels of the wrong kind", "not finite"):
+        if self.told(
+            "label out of range", "labels of the wrong kind", "not finite", "masks of another size"
+        ):
             return True
         return self.labels and head_of(self.model)[1].out_features < len(self.data.classes)
 

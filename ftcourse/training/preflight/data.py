@@ -18,8 +18,9 @@ from ftcourse.models.backbones import head_of, origin_of, weights_of
 from ftcourse.tasks.task import to_device
 from ftcourse.training.preflight.check import Check, Evidence, Finding, spread
 from ftcourse.training.preflight.model import not_finite
+from ftcourse.training.preflight.watch import Seen
 
-__all__ = ["CHECKS", "IMAGENET", "channels_told", "normalisation", "targets_of"]
+__all__ = ["CHECKS", "IMAGENET", "channels_told", "channels_turned", "normalisation", "targets_of"]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FILES = 2000  # photos of a split that are looked for in another one; drawn from all of its classes
@@ -167,8 +168,10 @@ def _named(split: Any, i: int) -> str:
 def _task(e: Evidence) -> Iterator[Finding]:
     """What the task itself has to say of its targets: boxes, masks."""
     for name, (inputs, targets) in e.batches.items():
-        for kind, what, evidence, fix in e.task.wrong_targets(e.model, inputs, targets):
-            yield Finding(kind, f"{what} ({name})", evidence, fix)
+        wrong = list(e.task.wrong_targets(e.model, inputs, targets))
+        yield from (Finding(kind, f"{what} ({name})", seen, fix) for kind, what, seen, fix in wrong)
+        if wrong:
+            return
 
 
 # -- copies ------------------------------------------------------------------------------------
@@ -455,6 +458,19 @@ def channels_told(model: nn.Module, train: Tensor, other: Tensor, name: str) -> 
             name,
             f"red less blue is {a.mean():+.2f} on average in training and {b.mean():+.2f} there",
         )
+
+
+def channels_turned(seen: Seen, name: str) -> Iterator[Finding]:
+    """Does the model get what a loader gave, with the channels the other way round?"""
+    for given, got in zip(seen.given, seen.inputs, strict=False):
+        if given.shape != got.shape or given.ndim != 4 or given.shape[1] != 3:
+            return
+        got = got.to(given.device, given.dtype)
+        if torch.equal(given.flip(1), got) and not torch.equal(given, got):
+            yield _swapped(
+                name, "the model gets the loader's photos with their channels turned round"
+            )
+            return
 
 
 def _swapped(name: str, evidence: str) -> Finding:

@@ -18,7 +18,12 @@ from ftcourse.tasks.task import Task, to_device
 from ftcourse.training.frozen_prefix import cut_model
 from ftcourse.training.preflight import schedule
 from ftcourse.training.preflight.check import Check, Evidence, Finding, first_line, stopped
-from ftcourse.training.preflight.data import channels_told, normalisation, targets_of
+from ftcourse.training.preflight.data import (
+    channels_told,
+    channels_turned,
+    normalisation,
+    targets_of,
+)
 from ftcourse.training.preflight.model import activation, drift, not_finite, smoothing
 from ftcourse.training.preflight.validation import pairs_mixed_up, worse_than_guessing
 from ftcourse.training.preflight.watch import Seen
@@ -239,11 +244,12 @@ def _batches(e: Evidence) -> Iterator[Finding]:
     images = [x for x in seen.inputs if x.ndim == 4]
     if not e.told("inputs not normalised as the weights expect") and images:
         yield from normalisation(images[0].cpu(), e.model, "your training function's")
-        if e.data is not None and e.labels and images[0].shape[1] == 3:
-            shown = torch.cat([x for x in images if x.shape == images[0].shape]).cpu()
-            yield from channels_told(
-                e.model, e.batches["train"][0], shown, "your training function's"
-            )
+    turned = list(channels_turned(seen, "your training function's"))
+    yield from turned
+    if images and not turned and e.data is not None and e.labels and images[0].shape[1] == 3:
+        shown = torch.cat([x for x in images if x.shape == images[0].shape]).cpu()
+        yield from channels_told(e.model, e.batches["train"][0], shown, "your training function's")
+    yield from _parted(seen)
     for call in seen.losses[:1]:
         yield from activation(
             call.made_by, "the outputs that your training function hands to the loss"
@@ -262,6 +268,52 @@ def _batches(e: Evidence) -> Iterator[Finding]:
     if e.data is not None and e.labels and not e.loss_fails and len(labels) >= len(images) > 0:
         pairs = [(x.cpu(), y) for x, y in zip(images, labels, strict=False) if len(x) == len(y)]
         yield from pairs_mixed_up(e, pairs)
+
+
+def _parted(seen: Seen) -> Iterator[Finding]:
+    """Are a batch's images in another order than the loader gave them in, and its labels not, or the reverse?"""
+    moved = {"images": 0, "labels": 0}
+    batches = list(zip(seen.given, seen.inputs, seen.targets, seen.losses, strict=False))
+    for given, got, labels, call in batches:
+        same_kind = isinstance(labels, Tensor) and labels.shape == getattr(
+            call.targets, "shape", None
+        )
+        if given.shape != got.shape or not same_kind or len(given) < 2:
+            return
+        images, goals = _order_of(given, got), _order_of(labels, call.targets)
+        if images is None or goals is None:
+            return
+        in_place = torch.arange(len(given))
+        stay = bool((labels.cpu()[images] == call.targets.cpu()).all())
+        if not stay and not torch.equal(images, in_place):
+            moved["images"] += 1
+        elif not stay:
+            moved["labels"] += 1
+    for what, count in moved.items():
+        if 2 * count > len(batches):
+            yield Finding(
+                "labels do not belong to the photos",
+                "your training function parts photos from their labels",
+                f"in {count} of {len(batches)} batches {what} went on in another order than the loader gave them in",
+                "shuffle both by one permutation, or leave it to the DataLoader",
+            )
+
+
+def _order_of(given: Tensor, got: Tensor) -> Tensor | None:
+    """The rows of `given` that `got` consists of, or None where it is something else."""
+    a, b = (
+        x.detach().cpu().flatten(1) if x.ndim > 1 else x.detach().cpu()[:, None]
+        for x in (given, got)
+    )
+    if torch.equal(a, b):
+        return torch.arange(len(a))
+    match = (a[None] == b[:, None]).all(2) if a.shape[1] < 64 else _rows_alike(a, b)
+    return match.int().argmax(1) if bool(match.any(1).all()) else None
+
+
+def _rows_alike(a: Tensor, b: Tensor) -> Tensor:
+    sums = [x.double().sum(1) for x in (a, b)]
+    return sums[0][None] == sums[1][:, None]
 
 
 def _became_nan(e: Evidence, seen: Seen) -> Iterator[Finding]:
@@ -317,7 +369,7 @@ def _first_steps(e: Evidence) -> Iterator[Finding]:
         return
     try:
         yield from _try_steps(e, trial, inputs, targets, steps, e.task)
-    except (RuntimeError, ValueError, TypeError, IndexError) as err:
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as err:
         yield Finding(
             "stops with an error",
             "a training step stops with an error",

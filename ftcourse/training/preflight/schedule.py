@@ -111,7 +111,7 @@ def _over_after(
         finally:
             scheduler.load_state_dict(states[0])
             optimizer.load_state_dict(states[1])
-    top = max(range(len(rates)), key=rates.__getitem__)
+    top = next(i for i, rate in enumerate(rates) if rate >= 0.999 * max(rates))
     low = [i for i in range(top, len(rates)) if rates[i] <= OVER * rates[top]]
     if low:
         return low[0]

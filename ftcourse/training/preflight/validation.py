@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from ftcourse.models.features import embed
 from ftcourse.training.preflight.check import Check, Evidence, Finding, stopped
-from ftcourse.training.preflight.data import channels_told, normalisation
+from ftcourse.training.preflight.data import channels_told, channels_turned, normalisation
 from ftcourse.training.preflight.watch import Seen
 
 __all__ = ["FUNCTION", "NUMBERING", "PHOTOS_SHOWN", "pairs_mixed_up", "worse_than_guessing"]
@@ -116,12 +116,15 @@ def _photos(e: Evidence) -> Iterator[Finding]:
     if not images:
         return
     yield from normalisation(images[0], e.model, "your validation function's")
+    turned = list(channels_turned(e.seen_validation, "your validation function's"))
+    yield from turned
     if e.data is None or not e.labels:
         return
     train = e.batches["train"][0]
     if images[0].shape[1] == 3 and train.ndim == 4:
         same = torch.cat([x for x in images if x.shape == images[0].shape])
-        yield from channels_told(e.model, train, same, "your validation function's")
+        if not turned:
+            yield from channels_told(e.model, train, same, "your validation function's")
         ratio = min(images[0].shape[-2:]) / min(train.shape[-2:])
         if not 0.95 < ratio < 1.5:
             yield Finding(
@@ -182,7 +185,7 @@ def _shuffled(x: Tensor, y: Tensor, new: Tensor, goal: Tensor, classes: int) -> 
         usual = {"train": _commonest(y), "val": _commonest(goal)}
         error = {k: (usual[k] * (1 - usual[k]) / n[k]) ** 0.5 for k in n}
         nothing = shares[bad] < usual[bad] + error[bad]
-        if nothing and shares[good] > usual[good] + 6 * error[good] and shares[good] > 0.7:
+        if nothing and shares[good] > usual[good] + 6 * error[good]:
             yield Finding(
                 "labels do not belong to the photos",
                 f"the labels of {bad} have nothing to do with its photos",
@@ -215,7 +218,7 @@ def pairs_mixed_up(e: Evidence, pairs: list[tuple[Tensor, Tensor]]) -> Iterator[
     share = (_probe(x, y, seen, classes).argmax(1) == labels).float().mean().item()
     usual = max(_commonest(labels), _commonest(y))
     error = (usual * (1 - usual) / n) ** 0.5
-    if known > usual + 4 * error and share < usual + 1.5 * error and known > 0.7:
+    if known > usual + 6 * error and share < usual + 1.5 * error:
         yield Finding(
             "labels do not belong to the photos",
             "in your training function the labels have nothing to do with the photos",

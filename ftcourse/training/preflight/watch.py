@@ -55,6 +55,7 @@ class Seen:
     losses: list[LossCall] = field(default_factory=list)
     loaders: list[DataLoader] = field(default_factory=list)
     targets: list[Any] = field(default_factory=list)  # of each batch that a loader gave
+    given: list[Any] = field(default_factory=list)  # the first batches' inputs, as it gave them
     outputs: list[Tensor] = field(default_factory=list)
     training: set[str] = field(default_factory=set)  # BatchNorm and Dropout that ran in train mode
     awake: dict[str, None] = field(default_factory=dict)  # frozen BatchNorm that did
@@ -103,7 +104,9 @@ def watched(
         except Exception as err:
             seen.error = err
         now = model.state_dict()
-        seen.changed = [k for k, v in now.items() if not torch.equal(v, before[k])]
+        seen.changed = [
+            k for k, v in now.items() if not torch.equal(*map(torch.nan_to_num, (v, before[k])))
+        ]
         for name, p in model.named_parameters():
             if name in before:
                 change, size = (p.detach() - before[name]).norm(), before[name].norm()
@@ -127,7 +130,8 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.seen, self.model, self.optimizer = seen, model, optimizer
         self.fresh: dict[nn.Parameter, Tensor] = {}  # what backward has added since the last step
-        self.done: list[int] = []  # loaders whose pass was ended
+        self.done: list[int] = []  # data sets whose pass was ended
+        self.inside = False
         stack.enter_context(_iterating(self._batches))
         for handle in self._hooks():
             stack.callback(handle.remove)
@@ -175,20 +179,27 @@ class _Recorder(TorchFunctionMode):
         yield optimizer.register_step_pre_hook(self._step)
 
     def _forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self.event("forward")
-        first = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)
+        self.inside = True
+        self._arrive(next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None))
+
+    def _arrive(self, first: Tensor | None) -> None:
         if first is not None:
             self.seen.sizes.append(len(first) if first.ndim else 1)
             if len(self.seen.inputs) < KEPT:
                 self.seen.inputs.append(first.detach().clone())
 
     def _outputs(self, module: nn.Module, args: Any, outputs: Any) -> None:
+        self.inside = False
         if self.optimizer is None and isinstance(outputs, Tensor):
             self.seen.outputs.append(outputs.detach().cpu())
 
-    def _module(self, name: str, m: nn.Module, _: Any) -> None:
+    def _module(self, name: str, m: nn.Module, args: Any) -> None:
         if any(True for _ in m.parameters(recurse=False)):
             self.seen.ran.setdefault(name)
+            if name == next(iter(self.seen.ran)):
+                self.event("forward")
+                if not self.inside:  # a loop may call the layers one by one
+                    self._arrive(next((x for x in args if isinstance(x, Tensor)), None))
         if m.training and isinstance(m, (_BatchNorm, nn.Dropout)):
             self.seen.training.add(name)
             if isinstance(m, _BatchNorm) and m.track_running_stats and is_frozen(m):
@@ -219,7 +230,7 @@ class _Recorder(TorchFunctionMode):
     def _batches(self, loader: DataLoader, batches: Iterator[Any]) -> Iterator[Any]:
         """The batches of a loader, no more than are needed."""
         seen = self.seen
-        if id(loader) in self.done:
+        if id(loader.dataset) in self.done:
             raise _Enough
         seen.loaders.append(loader)
         for number, batch in enumerate(batches):
@@ -227,10 +238,12 @@ class _Recorder(TorchFunctionMode):
                 break
             if isinstance(batch, (list, tuple)) and len(batch) == 2:
                 seen.targets.append(batch[1])
+                if len(seen.given) < KEPT and isinstance(batch[0], Tensor):
+                    seen.given.append(batch[0].clone())
             yield batch
         if self.optimizer is not None:
             self.event("end")
-            self.done.append(id(loader))
+            self.done.append(id(loader.dataset))
 
     def _enough(self, batches: int) -> bool:
         wait = UNSTEPPED["backward" not in self.seen.events]
