@@ -443,21 +443,22 @@ def _channels(e: Evidence) -> Iterator[Finding]:
 
 
 def channels_told(model: nn.Module, train: Tensor, other: Tensor, name: str) -> Iterator[Finding]:
-    """Red less blue: where it is far from 0 in both, and of another sign, one of them has them swapped."""
-    a, b = (_undone(x, model).mean((2, 3)) for x in (train, other))
-    a, b = a[:, 0] - a[:, 2], b[:, 0] - b[:, 2]
-    if len(a) < 8 or len(b) < 8:
+    """Red less blue: where it is far from 0 in one and the opposite in the other, one has them swapped.
+
+    As the network gets them, and with the normalisation undone: they may be swapped behind it or before.
+    """
+    if min(len(train), len(other)) < 8:
         return
-    t = [(x.mean() / (x.std() / len(x) ** 0.5).clamp(min=1e-6)).item() for x in (a, b)]
-    if (
-        t[0] * t[1] < 0
-        and min(map(abs, t)) > 5
-        and abs(abs(a.mean()) - abs(b.mean())) < 0.5 * a.mean().abs()
-    ):
-        yield _swapped(
-            name,
-            f"red less blue is {a.mean():+.2f} on average in training and {b.mean():+.2f} there",
-        )
+    for change in (lambda x: x.float(), lambda x: _undone(x, model)):
+        a, b = ((m[:, 0] - m[:, 2]) for m in (change(x).mean((2, 3)) for x in (train, other)))
+        error = (a.var() / len(a) + b.var() / len(b)).sqrt().clamp(min=1e-6)
+        apart, together = (a.mean() - b.mean()).abs(), (a.mean() + b.mean()).abs()
+        if apart > 8 * error and together < 0.25 * apart:
+            yield _swapped(
+                name,
+                f"red less blue is {a.mean():+.2f} on average in training and {b.mean():+.2f} there",
+            )
+            return
 
 
 def channels_turned(seen: Seen, name: str) -> Iterator[Finding]:

@@ -26,8 +26,10 @@ def schedulers_of(optimizer: torch.optim.Optimizer | None) -> list[LRScheduler]:
     """The schedulers that set the rates of an optimizer: they know it, it does not know them."""
     if optimizer is None:
         return []
-    found = [o for o in gc.get_objects() if issubclass(type(o), LRScheduler)]
-    mine = [s for s in found if getattr(s, "optimizer", None) is optimizer]
+    holders = gc.get_referrers(optimizer)
+    holders += [o for d in holders if type(d) is dict for o in gc.get_referrers(d)]
+    found = {id(o): o for o in holders if issubclass(type(o), LRScheduler)}
+    mine = [s for s in found.values() if getattr(s, "optimizer", None) is optimizer]
     parts = {id(p) for s in mine for p in getattr(s, "_schedulers", [])}
     return [s for s in mine if id(s) not in parts]
 

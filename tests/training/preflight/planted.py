@@ -327,7 +327,7 @@ def _() -> Program:
 
 @plant("OneCycleLR over all batches, stepped once an epoch", SCHEDULE)
 def _() -> Program:
-    return scheduled(lr_scheduler.OneCycleLR, "zfbs|c", max_lr=5e-4, total_steps=50)
+    return scheduled(lr_scheduler.OneCycleLR, "zfbs|c", max_lr=5e-4, total_steps=75)
 
 
 @plant("the schedule is stepped before the optimizer", SCHEDULE)

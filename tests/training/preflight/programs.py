@@ -16,7 +16,7 @@ import ftcourse as ft
 from ftcourse.data.splits import Data
 
 CLASSES = ("ants", "butterflies", "ladybirds", "spiders", "bees")
-SIZE, BATCH = 64, 16
+SIZE, BATCH = 64, 10
 
 
 @functools.cache

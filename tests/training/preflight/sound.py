@@ -172,7 +172,7 @@ def _() -> Any:
 
 @sound("OneCycleLR, stepped once a batch")
 def _() -> Any:
-    return scheduled(lr_scheduler.OneCycleLR, "zfbsc", max_lr=5e-4, total_steps=50, epochs=5)
+    return scheduled(lr_scheduler.OneCycleLR, "zfbsc", max_lr=5e-4, total_steps=75, epochs=5)
 
 
 @sound("OneCycleLR, stepped once a batch, its epochs not told")
@@ -187,7 +187,7 @@ def _() -> Any:
 
 @sound("a cosine over one epoch, stepped once a batch")
 def _() -> Any:
-    return scheduled(lr_scheduler.CosineAnnealingLR, "zfbsc", T_max=10)
+    return scheduled(lr_scheduler.CosineAnnealingLR, "zfbsc", T_max=15)
 
 
 @sound("StepLR, stepped outside of the training function")
