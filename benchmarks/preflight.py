@@ -6,8 +6,8 @@ The mistakes and the set-ups are small functions in tests/training/preflight: `p
 hand, given to `ft.preflight` with its functions), `planted_finetune.py` (what is handed to `ft.finetune`; what the
 whole run tells counts) and `sound.py`. A mistake counts as named if a finding that was written down beforehand as
 right is among those told. ResNet-18 with pocket weights, five kinds of drawn insects at 64 pixels, one thread a
-process. Writes benchmarks/results/preflight.json and .md; with `--only TEXT`, which runs those whose words have TEXT in
-them, their rows are replaced.
+process. Writes benchmarks/results/preflight.json and .md; `--only TEXT` runs those whose words have TEXT in
+them, and replaces their rows.
 """
 
 from __future__ import annotations

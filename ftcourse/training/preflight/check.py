@@ -20,6 +20,7 @@ from ftcourse.training.stages import Stage
 
 __all__ = [
     "Check", "Evidence", "Finding", "Unusable", "batch_of", "fetch", "first_line", "spread", "stopped",
+    "unreadable",
 ]  # fmt: skip
 
 PROBED = 64, 320  # photos of a split whose features are looked at: at least, and at most
@@ -152,7 +153,10 @@ class Evidence:
             split, least, most = dict(self.splits)[name], *PROBED
             rows = spread(split, min(most, max(least, 10 * len(self.data.classes))))
             images, labels = fetch(split, name, rows, self.task)
-            self._probed[name] = embed(self.model, images), labels
+            try:
+                self._probed[name] = embed(self.model, images), labels
+            except (RuntimeError, ValueError, TypeError) as err:
+                raise Unusable(stopped("the model", err)) from err
         return self._probed[name]
 
     def _forward(self, inputs: Any) -> Tensor:
@@ -197,6 +201,16 @@ def stopped(who: str, err: Exception) -> Finding:
     )
 
 
+def unreadable(name: str, i: int, err: Exception) -> Finding:
+    """An item of a data set that raises an error."""
+    return Finding(
+        "no batch",
+        f"item {i} of {name} cannot be read",
+        first_line(err),
+        "read that item by itself, or leave it out",
+    )
+
+
 def spread(split: Any, size: int) -> list[int]:
     """Rows drawn from the whole split, so that each class has a share; the same each time."""
     n = len(split)
@@ -224,7 +238,7 @@ def fetch(split: Any, name: str, rows: list[int], task: Task) -> tuple[Any, Any]
     loader = DataLoader(some, batch_size=len(rows), collate_fn=task.collate)
     try:
         return next(task.batches(loader, "cpu"))
-    except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as err:
+    except Exception as err:  # whatever a data set of the learner's raises
         raise Unusable(_no_batch(split, name, rows, err)) from err
 
 
@@ -234,13 +248,8 @@ def _no_batch(split: Any, name: str, rows: list[int], err: Exception) -> Finding
     for i in rows:
         try:
             item = split[i]
-        except Exception as bad:  # whatever a data set of the learner's raises
-            return Finding(
-                "no batch",
-                f"item {i} of {name} cannot be read",
-                first_line(bad),
-                "call data.train[i] by itself, or remove that item",
-            )
+        except Exception as bad:
+            return unreadable(name, i, bad)
         kinds.setdefault(
             " and ".join(_kind(x) for x in item) if isinstance(item, tuple) else _kind(item), i
         )

@@ -16,7 +16,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from ftcourse.models.backbones import head_of, origin_of, weights_of
 from ftcourse.tasks.task import to_device
-from ftcourse.training.preflight.check import Check, Evidence, Finding, spread
+from ftcourse.training.preflight.check import Check, Evidence, Finding, Unusable, spread, unreadable
 from ftcourse.training.preflight.model import not_finite
 from ftcourse.training.preflight.watch import Seen
 
@@ -292,6 +292,8 @@ def _paths(split: Any) -> list[Any] | None:
 
 
 def _inputs(e: Evidence) -> Iterator[Finding]:
+    if e.told("not finite"):
+        return
     for name, (inputs, _) in e.batches.items():
         if isinstance(inputs, Tensor) and inputs.ndim == 4:  # detectors normalise for themselves
             yield from normalisation(inputs, e.model, name)
@@ -525,15 +527,23 @@ def _reversed(raw: Tensor, means: Tensor) -> bool:
     )
 
 
+def _read_twice(split: Any, i: int) -> tuple[Any, Any]:
+    images = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        try:
+            images.append(split[i][0])
+        except Exception as err:  # whatever a data set of the learner's raises
+            raise Unusable(unreadable("val", i, err)) from err
+    return images[0], images[1]
+
+
 def _still(e: Evidence) -> Iterator[Finding]:
     """The same validation photo must be the same each time."""
     split = e.data.val
     rows = spread(split, 8)
     for i in rows:
-        torch.manual_seed(1)
-        first = split[i][0]
-        torch.manual_seed(2)
-        second = split[i][0]
+        first, second = _read_twice(split, i)
         if isinstance(first, Tensor) and (
             first.shape != second.shape
             or not torch.equal(torch.nan_to_num(first), torch.nan_to_num(second))
