@@ -5,11 +5,12 @@
     python authoring/build.py --force       also what has not changed (after a change in ftcourse/)
     python authoring/build.py --check       write nothing; fail where a notebook has drifted
 
-A source is a jupytext py:percent file. Cells tagged `exercise` go to lessons/ only, cells tagged
-`solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top of a code cell is
-taken out of it and becomes the text alternative of its figure. In lessons/ each check is followed by the
-exercise's hints, folded, which come from the lesson's module in ftcourse/exercises/. A lesson that wants
-a GPU on Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under `jupyter:`.
+A source is a jupytext py:percent file; `make lesson NAME=my_topic` begins one. Cells tagged `exercise` go to
+lessons/ only, cells tagged `solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top
+of a code cell is taken out of it and becomes the text alternative of its figure. In lessons/ each check is
+followed by the exercise's hints, folded, which come from the lesson's module in ftcourse/exercises/. A lesson
+that wants a GPU on Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under
+`jupyter:`.
 """
 
 from __future__ import annotations
