@@ -159,9 +159,12 @@ def of_exercises(root: Path, known: list[Lesson]) -> Iterator[Missing]:
             first = f'"""Questions of lesson {lesson.number:02}, {lesson.name}."""'
             yield Missing(_exercises(lesson), "does not begin with the lesson's name", add=first)
         if not (root / _tests(lesson)).exists():
-            yield Missing(
-                _tests(lesson), "is not there; authoring/template/test_lesson99.py is one"
-            )
+            missed = "is not there; authoring/template/test_lesson99.py is one"
+            yield Missing(_tests(lesson), missed)
+    for file in sorted((root / "ftcourse" / "exercises").glob("lesson[0-9][0-9].py")):
+        relative = file.relative_to(root).as_posix()
+        if relative not in map(_exercises, known):
+            yield Missing(relative, "belongs to no source in authoring/, and the board shows it")
 
 
 # ------------------------------------------------------------------------------------ the documents
