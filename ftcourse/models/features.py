@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,20 +10,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ftcourse.models.backbones import head_of, layer_groups
+from ftcourse.models.modes import eval_mode
 
 __all__ = ["activations", "embed", "grad_cam", "nearest"]
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """The model in eval mode; afterwards each module is back in its own."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield model
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

@@ -26,7 +26,12 @@ from torch import Tensor, nn
 from ftcourse.data.loading import load_data
 from ftcourse.data.splits import Data
 from ftcourse.data.transforms import MEAN, STD, eval_transforms, train_transforms
-from ftcourse.evaluation.baselines import Features, LinearProbe, majority_class, pooled_features
+from ftcourse.evaluation.baselines import (
+    LinearProbe,
+    PooledFeatures,
+    majority_class,
+    pooled_features,
+)
 from ftcourse.models.backbones import load_backbone, replace_head, weights_of
 from ftcourse.plots import plot_confusion, plot_history, show_images
 from ftcourse.reporting.report_page import command_of, page
@@ -322,7 +327,7 @@ def _test(
     logits, targets = predict(model, data.test)
     tuned = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(untouched)  # the probe sees the backbone as it was before training
-    features: Features = pooled_features(model, data.test)
+    features: PooledFeatures = pooled_features(model, data.test)
     model.load_state_dict(tuned)
     answers = probe.predict(features.x)
     majority = majority_class(data.train.targets, len(data.classes))

@@ -34,12 +34,12 @@ from torch.utils.data import Dataset, Subset, default_collate
 from ftcourse.training.frozen_prefix import Cut, Prefix, cut_model
 from ftcourse.training.stages import Stage, apply_stage
 
-__all__ = ["FeatureCache", "Features", "Shortcut"]
+__all__ = ["FeatureCache", "KeptFeatures", "Shortcut"]
 
 BUDGET = 2**30  # bytes of features kept in memory; what is beyond goes into a memory-mapped file
 
 
-class Features(Dataset):
+class KeptFeatures(Dataset):
     """The kept features of a split, with its targets: item i is (features[i], targets[i]).
 
     With several views of each photo, `view` says which of them is given out.
@@ -75,7 +75,7 @@ class Shortcut:
         if self.cut is None:
             yield
             return
-        if isinstance(self.data, Features):
+        if isinstance(self.data, KeptFeatures):
             self.data.view = epoch % self.data.views
         rest = self.cut.rest(model)
         model.forward = _after(self.prefix, rest) if self.prefix else rest.forward  # type: ignore[method-assign]
@@ -105,7 +105,7 @@ class FeatureCache:
         self.budget, self.enabled = budget, enabled
         self.folder = Path(folder) if folder else Path(tempfile.gettempdir())
         self.notes: list[str] = []
-        self._kept: dict[tuple, tuple[Features, Any]] = {}
+        self._kept: dict[tuple, tuple[KeptFeatures, Any]] = {}
         self._files: list[str] = []
         weakref.finalize(self, _remove, self._files)
 
@@ -209,7 +209,7 @@ class FeatureCache:
 
     def _features(
         self, prefix: Prefix, split: Any, views: int | None, seed: int
-    ) -> Features | None:
+    ) -> KeptFeatures | None:
         """The features of a split, computed now if they are not there; None if they cannot be kept."""
         fixed = _repeats(split)
         if not fixed and not views:
@@ -224,7 +224,9 @@ class FeatureCache:
             self._kept[key] = made, split  # the split is held: no other object can take its id
         return self._kept[key][0]
 
-    def _fill(self, prefix: Prefix, split: Any, views: int | None, seed: int) -> Features | None:
+    def _fill(
+        self, prefix: Prefix, split: Any, views: int | None, seed: int
+    ) -> KeptFeatures | None:
         n, store = len(split), None
         targets: list[Any] = []
         earlier = self._features(prefix.after, split, views, seed) if prefix.after else None
@@ -244,7 +246,7 @@ class FeatureCache:
                     return None
                 store[row : row + len(part)] = part
                 row, targets = row + len(part), targets + some
-        return None if store is None else Features(store, targets, views or 1)
+        return None if store is None else KeptFeatures(store, targets, views or 1)
 
     def _room(self, rows: int, like: Tensor) -> Tensor | None:
         """Room for so many rows of features, laid out as these are; None if there is none."""

@@ -25,6 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import StochasticDepth
 
 from ftcourse.models.freezing import train_mode
+from ftcourse.models.modes import modes_kept
 
 __all__ = ["Cut", "Prefix", "cut_model"]
 
@@ -108,8 +109,7 @@ def cut_model(model: nn.Module) -> Cut | None:
     hooked = [n for n, m in model.named_modules() if _has_hooks(m)]
     if hooked:
         raise ValueError(f"{hooked[0] or 'the model'} has hooks, which expect to see each step")
-    modes = [(m, m.training) for m in model.modules()]
-    try:
+    with modes_kept(model):
         try:
             evaluating = _Tracer().trace(model.eval())
             graph = _Tracer().trace(train_mode(model))
@@ -121,9 +121,6 @@ def cut_model(model: nn.Module) -> Cut | None:
         if sum(n.op == "placeholder" for n in graph.nodes) != 1:
             raise ValueError("it takes more than one input")
         place = _last_place(graph, model)
-    finally:
-        for module, training in modes:
-            module.training = training
     return None if place is None else _divide(graph, place)
 
 

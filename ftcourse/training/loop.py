@@ -21,9 +21,10 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from ftcourse.models.freezing import train_mode
+from ftcourse.models.modes import eval_mode
 from ftcourse.tasks.task import Classification, Task, joined, to_device
 from ftcourse.training import preflight as checks
-from ftcourse.training.feature_cache import FeatureCache, Features
+from ftcourse.training.feature_cache import FeatureCache, KeptFeatures
 from ftcourse.training.history import History
 from ftcourse.training.runs import Run
 from ftcourse.training.stages import Stage, apply_stage, make_optimizer, make_scheduler
@@ -120,14 +121,9 @@ def _outputs(
     """The model's outputs and the targets of each batch, on the CPU; the model in eval mode for it."""
     device = device or next(model.parameters()).device
     loader = data if isinstance(data, DataLoader) else _loader(data, batch_size, task)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with eval_mode(model):
         for inputs, targets in task.batches(loader, device):
             yield to_device(task.forward(model, inputs), "cpu"), to_device(targets, "cpu")
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def finetune(
@@ -320,14 +316,14 @@ def _loader(
 ) -> DataLoader:
     # a last batch of one photo would stop BatchNorm, which cannot norm a single value
     single = shuffle and len(split) > batch_size and len(split) % batch_size == 1  # type: ignore[arg-type]
-    kept = isinstance(split, Features)
+    kept = isinstance(split, KeptFeatures)
     return DataLoader(
         split,
         batch_size=batch_size,
         shuffle=shuffle,
         num_workers=0 if kept else workers,
         drop_last=single,
-        collate_fn=task.collate or (Features.collate if kept else None),
+        collate_fn=task.collate or (KeptFeatures.collate if kept else None),
         pin_memory=torch.cuda.is_available() and getattr(split, "device", None) is None,
         generator=torch.Generator() if shuffle else None,
     )

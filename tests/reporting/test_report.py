@@ -17,7 +17,12 @@ from torch import nn
 
 import ftcourse as ft
 from ftcourse.evaluation import measures
-from ftcourse.evaluation.baselines import Features, LinearProbe, majority_class, pooled_features
+from ftcourse.evaluation.baselines import (
+    LinearProbe,
+    PooledFeatures,
+    majority_class,
+    pooled_features,
+)
 from ftcourse.reporting import report
 from ftcourse.reporting.report import Interrupted, Settings, remarks, train_and_report
 from ftcourse.reporting.report_page import headline, page
@@ -114,7 +119,7 @@ def test_the_linear_probe_learns_and_takes_the_strongest_penalty_that_does_best_
     rng = np.random.default_rng(0)
     y = np.arange(120) % 2
     x = (rng.normal(size=(120, 20)) + 2 * y[:, None]).astype(np.float32)
-    train, val = Features(x[:80], y[:80]), Features(x[80:], y[80:])
+    train, val = PooledFeatures(x[:80], y[:80]), PooledFeatures(x[80:], y[80:])
     probe = LinearProbe(train, val)
     assert (probe.predict(val.x) == val.y).mean() == probe.val_accuracy > 0.95
     assert probe.C == 1e-4  # each penalty separates these, so the strongest is taken
