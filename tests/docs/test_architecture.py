@@ -1,4 +1,4 @@
-"""docs/architecture.md says of the house what is so: import-linter's floors, the folders, the functions it names."""
+"""docs/architecture.md says what is so: the floors of import-linter, the folders, the functions that it names."""
 
 from __future__ import annotations
 
