@@ -60,16 +60,17 @@ def draw(app: Any, docname: str, source: list[str]) -> None:
 @cache
 def pages_of_code(repository: str) -> set[str]:
     """The files of the package that have a page here: those in which what the reference documents is written."""
-    rst = Path(repository, "docs", "site", "reference").glob("*.rst")
-    text = "\n".join(file.read_text(encoding="utf-8") for file in rst)
+    pages = Path(repository, "docs", "site", "reference").glob("*.rst")
+    text = "\n".join(file.read_text(encoding="utf-8") for file in pages)
     documented = []
     for kind, name in re.findall(r"^\.\. auto(\w+):: ([\w.]+)$", text, re.M):
         module = importlib.import_module(name if kind == "module" else name.rpartition(".")[0])
         names = module.__all__ if kind == "module" else [name.rpartition(".")[2]]
         documented += [getattr(module, one) for one in names]
-    written = {inspect.getsourcefile(one) for one in documented if hasattr(one, "__qualname__")}
+    written = {one.__module__ for one in documented if hasattr(one, "__qualname__")}
+    files = (Path(inspect.getfile(importlib.import_module(name))) for name in written)
     root = Path(repository).resolve()
-    return {Path(file).resolve().relative_to(root).as_posix() for file in written if file}
+    return {file.resolve().relative_to(root).as_posix() for file in files}
 
 
 def follow(app: Any, doctree: nodes.document) -> None:
