@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import ftcourse as ft
-from ftcourse.training.preflight import IMAGENET
+from ftcourse.training.preflight.data import IMAGENET
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
 
@@ -329,24 +329,25 @@ def test_subsets_of_an_image_folder_that_share_files(tiny, tmp_path):
     from torch.utils.data import Subset
     from torchvision.datasets import FakeData, ImageFolder
 
-    from ftcourse.training.preflight import _leakage
+    from ftcourse.data.transforms import eval_transforms
 
     for i, (image, _) in enumerate(FakeData(8, (3, 40, 40), 2)):
         (tmp_path / str(i % 2)).mkdir(exist_ok=True)
         image.save(tmp_path / str(i % 2) / f"{i}.png")
-    folder = ImageFolder(str(tmp_path))
+    folder = ImageFolder(str(tmp_path), transform=eval_transforms(32))
     apart = BlobData(Subset(folder, range(5)), Subset(folder, range(5, 8)), folder)
-    assert list(_leakage(apart)) == []
-    (found,) = _leakage(BlobData(Subset(folder, range(6)), Subset(folder, range(5, 8)), folder))
+    assert "train and validation overlap" not in names(tiny, apart)
+    shared = BlobData(Subset(folder, range(6)), Subset(folder, range(5, 8)), folder)
+    (found,) = [f for f in ft.preflight(tiny, shared) if f.name == "train and validation overlap"]
     assert "1 of 3" in found.evidence
 
 
 def test_a_batch_has_both_classes_where_they_take_turns():
     from ftcourse.tasks.task import Classification
-    from ftcourse.training.preflight import _batch
+    from ftcourse.training.preflight.check import batch_of
 
     data = Blobs(127, 1)  # every second of 127 would be of one class
-    assert len(_batch(data, 64, Classification())[1].unique()) == 2
+    assert len(batch_of(data, 64, Classification())[1].unique()) == 2
 
 
 def test_finetune_prints_findings_and_keeps_them(tiny, capsys):
