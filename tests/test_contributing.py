@@ -1,7 +1,8 @@
 """CONTRIBUTING.md works as it stands: each recipe is carried out from its own text, in a copy of the repository.
 
 A block of Python that begins with the path of a file is written there, one that begins with "at the end of" is
-appended; a block of sh is run. `make` finds in the copy a .venv that passes on to the Python that runs this test.
+appended; a block of text is the row of a check in the table of all; a block of sh is run. `make` finds in the copy
+a .venv that passes on to the Python that runs this test.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from ftcourse.training import preflight
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -61,6 +64,8 @@ class Clone:
             if kind == "sh":
                 for line in block.splitlines():
                     self.run(line)
+            elif kind == "text":
+                self._list_check(block)
             else:
                 written.append(self._write(block))
         return written
@@ -73,6 +78,14 @@ class Clone:
         file.write_text(f"{file.read_text('utf-8')}\n\n{body}" if how else body, encoding="utf-8")
         return file
 
+    def _list_check(self, row: str) -> None:
+        """Put the row below that of the last check of `data`."""
+        file = self.root / "ftcourse" / "training" / "preflight" / "__init__.py"
+        last, text = preflight.data.CHECKS[-1].name, file.read_text("utf-8")
+        below = re.sub(rf"^(    {last}  .*\n)", rf"\g<1>{row}", text, count=1, flags=re.M)
+        assert below != text
+        file.write_text(below, encoding="utf-8")
+
 
 def _copy(source: str, target: str) -> None:
     if source.endswith(".safetensors"):
@@ -82,7 +95,7 @@ def _copy(source: str, target: str) -> None:
 
 
 def blocks(section: str) -> list[tuple[str, str]]:
-    return re.findall(r"^```(sh|python)\n(.*?)^```$", SECTIONS[section], re.M | re.S)
+    return re.findall(r"^```(sh|python|text)\n(.*?)^```$", SECTIONS[section], re.M | re.S)
 
 
 @pytest.fixture
@@ -92,11 +105,11 @@ def clone(tmp_path) -> Clone:
 
 @needs_make
 @pytest.mark.parametrize(
-    ("section", "files"), [("Add a task", 2), ("Add a backbone", 2), ("Add a data set", 2)]
+    "section", ["Add a task", "Add a backbone", "Add a data set", "Add a preflight check"]
 )
-def test_a_recipe_does_what_it_says_and_its_code_is_as_lint_wants_it(clone, section, files):
+def test_a_recipe_does_what_it_says_and_its_code_is_as_lint_wants_it(clone, section):
     written = clone.do(section)
-    assert len(written) == files
+    assert len(written) == 2
     names = " ".join(str(file.relative_to(clone.root)) for file in written)
     clone.run(f".venv/bin/ruff check {names}")
     clone.run(f".venv/bin/ruff format --check {names}")
@@ -156,4 +169,5 @@ def test_every_command_of_make_that_the_page_names_is_a_target():
 def test_there_is_a_recipe_for_each_thing_that_is_often_added():
     assert [name for name in SECTIONS if name.startswith("Add ")] == [
         "Add a lesson", "Add a task", "Add a backbone", "Add a data set",
+        "Add a preflight check",
     ]  # fmt: skip

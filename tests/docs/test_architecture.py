@@ -47,8 +47,9 @@ def test_each_wing_may_call_the_floor_below_it_and_no_other_is_said():
 
 
 def _below() -> list[str]:
-    says = [", ".join(f"`{wing}`" for wing in floor) + " and below" for floor in FLOORS[1:]]
-    return [words for floor, words in zip(FLOORS, [*says, "nothing"], strict=True) for _ in floor]
+    says = [", ".join(f"`{wing}`" for wing in floor) for floor in FLOORS[1:]]
+    says = [*(f"{words} and below" for words in says[:-1]), says[-1], "nothing"]
+    return [words for floor, words in zip(FLOORS, says, strict=True) for _ in floor]
 
 
 def test_every_folder_and_module_of_the_package_is_a_wing_of_the_page_and_no_other():
