@@ -129,11 +129,14 @@ def of_template_words(root: Path, known: list[Lesson]) -> Iterator[Missing]:
 
 
 def of_next(root: Path, known: list[Lesson]) -> Iterator[Missing]:
-    """Each lesson but the last names the one that follows."""
+    """Each lesson but the last names the one that follows, and no other says that it is the last."""
     for lesson, following in pairwise(known):
+        file = f"authoring/{lesson.stem}.py"
+        for said in re.findall(r"^# (\*\*This was the last lesson\.\*\*)", lesson.text, re.M):
+            yield Missing(file, f"says {said!r}, and {following.number:02} follows: take it out")
         if not re.search(rf"\*\*Next:\*\* \[?{following.number}\. ", lesson.text):
             yield Missing(
-                f"authoring/{lesson.stem}.py",
+                file,
                 f"does not end with the lesson that follows it, {following.number:02}",
                 add=f"# **Next:** [{following.number}. {following.title}]({following.stem}.ipynb).",
             )

@@ -153,6 +153,9 @@ def the_author_writes(clone: Clone, number: int) -> None:
         if sums := re.search(r"says (\d+) minutes of lessons; it is (\d+)", one.what):
             old, new = (f"| {n} |" for n in sums.groups())
             file.write_text(file.read_text("utf-8").replace(old, new), encoding="utf-8")
+        elif one.what.startswith("says '**This was the last"):
+            text = file.read_text("utf-8").replace("**This was the last lesson.** ", "")
+            file.write_text(text, encoding="utf-8")
         elif one.after:
             text = file.read_text("utf-8").replace(one.after, f"{one.after}\n{one.add}")
             file.write_text(text, encoding="utf-8")

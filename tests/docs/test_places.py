@@ -47,6 +47,7 @@ BROKEN = [
     (SOURCE, "# # 2. R", "# # 3. R", "# # 2. Replace the head"),
     (SOURCE, "## Common questions", "## Q", "## Common questions"),
     (SOURCE, "**Next:** [3. ", "**Next:** [4. ", "[3. Freeze](03_freeze.ipynb)"),
+    (SOURCE, "# **Next:**", "# **This was the last lesson.** **Next:**", "03 follows: take it out"),
     (SOURCE, "A trap", "«A trap»", "words of the template, in «», in lines "),
     (SOURCE, "import math", 'opening.need("x", extra="cam")', "02 needs the extra `cam`"),
     ("ftcourse/exercises/lesson02.py", "replace_the_head", "the_head", "lesson 02, replace_the_head."),
