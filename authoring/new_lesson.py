@@ -68,7 +68,7 @@ def _filled(text: str, number: int, name: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", help="my_topic, in small letters")
+    parser.add_argument("name", nargs="?", default="", help="my_topic, in small letters")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     a = parser.parse_args(argv)
     try:

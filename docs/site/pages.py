@@ -88,7 +88,9 @@ def follow(app: Any, doctree: nodes.document) -> None:
         if not target or not (Path(app.config.repository) / path).exists():
             continue  # Sphinx will say that there is no such thing
         if path in pages_of_code(app.config.repository):
-            uri = app.builder.get_relative_uri(page, "_modules/" + path.removesuffix(".py"))
+            uri = app.builder.get_relative_uri(
+                page, "_modules/" + path.removesuffix(".py").removesuffix("/__init__")
+            )
         elif path in PLACES:
             uri = app.builder.get_relative_uri(page, PLACES[path])
         else:
