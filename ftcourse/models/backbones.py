@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,21 +17,26 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
 from ftcourse.models.pocket import FILE as POCKET
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.states import (
+    SUFFIXES,
+    State,
+    Stored,
+    build,
+    known_architecture,
+    load_state,
+    open_state,
+    plain_names,
+)
 
 TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 __all__ = ["head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of"]
-
-
-State = dict[str, Tensor]
 
 
 @dataclass
@@ -80,16 +85,12 @@ def load_backbone(
 
     Source: https://docs.pytorch.org/vision/stable/models.html
     """
-    if name not in models.list_models(module=models):
+    if not known_architecture(name):
         raise ValueError(f"{name!r} is not a torchvision model; try 'resnet18' or 'resnet50'")
-    state, chosen, file = _resolve(name, weights)
-    head = [v for k, v in (state or {}).items() if k.endswith(".weight") and v.ndim == 2]
-    outputs = {"num_classes": len(head[-1])} if head else {}
-    model = models.get_model(name, weights=None, **outputs)
-    if state is not None:
-        _load_state(model, state, chosen)
+    found, chosen, file = _resolve(name, weights)
+    model: Any = build(name) if found is None else load_state(name, found, None, chosen)
     if file is not None:  # it is there to be read again: memory is dearer
-        kept: State | Callable[[], State] = partial(_read_again, file, _stamp(file))
+        kept: State | Callable[[], State] = partial(_read_again, file, _stamp(file), name)
     else:
         kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
     model.ftcourse_origin = Origin(name, chosen, kept)
@@ -100,8 +101,8 @@ def load_backbone(
 
 def _resolve(
     name: str, weights: str | Path | WeightsEnum | None
-) -> tuple[State | None, WeightsEnum | str | None, Path | None]:
-    """The state dict, the weights object (or the path) and the file that a `weights=` argument means."""
+) -> tuple[Stored | None, WeightsEnum | str | None, Path | None]:
+    """The tensors, the weights object (or the path) and the file that a `weights=` argument means."""
     if weights is None or weights == "none":
         return None, None, None
     if isinstance(weights, ResNet18_Pocket_Weights) or weights == "pocket":
@@ -111,21 +112,21 @@ def _resolve(
                 f"use weights='DEFAULT' (needs a network once) or a path"
             )
         chosen = ResNet18_Pocket_Weights.DEFAULT
-        return chosen.get_state_dict(), chosen, POCKET
+        return open_state(POCKET), chosen, POCKET
     if isinstance(weights, WeightsEnum):
         file = _download(_url_of(weights))
-        return _read_state(file), weights, file
+        return open_state(file), weights, file
     if isinstance(weights, str) and weights in (enum := models.get_model_weights(name)).__members__:
         file = _download(_url_of(enum[weights]))
-        return _read_state(file), enum[weights], file
+        return open_state(file), enum[weights], file
     path = Path(weights)
-    if path.suffix not in {".safetensors", ".pth", ".pt"}:
+    if path.suffix not in SUFFIXES:
         known = ", ".join(models.get_model_weights(name).__members__)
         raise ValueError(
             f"weights={str(weights)!r} is not known for {name}: use 'pocket', None, "
             f"{known}, or a path that ends in .safetensors or .pth"
         )
-    return _read_state(path), str(path), path.resolve()
+    return open_state(path), str(path), path.resolve()
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -134,10 +135,13 @@ def _stamp(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _read_again(file: Path, stamp: tuple[int, int]) -> State:
+def _read_again(file: Path, stamp: tuple[int, int], name: str) -> State:
     """The tensors of a weights file if it still is what it was; nothing and a warning if not."""
     if file.exists() and _stamp(file) == stamp:
-        return _read_state(file)
+        found = open_state(file)
+        state = found.read()
+        names = plain_names(found.shapes, name)
+        return {mine: _as_float(state[theirs]) for mine, theirs in names.items()}
     warnings.warn(
         f"{file}: is gone, or another one than the network was loaded from; so how far the weights have moved "
         f"since is not known",
@@ -177,45 +181,8 @@ def _download(url: str) -> Path:
     return file
 
 
-def _read_state(path: Path) -> State:
-    """The tensors of a `.safetensors` or `.pth` file, in float32; no object is ever unpickled."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such weights file")
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as err:
-        raise ValueError(f"{path}: not a readable weights file ({_first_line(err)})") from err
-    except Exception as err:  # pickle.UnpicklingError, and whatever a malformed pickle raises
-        raise ValueError(
-            f"{path}: holds more than tensors, so loading it could run code ({_first_line(err)}); "
-            f"ask for a .safetensors file, or for torch.save(model.state_dict())"
-        ) from err
-    for key in ("state_dict", "model", "model_state_dict"):  # the usual wrappings
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: expected a state dict (names to tensors)")
-    return {
-        k.removeprefix("module."): v.float() if v.is_floating_point() else v
-        for k, v in state.items()
-    }
-
-
-def _load_state(model: nn.Module, state: State, source: Any) -> None:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as err:
-        lines = str(err).strip().splitlines()
-        detail = "; ".join(line.strip() for line in lines[1:3])
-        kind = type(model).__name__
-        raise ValueError(f"{source}: these weights do not fit this {kind}: {detail}") from err
-
-
-def _first_line(err: Exception) -> str:
-    return (str(err).splitlines() or [type(err).__name__])[0][:120]
+def _as_float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def origin_of(model: nn.Module) -> Origin | None:

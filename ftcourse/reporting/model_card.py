@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ftcourse.reporting.report_page import headline
-from ftcourse.training.checkpoints import write_atomic
+from ftcourse.training.checkpoints import blaming, write_atomic
+from ftcourse.training.records import REPORT, read_record
 
 __all__ = ["model_card", "write_card"]
 
@@ -25,6 +26,7 @@ def write_card(run: str | os.PathLike, out: str | os.PathLike | None = None) -> 
 
     Raises:
         FileNotFoundError: the run has no `report.json`.
+        ValueError: its `report.json` is damaged, or not of this package.
         FileExistsError: the file is there already: people fill cards in, so none is written over.
     """
     folder = Path(run)
@@ -34,7 +36,19 @@ def write_card(run: str | os.PathLike, out: str | os.PathLike | None = None) -> 
     path = Path(out) if out else folder / "model_card.md"
     if path.exists():
         raise FileExistsError(f"{path}: exists, and may have been filled in; give another --out")
-    return write_atomic(path, model_card(json.loads(report.read_text(encoding="utf-8"))).encode())
+    found = read_record(report, REPORT, _matches)
+    with blaming(report, "no card can be made from it"):
+        text = model_card(found)
+    return write_atomic(path, text.encode(errors="backslashreplace"))
+
+
+def _matches(report: dict[str, Any]) -> str | None:
+    """A report's table of confusions has a row and a column for each class."""
+    n = len(report["classes"])
+    rows = report["test"]["confusion"]
+    if len(rows) != n or any(len(row) != n for row in rows):
+        return f"test.confusion must have {n} rows of {n} numbers, one for each class"
+    return None
 
 
 def model_card(report: dict[str, Any]) -> str:

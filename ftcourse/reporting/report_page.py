@@ -92,7 +92,7 @@ def _training(report: dict[str, Any]) -> list[str]:
         f"validation split ({best['val_accuracy']:.1%}).",
         _table(["trains", "epochs", "learning rate", "of the head"], rows),
         "![Loss and accuracy over the epochs](curves.png)",
-        f"It took {report['seconds']:.0f} s on {report['device']} ({times}).",
+        f"It took {report['seconds']:.1f} s on {report['device']} ({times}).",
         *_bullets([f"{f['what']}: {f['evidence']}. {f['fix']}." for f in report["findings"]]),
     ]
 

@@ -27,6 +27,7 @@ from ftcourse.evaluation.measures import (
     macro_f1,
 )
 from ftcourse.evaluation.measures import per_class as measure_classes
+from ftcourse.models.states import check_input
 from ftcourse.training.checkpoints import load_model
 from ftcourse.training.loop import best_device, predict
 
@@ -67,9 +68,13 @@ def load_run(run: str | os.PathLike) -> Classifier:
         more = "; resume the training first" if (path / "checkpoint.pt").exists() else ""
         raise FileNotFoundError(f"{file}: no trained model there{more}")
     model, meta = load_model(file)
-    size = int(meta.get("crop_size", DEFAULT_SIZE))
+    size = meta.get("crop_size", DEFAULT_SIZE)
+    try:
+        check_input(meta["architecture"], size)
+    except ValueError as err:
+        raise ValueError(f"{file}: {err}") from err
     transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
-    side = int(meta.get("working_size", max(160, math.ceil(1.25 * size))))
+    side = meta.get("working_size", max(160, math.ceil(1.25 * size)))
     model.to(best_device())
     return Classifier(model, list(meta["classes"]), transform, size, side, meta)
 

@@ -14,6 +14,7 @@ from torchvision import models
 
 import ftcourse as ft
 from ftcourse.models import backbones
+from ftcourse.models.states import open_state
 
 
 def test_the_pocket_backbone_is_a_plain_torchvision_resnet18():
@@ -152,11 +153,11 @@ def test_a_download_is_checked_kept_and_used_again_without_the_server(server, hu
     folder, address = server
     name = serve(folder, {"w": torch.ones(3)})
     assert torch.equal(
-        backbones._read_state(backbones._download(f"{address}/{name}"))["w"], torch.ones(3)
+        open_state(backbones._download(f"{address}/{name}")).read()["w"], torch.ones(3)
     )
     (folder / name).unlink()
     assert torch.equal(
-        backbones._read_state(backbones._download(f"{address}/{name}"))["w"], torch.ones(3)
+        open_state(backbones._download(f"{address}/{name}")).read()["w"], torch.ones(3)
     )
     assert (hub / name).exists()
 
