@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torchvision import models
 
 __all__ = [
-    "State", "Stored", "build", "check_input", "known_architecture", "load_state", "open_safetensors", "open_state",
-    "plain_names", "read_torch_file", "regular_file", "stored",
+    "State", "Stored", "build", "check_input", "known_architecture", "load_state", "open_safetensors",
+    "open_state", "plain_names", "read_torch_file", "regular_file", "stored",
 ]  # fmt: skip
 
 State = dict[str, Tensor]
@@ -238,7 +238,7 @@ def plain_names(names: Iterable[str], architecture: str) -> dict[str, str]:
     """The network's names of tensors -> the names that a file has for them.
 
     `torch.compile` puts `_orig_mod.` into names, DataParallel `module.` before them, Lightning `model.`, and
-    a module that holds the network whatever it calls it. All are seen through where the whole network is found behind
+    a module that holds the network whatever it calls it. All are seen through where the whole network is behind
     one prefix.
 
     Raises:

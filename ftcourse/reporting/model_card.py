@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ftcourse.reporting.escaping import escaped, fenced
 from ftcourse.reporting.report_page import headline
 from ftcourse.training.checkpoints import blaming, write_atomic
 from ftcourse.training.records import REPORT, read_record
@@ -53,12 +54,13 @@ def _matches(report: dict[str, Any]) -> str | None:
 
 def model_card(report: dict[str, Any]) -> str:
     """The card as Markdown, from the contents of a `report.json`."""
+    header, report = _header(report), escaped(report, keep=("command",))
     test, classes = report["test"], ", ".join(report["classes"])
     weights = {"none": "random weights", "pocket": "the pocket weights of ftcourse"}.get(
         report["weights"], f"the weights {report['weights']}"
     )
     parts = [
-        _header(report),
+        header,
         f"# {report['name'].rstrip('/')}: a {report['backbone']} for {len(report['classes'])} classes",
         headline(report),
         "## What it is for",
@@ -68,7 +70,7 @@ def model_card(report: dict[str, Any]) -> str:
         "## How it was made",
         f"{report['backbone']}, fine-tuned from {weights}; strategy {report['strategy']}, "
         f"{report['epochs']} epochs, input {report['size']} pixels, seed {report['seed']}. The command:",
-        f"```\n{report['command']}\n```",
+        fenced(report["command"]),
         "## The photos",
         _photos(report),
         f"Who took them, where and when, under which licence: {OPEN}.",

@@ -569,5 +569,5 @@ def write_report(
         images = [data.test.image(w["index"]) for w in report["worst"]]
         titles = [f"{w['true']},\nnot {w['predicted']}" for w in report["worst"]]
         plt.close(show_images(images, titles, path=run / "worst.png"))
-    write_atomic(run / "report.md", page(report).encode())
+    write_atomic(run / "report.md", page(report).encode(errors="backslashreplace"))
     write_atomic(run / "report.json", json.dumps(report, indent=1, allow_nan=False).encode())
