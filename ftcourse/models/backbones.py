@@ -7,20 +7,24 @@ weights came from (`origin_of`), so that `freeze_report` can say what has moved 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
+from tqdm.auto import tqdm
 
+from ftcourse._transfer import receive
 from ftcourse.models.pocket import FILE as POCKET
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
 from ftcourse.models.states import (
@@ -34,6 +38,7 @@ from ftcourse.models.states import (
     plain_names,
 )
 
+TIMEOUT = 30.0  # seconds without a byte, or with too few, until a source counts as dead
 TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 __all__ = ["head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of"]
@@ -114,10 +119,10 @@ def _resolve(
         chosen = ResNet18_Pocket_Weights.DEFAULT
         return open_state(POCKET), chosen, POCKET
     if isinstance(weights, WeightsEnum):
-        file = _download(_url_of(weights))
+        file = _download(_url_of(weights), _size_of(weights))
         return open_state(file), weights, file
     if isinstance(weights, str) and weights in (enum := models.get_model_weights(name)).__members__:
-        file = _download(_url_of(enum[weights]))
+        file = _download(_url_of(enum[weights]), _size_of(enum[weights]))
         return open_state(file), enum[weights], file
     path = Path(weights)
     if path.suffix not in SUFFIXES:
@@ -154,20 +159,15 @@ def _url_of(weights: WeightsEnum) -> str:
     return weights.url
 
 
-def _download(url: str) -> Path:
+def _download(url: str, most: int | None = None) -> Path:
     """torchvision's file, from the cache folder or the network, its sha256 checked either way."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     match = re.search(r"-([0-9a-f]{8,})\.", file.name)  # torchvision names files by their hash
     prefix = match[1] if match else ""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(file), hash_prefix=prefix or None)
-        except RuntimeError as err:  # torch's word for a hash that differs; it kept no file
-            raise ValueError(
-                f"{url}: damaged on the way ({err}); nothing was kept, try again"
-            ) from err
-        except (URLError, OSError) as err:
+            _fetch(url, file, prefix, most)
+        except (OSError, HTTPException) as err:
             raise ConnectionError(
                 f"cannot download {url} ({err}); use weights='pocket' (needs no network), "
                 f"or put that file at {file}"
@@ -179,6 +179,40 @@ def _download(url: str) -> Path:
             f"remove it and try again"
         )
     return file
+
+
+def _fetch(url: str, file: Path, prefix: str, most: int | None) -> None:
+    """Into a file beside, which takes its name when all of it is there and its hash is right."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    digest, had = hashlib.sha256(), 0
+    try:
+        incoming = receive(url, {"User-Agent": "ftcourse"}, patience=TIMEOUT, most=most)
+        length = incoming.headers.get("Content-Length") or ""
+        total = int(length) if length.isdigit() else None
+        bar = tqdm(total=total, unit="B", unit_scale=True, desc=file.name)
+        with closing(incoming), bar, part.open("wb") as out:
+            for block in incoming.blocks:
+                out.write(block)
+                digest.update(block)
+                had += len(block)
+                bar.update(len(block))
+        if total is not None and had < total:
+            raise OSError(f"broke off after {had} of {total} bytes")
+        if not digest.hexdigest().startswith(prefix):
+            found = digest.hexdigest()[: len(prefix)]
+            raise ValueError(f"its sha256 starts with {found}, not with {prefix}")
+        os.replace(part, file)
+    except ValueError as err:
+        raise ValueError(f"{url}: damaged on the way ({err}); nothing was kept, try again") from err
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _size_of(weights: WeightsEnum) -> int | None:
+    """The most bytes that the file can have; torchvision tells its megabytes (of 2**20 bytes) to three digits."""
+    megabytes = weights.meta.get("_file_size")
+    return None if megabytes is None else int((megabytes + 0.001) * 2**20) + 1
 
 
 def _as_float(tensor: Tensor) -> Tensor:
