@@ -77,6 +77,7 @@ def _sentence(err: Exception) -> str:
 def _in_options(text: str) -> str:
     """The package's errors name arguments of Python; here they are options."""
     text = text.replace('pass on_error="skip"', "use --on-error skip")
+    text = text.replace("give their folder (source=)", "give their folder with --photos")
     return text.replace("choose another size", "choose another --size")
 
 
@@ -334,6 +335,9 @@ def export(
     out: Path | None = typer.Option(
         None, "--out", metavar="FILE", help="Beside the model by default."
     ),
+    photos: Path | None = typer.Option(
+        None, "--photos", metavar="DIR", help="For onnx-int8; those of the training by default."
+    ),
 ) -> None:
     """Write the model for use without this package, and check that file against PyTorch.
 
@@ -342,11 +346,11 @@ def export(
     if format is ExportFormat.onnx_int8:
         from ftcourse.shipping.quantize import quantize
 
-        typer.echo(str(quantize(run, out)))
+        typer.echo(one_line(quantize(run, out, photos)))
         return
     from ftcourse.shipping.export import export as export_run
 
-    typer.echo(str(export_run(run, format.value, out)))
+    typer.echo(one_line(export_run(run, format.value, out)))
 
 
 @app.command()

@@ -203,17 +203,26 @@ def evaluate_folder(
         raise ValueError(f"split={split!r}: use {', '.join(SPLITS)}")
     classifier = load_run(run)
     photos = labelled(classifier, source, split, on_error)
-    unknown = [c for c in photos.classes if c not in classifier.classes]
+    index = class_index(classifier, photos.classes, source)
+    logits, own = predict(classifier.model, photos, batch_size=batch_size)
+    seed = int(classifier.meta.get("seed", 0))
+    result = measure(logits, index[own], classifier.classes, seed)
+    return {"source": str(source), "split": split, **result}
+
+
+def class_index(classifier: Classifier, classes: Sequence[str], source: Any) -> Tensor:
+    """The classifier's number of each class of a folder, int64 (C,).
+
+    Raises:
+        ValueError: the folder has a class that the run does not know.
+    """
+    unknown = [c for c in classes if c not in classifier.classes]
     if unknown:
         raise ValueError(
             f"{source}: the run does not know the class {unknown[0]!r}; "
             f"it knows {', '.join(classifier.classes[:20])}"
         )
-    logits, own = predict(classifier.model, photos, batch_size=batch_size)
-    index = torch.tensor([classifier.classes.index(c) for c in photos.classes])
-    seed = int(classifier.meta.get("seed", 0))
-    result = measure(logits, index[own], classifier.classes, seed)
-    return {"source": str(source), "split": split, **result}
+    return torch.tensor([classifier.classes.index(c) for c in classes])
 
 
 def labelled(classifier: Classifier, source: str | os.PathLike, split: str, on_error: str) -> Split:
