@@ -81,19 +81,17 @@ def test_a_network_that_cannot_take_the_size_is_told_before_anything_is_written(
 
 @posix
 def test_ctrl_c_before_the_imports_end_is_one_line():
-    for wait in (0.3, 0.8):
+    codes = []
+    for wait in (0.4, 0.8, 1.2):
         started = subprocess.Popen(
-            [*COMMAND, "--version"],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment(),
+            [*COMMAND, "--version"], stderr=subprocess.PIPE, env=environment()
         )
         time.sleep(wait)
         started.send_signal(signal.SIGINT)
-        out, err = started.communicate()
-        assert started.returncode in (0, 130), err
-        if started.returncode == 130:
-            assert err == b"ftcourse: interrupted\n"
+        _, told = started.communicate()
+        codes.append(started.returncode)
+        assert (started.returncode, told) in ((0, b""), (130, b"ftcourse: interrupted\n"))
+    assert 130 in codes
 
 
 # -- pipes -------------------------------------------------------------------------------------
@@ -130,7 +128,7 @@ def test_answers_into_a_closed_pipe_are_no_success(photos):
 def test_names_in_any_encoding_work_with_a_console_of_any_encoding(photos, tmp_path):
     odd = tmp_path / "shapes"
     shutil.copytree(photos / "circle", odd / "\u8702")
-    shutil.copytree(photos / "square", os.fsencode(odd) + b"/caf\xe9")
+    shutil.copytree(photos / "square", odd / os.fsdecode(b"caf\xe9"))
     run = tmp_path / "run"
     ascii_ = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     done = process("train", odd, "--out", run, *QUICK, env=ascii_)
@@ -155,7 +153,8 @@ def test_a_file_name_cannot_move_the_cursor_or_begin_a_line(run, tmp_path, photo
 
 @posix
 def test_an_account_without_a_home_can_train(photos, tmp_path):
-    poor = environment(HOME="/nonexistent", TMPDIR=str(tmp_path))
+    (tmp_path / "file").write_text("no folder can be made here")
+    poor = environment(HOME=str(tmp_path / "file" / "home"), TMPDIR=str(tmp_path))
     for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"):
         poor.pop(name, None)
     done = process("train", photos, "--out", tmp_path / "run", *QUICK, env=poor)
@@ -261,7 +260,7 @@ def test_a_second_run_into_the_same_folder_is_refused(photos, tmp_path):
     out.mkdir()
     with locked(out / ".lock"):
         line = told("train", photos, "--out", out, *QUICK)
-    assert f"another process (process {os.getpid()}) is writing a run there" in line
+    assert f"another run is being written there (process {os.getpid()})" in line
     ftcourse("train", photos, "--out", out, *QUICK)
 
 

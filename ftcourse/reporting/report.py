@@ -227,7 +227,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _busy(out: Path, by: str) -> FileExistsError:
     return FileExistsError(
-        f"{out}: another process{by} is writing a run there; wait for it, or give another folder"
+        f"{out}: another run is being written there{by}; wait for it, or give another folder"
     )
 
 
