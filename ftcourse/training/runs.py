@@ -112,6 +112,7 @@ class Run:
         if [_plain(s) for s in then.stages] != [_plain(s) for s in history.stages]:
             raise ValueError(f"{file}: was trained with other stages; resume with the same ones")
         history.epochs, history.best, history.findings = then.epochs, then.best, then.findings
+        history.notes[:0] = [note for note in then.notes if note not in history.notes]
         self.model.load_state_dict(saved["model"])
         if self.average is not None:
             with blaming(file, "its averaged weights are not those of this network"):
