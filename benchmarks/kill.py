@@ -1,9 +1,9 @@
 """Kill `ftcourse train` at random times and resume it: does it end with the bits of a run that nobody touched?
 
-Each run is the command itself in a process of its own, killed by SIGKILL some times at random moments (while packages
-are imported, photos read, weights written, ...), then taken up with --resume, or begun again where nothing was begun.
-What must be equal to the unbroken run: each bit of `model.safetensors`, and `history.json` and `report.json` but for
-seconds and paths.
+Each run is the command itself in a process of its own, killed by SIGKILL some times at random moments (while
+packages are imported, photos read, weights written, ...), then taken up with --resume, or begun again where nothing
+was begun. What must be equal to the unbroken run: each bit of `model.safetensors`, and `history.json` and
+`report.json` but for seconds and paths.
 
     python benchmarks/kill.py                # 50 kills; writes benchmarks/results/kill.json and kill.md
     python benchmarks/kill.py --kills 3      # a short one, prints only
@@ -166,8 +166,8 @@ def page(found: dict[str, Any]) -> str:
 `{found["command"]}`
 
 `{found["train"]}`, 32 photos,
-killed by SIGKILL at random moments and taken up with `--resume`. An unbroken run took {found["unbroken_seconds"]} s
-here, next to other work.
+killed by SIGKILL at random moments and taken up with `--resume`. An unbroken run took
+{found["unbroken_seconds"]} s here, next to other work.
 
 | | |
 | --- | --- |
