@@ -1,9 +1,9 @@
 """Kill `ftcourse train` at random times and resume it: does it end with the bits of a run that nobody touched?
 
 Each run is the command itself in a process of its own, killed by SIGKILL some times at random moments (while
-packages are imported, photos read, weights written, ...), then taken up with --resume, or begun again where nothing
-was begun. What must be equal to the unbroken run: each bit of `model.safetensors`, and `history.json` and
-`report.json` but for seconds and paths.
+packages are imported, photos read, weights written), then taken up with --resume, or begun again where nothing was
+begun. Each bit of `model.safetensors` must equal that of the unbroken run, `history.json` and `report.json` but
+for seconds and paths.
 
     python benchmarks/kill.py                # 50 kills; writes benchmarks/results/kill.json and kill.md
     python benchmarks/kill.py --kills 3      # a short one, prints only
