@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from ftcourse.models.backbones import head_of
+from ftcourse.models.groups import head_of
 from ftcourse.training.loop import best_device, predict
 
-__all__ = ["Features", "LinearProbe", "majority_class", "pooled_features"]
+__all__ = ["PooledFeatures", "LinearProbe", "majority_class", "pooled_features"]
 
 CS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strength of the L2 penalty, on standardised features
 
@@ -27,21 +27,21 @@ def majority_class(targets: list[int], classes: int) -> int:
 
 
 @dataclass
-class Features:
+class PooledFeatures:
     """`x` float32 (N, F) and `y` int64 (N,)."""
 
     x: np.ndarray
     y: np.ndarray
 
 
-def pooled_features(model: nn.Module, split: Any, batch_size: int = 64) -> Features:
+def pooled_features(model: nn.Module, split: Any, batch_size: int = 64) -> PooledFeatures:
     """What goes into the model's head, for each photo of a split. The model stays as it is."""
     trunk = copy.deepcopy(model)
     name, _ = head_of(trunk)
     parent = trunk.get_submodule(name.rpartition(".")[0])
     setattr(parent, name.rpartition(".")[2], nn.Identity())
     x, y = predict(trunk.to(best_device()), split, batch_size=batch_size)
-    return Features(x.numpy(), y.numpy())
+    return PooledFeatures(x.numpy(), y.numpy())
 
 
 class LinearProbe:
@@ -51,7 +51,7 @@ class LinearProbe:
     strongest. scikit-learn's `LogisticRegression` on features standardised by the training split.
     """
 
-    def __init__(self, train: Features, val: Features) -> None:
+    def __init__(self, train: PooledFeatures, val: PooledFeatures) -> None:
         self.scaler = StandardScaler().fit(train.x)
         x, x_val = self.scaler.transform(train.x), self.scaler.transform(val.x)
         self.val_accuracy, self.C = -1.0, CS[0]

@@ -29,18 +29,18 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
             f"{len(targets)} photos, all logits finite: {bool(torch.isfinite(logits).all())}; "
             f"a temperature needs at least one photo and finite logits"
         )
+    from scipy.optimize import minimize_scalar  # 35 MB that most programs can do without
+
     logits = logits.detach().double().cpu()
     low, high = math.log(0.05), math.log(20.0)  # beyond that the data say nothing about T
-    golden = (math.sqrt(5) - 1) / 2
-    a, b = high - golden * (high - low), low + golden * (high - low)
-    while high - low > 1e-6:  # the loss is convex in 1/T, so it has one valley
-        if _loss(logits, targets, a) < _loss(logits, targets, b):
-            high, b = b, a
-            a = high - golden * (high - low)
-        else:
-            low, a = a, b
-            b = low + golden * (high - low)
-    return math.exp((low + high) / 2)
+    # the loss is convex in 1/T, so it has one valley
+    found = minimize_scalar(
+        lambda log_t: _loss(logits, targets, log_t),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return math.exp(found.x)
 
 
 def _loss(logits: Tensor, targets: Tensor, log_t: float) -> float:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from ftcourse.models.modes import unchanged
 from ftcourse.training.loop import evaluate
 
 __all__ = ["Landscape", "loss_landscape"]
@@ -76,7 +77,6 @@ def loss_landscape(
     named = {  # copies: one may be the model's own tensors, which the measuring moves
         n: {k: v.to(device, copy=True) for k, v in state.items()} for n, state in named.items()
     }
-    before = {k: v.clone() for k, v in model.state_dict().items()}
     images, targets = next(iter(DataLoader(data, batch_size=len(data))))  # type: ignore[arg-type]
     held = TensorDataset(images, targets)
 
@@ -85,7 +85,7 @@ def loss_landscape(
         found = evaluate(model, held, batch_size=batch_size)
         return found["loss"], found["accuracy"]
 
-    try:
+    with unchanged(model):
         if len(named) == 2:
             x = np.linspace(-margin, 1 + margin, steps or 25)
             # the two ends themselves belong on the curve
@@ -93,8 +93,6 @@ def loss_landscape(
             values = np.array([measure(1 - v, v) for v in x])
             return Landscape(list(named), x, values[:, 0], values[:, 1])
         return _plane(list(named), list(named.values()), measure, steps or 11, margin)
-    finally:
-        model.load_state_dict(before)
 
 
 def _numbered(states: Sequence[State]) -> dict[str, State]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ftcourse.models.freezing import train_mode
+from ftcourse.models.modes import unchanged
 
 __all__ = ["Cost", "count_cost", "seconds_per_image"]
 
@@ -135,11 +135,8 @@ def seconds_per_image(
     """
     device = next(model.parameters()).device
     images = torch.randn(batch_size, 3, size, size, device=device)
-    buffers = [(b, b.clone()) for b in model.buffers()]
-    modes = [(m, m.training) for m in model.modules()]
-    grads = [(p, p.grad) for p in model.parameters()]
     best = float("inf")
-    try:
+    with unchanged(model, parameters=False):
         train_mode(model)
         for _ in range(1 + repeats):  # the first one warms up, and seldom wins
             start = time.perf_counter()
@@ -151,16 +148,4 @@ def seconds_per_image(
             if device.type == "cuda":
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - start)
-    finally:
-        _put_back(buffers, modes, grads)
     return best / batch_size
-
-
-def _put_back(buffers: Sequence[Any], modes: Sequence[Any], grads: Sequence[Any]) -> None:
-    with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)
-    for module, training in modes:
-        module.training = training
-    for parameter, grad in grads:
-        parameter.grad = grad

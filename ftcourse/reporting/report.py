@@ -30,7 +30,12 @@ from torch import Tensor, nn
 from ftcourse.data.loading import load_data
 from ftcourse.data.splits import Data
 from ftcourse.data.transforms import MEAN, STD, eval_transforms, train_transforms
-from ftcourse.evaluation.baselines import Features, LinearProbe, majority_class, pooled_features
+from ftcourse.evaluation.baselines import (
+    LinearProbe,
+    PooledFeatures,
+    majority_class,
+    pooled_features,
+)
 from ftcourse.models.backbones import layer_groups, load_backbone, replace_head, weights_of
 from ftcourse.models.states import check_input
 from ftcourse.plots import plot_confusion, plot_history, show_images
@@ -76,6 +81,7 @@ class Settings:
     size: int | None = None
     batch_size: int = 32
     on_error: str = "raise"
+    groups: str | None = None  # what stays in one split, see `load_data`
 
     def __post_init__(self) -> None:
         if self.strategy not in recipes.STRATEGIES:
@@ -356,6 +362,7 @@ def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
         transform=eval_transforms(size, mean, std),
         train_transform=train_transforms(size, mean, std),
         on_error=settings.on_error,
+        groups=settings.groups,
     )
 
 
@@ -390,6 +397,7 @@ def _save(
         **({"working_size": side} if side else {}),
         weights=settings.weights,
         seed=settings.seed,
+        groups=settings.groups,
         version=version("ftcourse"),
     )
 
@@ -412,12 +420,13 @@ def _test(
     logits, targets = predict(model, data.test)
     tuned = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(untouched)  # the probe sees the backbone as it was before training
-    features: Features = pooled_features(model, data.test)
+    features: PooledFeatures = pooled_features(model, data.test)
     model.load_state_dict(tuned)
     answers = probe.predict(features.x)
     majority = majority_class(data.train.targets, len(data.classes))
     truth = targets.numpy()
-    result = measure(logits, targets, data.classes, seed, other=answers)
+    near_train = data.near_train.get("test", [])
+    result = measure(logits, targets, data.classes, seed, other=answers, near_train=near_train)
     return Tested(result, logits, truth, answers == truth, majority, truth == majority)
 
 

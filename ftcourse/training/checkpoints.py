@@ -25,8 +25,8 @@ from ftcourse.models.states import (
 from ftcourse.training.records import HISTORY, Each, Number, check_header, fault, parse
 
 __all__ = [
-    "blaming", "load_checkpoint", "load_model", "read_header", "remove_leftovers", "save_checkpoint", "save_model",
-    "write_atomic",
+    "blaming", "check_network", "load_checkpoint", "load_model", "read_header", "remove_leftovers",
+    "save_checkpoint", "save_model", "write_atomic",
 ]  # fmt: skip
 
 FORMAT = "ftcourse-1"
@@ -111,15 +111,12 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> Path:
     return write_atomic(path, lambda file: torch.save(state, file))
 
 
-def load_checkpoint(path: str | Path, like: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU, without unpickling objects.
-
-    Args:
-        like: the state of the network that goes on; weights with other names or shapes are refused.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: the file is damaged, was not written by `Run.save`, or is another network's.
+        ValueError: the file is damaged or was not written by `Run.save`.
     """
     path = Path(path)
     if not path.exists():
@@ -127,15 +124,17 @@ def load_checkpoint(path: str | Path, like: Mapping[str, Tensor] | None = None) 
     try:
         _check_bits(path)
         state = read_torch_file(path)
-        if wrong := fault(state, CHECKPOINT) or _position(state) or _weights(state, like):
-            raise ValueError(f"{path}: {wrong}")
     except ValueError as err:
-        reason = str(err).removeprefix(f"{path}: ")
-        raise ValueError(
-            f"{path}: not a checkpoint of this package, or of this network ({reason}); "
-            f"train again without resume"
-        ) from err
+        raise _no_checkpoint(path, str(err).removeprefix(f"{path}: ")) from err
+    if wrong := fault(state, CHECKPOINT) or _position(state):
+        raise _no_checkpoint(path, wrong)
     return state
+
+
+def _no_checkpoint(path: str | Path, reason: str) -> ValueError:
+    return ValueError(
+        f"{path}: not a checkpoint of this package ({reason}); train again without resume"
+    )
 
 
 def _check_bits(path: Path) -> None:
@@ -160,19 +159,23 @@ def _position(state: dict[str, Any]) -> str | None:
     return None
 
 
-def _weights(state: dict[str, Any], like: Mapping[str, Tensor] | None) -> str | None:
+def check_network(path: str | Path, state: dict[str, Any], like: Mapping[str, Tensor]) -> None:
+    """Whether the weights of a checkpoint are those of the network that goes on, whose state is `like`.
+
+    Raises:
+        ValueError: other names, other shapes, or no tensors.
+    """
     for part in ("model", "best"):
         tensors = state[part]
         if tensors is None:
             continue
         if not all(isinstance(v, Tensor) for v in tensors.values()):
-            return f"{part} has something else than tensors"
-        if like is not None:
-            shapes = {k: v.shape for k, v in tensors.items()}
-            other = [k for k, v in like.items() if shapes.get(k) != v.shape]
-            if other or len(shapes) != len(like):
-                return f"{part} has the weights of another network, {(other or ['more tensors'])[0]} for one"
-    return None
+            raise _no_checkpoint(path, f"{part} has something else than tensors")
+        shapes = {k: v.shape for k, v in tensors.items()}
+        other = [k for k, v in like.items() if shapes.get(k) != v.shape]
+        if other or len(shapes) != len(like):
+            name = (other or ["more tensors"])[0]
+            raise _no_checkpoint(path, f"{part} has the weights of another network, {name} for one")
 
 
 @contextmanager

@@ -21,8 +21,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from ftcourse.models.backbones import head_of, layer_groups, origin_of, weights_of
+from ftcourse.models.backbones import origin_of, weights_of
+from ftcourse.models.features import embed
 from ftcourse.models.freezing import is_frozen, train_mode
+from ftcourse.models.groups import group_parameters, head_of, head_outputs
+from ftcourse.models.modes import modes_kept, unchanged
 from ftcourse.tasks.task import Classification, Task, to_device
 from ftcourse.training.frozen_prefix import cut_model
 from ftcourse.training.stages import Stage, apply_stage, make_optimizer
@@ -80,9 +83,7 @@ def preflight(
     if train is not None and optimizer is None:
         raise ValueError("preflight: train= needs optimizer=, the one that it makes its steps with")
     chosen = [stages] if isinstance(stages, Stage) else list(stages or [])
-    rng = torch.get_rng_state()
-    modes = [(m, m.training) for m in model.modules()]
-    try:
+    with modes_kept(model), torch.random.fork_rng(devices=[]):
         findings = list(_model_findings(model, chosen, optimizer))
         if evaluate is not None:
             findings += _evaluation_findings(model, evaluate)
@@ -94,10 +95,6 @@ def preflight(
         if data is not None:
             task = task or Classification()
             findings += _data_findings(model, data, chosen, optimizer, batch_size, task)
-    finally:
-        torch.set_rng_state(rng)
-        for module, training in modes:
-            module.training = training
     return findings
 
 
@@ -114,7 +111,7 @@ def report(findings: list[Finding], history: Any) -> None:
 def _model_findings(
     model: nn.Module, stages: list[Stage], optimizer: torch.optim.Optimizer | None
 ) -> Iterator[Finding]:
-    head = [p for m in layer_groups(model)["head"] for p in m.parameters()]
+    head = group_parameters(model)["head"]
     if stages:
         if not any("head" in stage.groups(model) for stage in stages):
             yield Finding(
@@ -200,7 +197,6 @@ def _optimizer_findings(
 
 
 def _evaluation_findings(model: nn.Module, evaluate: Callable) -> Iterator[Finding]:
-    before = {k: v.detach().clone() for k, v in model.state_dict().items()}
     training: set[str] = set()
 
     def watch(module: nn.Module, name: str) -> Any:
@@ -210,14 +206,15 @@ def _evaluation_findings(model: nn.Module, evaluate: Callable) -> Iterator[Findi
 
     kinds = (_BatchNorm, nn.Dropout)
     hooks = [watch(m, n) for n, m in model.named_modules() if isinstance(m, kinds)]
-    train_mode(model)  # as an epoch of training leaves it
-    try:
-        evaluate(model)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
-    model.load_state_dict(before)
+    with unchanged(model):
+        before = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        train_mode(model)  # as an epoch of training leaves it
+        try:
+            evaluate(model)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        changed = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
     if training or changed:
         yield Finding(
             "validation in train mode",
@@ -236,9 +233,7 @@ def _training_findings(
     model: nn.Module, train: Callable, optimizer: torch.optim.Optimizer, steps: int = 4
 ) -> Iterator[Finding]:
     """Run the first steps of a training function; look at what it does to statistics and gradients."""
-    state = {k: v.detach().clone() for k, v in model.state_dict().items()}
     optimizer_state = copy.deepcopy(optimizer.state_dict())
-    grads = [(p, p.grad) for p in model.parameters()]
     fresh: dict[nn.Parameter, Tensor] = {}  # what backward has added since the last step
     awake: dict[str, None] = {}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -267,16 +262,12 @@ def _training_findings(
                 )
             )
     try:
-        train(model)
-    except _Enough:
-        pass
+        with unchanged(model), suppress(_Enough):
+            train(model)
     finally:
         for hook in hooks:
             hook.remove()
-        model.load_state_dict(state)
         optimizer.load_state_dict(optimizer_state)
-        for p, grad in grads:
-            p.grad = grad
     if awake:
         yield _drift(
             f"your training ran {len(awake)} of them in train mode, {next(iter(awake))} the first"
@@ -336,26 +327,26 @@ def _data_findings(
 
 
 def _too_small(model: nn.Module, data: Any) -> bool:
-    return head_of(model)[1].out_features < len(data.classes)
+    return head_outputs(head_of(model)[1]) < len(data.classes)
 
 
 def _label_findings(model: nn.Module, data: Any) -> Iterator[Finding]:
-    _, head = head_of(model)
+    outputs = head_outputs(head_of(model)[1])
     classes = len(data.classes)
-    if head.out_features != classes:
+    if outputs != classes:
         yield Finding(
             "wrong number of classes",
             "the head has another number of outputs than the data has classes",
-            f"the head has {head.out_features} outputs, the data {classes} classes",
+            f"the head has {outputs} outputs, the data {classes} classes",
             f"ft.replace_head(model, num_classes={classes})",
         )
     targets = torch.as_tensor(getattr(data.train, "targets", []))
-    outside = [int(t) for t in targets.unique() if not 0 <= t < head.out_features]
+    outside = [int(t) for t in targets.unique() if not 0 <= t < outputs]
     if outside:
         yield Finding(
             "label out of range",
             "labels lie outside of 0 to the number of classes - 1",
-            f"labels {outside[:5]} with {head.out_features} outputs",
+            f"labels {outside[:5]} with {outputs} outputs",
             "number the classes from 0",
         )
 
@@ -537,7 +528,7 @@ def _numbering(model: nn.Module, data: Any, task: Task, photos: int = 64) -> Ite
         return  # too few photos to tell
     from scipy.optimize import linear_sum_assignment  # 35 MB that most programs can do without
 
-    scores = _probe(_features(model, train[0]), train[1], _features(model, val[0]), classes)
+    scores = _probe(embed(model, train[0]), train[1], embed(model, val[0]), classes)
     answers = scores.argmax(1)
     table = torch.zeros(classes, classes)
     table.index_put_((answers, val[1]), torch.ones(len(answers)), accumulate=True)
@@ -559,23 +550,6 @@ def _numbered_otherwise(evidence: str) -> Finding:
         evidence,
         "make one list of classes, from the training split, and number both splits by it",
     )
-
-
-def _features(model: nn.Module, images: Tensor) -> Tensor:
-    """What goes into the head, float32 (N, features), in eval mode."""
-    _, head = head_of(model)
-    kept: list[Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, args: kept.append(args[0].float().cpu()))
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        for part in images.split(32):
-            model(part.to(next(model.parameters()).device))
-    finally:
-        hook.remove()
-        for module, training in modes:
-            module.training = training
-    return torch.cat(kept)
 
 
 def _probe(x: Tensor, y: Tensor, new: Tensor, classes: int) -> Tensor:

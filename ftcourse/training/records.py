@@ -213,6 +213,7 @@ SETTINGS = {
     "size": (Number(16, 1e6, whole=True), None),
     "batch_size": Number(2, 1e9, whole=True),
     "on_error": str,
+    "groups?": (str, None),
     "photos": str,
 }
 

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from ftcourse.data.transforms import MEAN, STD
-from ftcourse.models.features import embed, eval_mode, grad_cam, nearest
+from ftcourse.models.features import embed, grad_cam, nearest
+from ftcourse.models.modes import eval_mode
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.widgets.base import Explorer, Picture, escape, page, png, uploaded
 

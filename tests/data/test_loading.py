@@ -112,6 +112,18 @@ def test_byte_identical_files_stay_in_one_split(tmp_path, seed):
     assert where["a/002.png"] == where["b/stolen.png"]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_under_two_labels_stay_in_one_split_also_where_each_photo_is_doubled(tmp_path, seed):
+    for label, base in (("a", 0), ("b", 100)):
+        for i in range(4):
+            photo(tmp_path / label / f"{i}.png", seed=base + i)
+            photo(tmp_path / label / f"{i} copy.png", seed=base + i)
+            photo(tmp_path / label / f"both {i}.png", seed=200 + i)
+    data = load(tmp_path, seed=seed)
+    where = {n: s for s in ("train", "val", "test") for n in names(getattr(data, s))}
+    assert all(where[f"a/both {i}.png"] == where[f"b/both {i}.png"] for i in range(4))
+
+
 def test_even_when_all_photos_are_doubled_each_split_gets_its_own(tmp_path):
     for label, base in (("a", 0), ("b", 100)):
         for i in range(3):
@@ -467,7 +479,7 @@ def test_the_text_of_data_tells_classes_counts_and_notes(photos):
     assert "note: The splits were drawn" in text
 
 
-def test_nearly_identical_photos_in_different_splits_are_noted(tmp_path):
+def test_nearly_identical_photos_in_different_splits_are_noted_where_that_was_asked_for(tmp_path):
     rng = np.random.default_rng(0)
     for label in ("a", "b"):
         (tmp_path / label).mkdir()
@@ -477,7 +489,8 @@ def test_nearly_identical_photos_in_different_splits_are_noted(tmp_path):
                 coarse.resize((64, 64)).save(
                     tmp_path / label / f"{i}_{quality}.jpg", quality=quality
                 )
-    assert any("Nearly identical photos" in note for note in load(tmp_path).notes)
+    assert any("Nearly identical" in note for note in load(tmp_path, groups="file").notes)
+    assert not any("Nearly identical" in note for note in load(tmp_path).notes)
 
 
 def test_loading_changes_no_file(photos):
