@@ -256,6 +256,7 @@ REPORT = {
         "macro_f1": SHARE,
         "ece": SHARE,
         "samples": COUNT,
+        "without_near_copies?": {"left_out": COUNT, "accuracy": (SHARE, None)},
         "per_class": Each(
             {
                 "class": str,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytest.importorskip("resource")
 spec = importlib.util.spec_from_file_location("kill", ROOT / "benchmarks" / "kill.py")
 kill = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(kill)
