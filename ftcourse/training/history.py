@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftcourse.training.checkpoints import write_atomic
+from ftcourse.training.checkpoints import blaming, write_atomic
+from ftcourse.training.records import HISTORY, read_record
 
 __all__ = ["History"]
 
@@ -51,8 +52,15 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """The history that `save` wrote, or `finetune` into `out_dir/history.json`."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """The history that `save` wrote, or `finetune` into `out_dir/history.json`.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: the file is damaged, or no history; the message names it.
+        """
+        found = read_record(path, HISTORY)
+        with blaming(path, "not a history of this package"):
+            return cls(**found)
 
     def plot(self, path: str | Path | None = None, *, theme: str | None = None):
         """Loss, score and learning rates over the epochs; returns the matplotlib Figure."""
