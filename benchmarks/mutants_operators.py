@@ -195,6 +195,9 @@ def _edits_of_statement(node: ast.stmt) -> Iterator[tuple[str, str, str]]:
     elif isinstance(node, ast.Assign):
         if all(isinstance(t, (ast.Attribute, ast.Subscript)) for t in node.targets):
             yield "statement removed", "pass", ""
-    elif isinstance(node, ast.Return) and node.value is not None:
-        if not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            yield "statement removed", "return None", ""
+    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+        yield "statement removed", "return None", ""
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
