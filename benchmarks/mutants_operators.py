@@ -25,7 +25,7 @@ ARITHMETIC: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
-NEVER_DROPPED = {"strict", "encoding"}
+UNPINNED = {"strict", "encoding"}
 UNSEEN_FIELDS = {"annotation", "returns", "decorator_list", "type_params"}
 
 
@@ -108,6 +108,8 @@ def _walk(node: ast.AST, function: str) -> Iterator[Edit]:
 def _left_alone(node: ast.AST) -> bool:
     if isinstance(node, (ast.JoinedStr, ast.Import, ast.ImportFrom)):
         return True
+    if isinstance(node, ast.keyword):
+        return node.arg in UNPINNED
     if isinstance(node, ast.Expr):  # a docstring
         return isinstance(node.value, ast.Constant)
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -178,7 +180,7 @@ def _edits_of_call(call: ast.Call) -> Iterator[tuple[str, str, str]]:
         if ast.dump(args[0]) != ast.dump(args[1]):
             yield "arguments swapped", _text(ast.Call(call.func, args, call.keywords)), ""
     for i, keyword in enumerate(call.keywords):
-        if keyword.arg and keyword.arg not in NEVER_DROPPED:
+        if keyword.arg and keyword.arg not in UNPINNED:
             rest = [*call.keywords[:i], *call.keywords[i + 1 :]]
             told = f"{_short(ast.unparse(call.func))}(..., {_short(ast.unparse(keyword))})"
             yield "keyword forgotten", _text(ast.Call(call.func, call.args, rest)), told
