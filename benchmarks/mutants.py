@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import gc
 import hashlib
 import importlib
 import json
@@ -96,6 +97,8 @@ class Bench:
                 importlib.import_module(name)
             except Exception:  # not every name in sys.modules can be imported by it
                 continue
+        gc.collect()
+        gc.freeze()  # the libraries' million objects: no fork looks through them for garbage
         _, self.seconds = self.run(3600)
         self.limit = 10 + 4 * self.seconds
 
@@ -122,6 +125,7 @@ class Bench:
         code = 3
         try:
             os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             out = os.open(self.folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(out, 1), os.dup2(out, 2)
             resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
@@ -323,6 +327,7 @@ def main() -> None:
     parser.add_argument("--survivors", action="store_true",
                         help="after tests were added: count what was killed before as killed")  # fmt: skip
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the copy is removed
     for room in given.room or sorted(ROOMS):
         row = try_room(room, given.sample, given.seed, given.survivors)
         write({room: row}, "python benchmarks/mutants.py")

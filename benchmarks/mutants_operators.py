@@ -26,6 +26,7 @@ ARITHMETIC: dict[type, type] = {
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
 UNPINNED = {"strict", "encoding"}
+SYMMETRIC = {"min", "max", "minimum", "maximum", "equal", "gcd"}  # the order changes nothing
 UNSEEN_FIELDS = {"annotation", "returns", "decorator_list", "type_params"}
 
 
@@ -177,7 +178,8 @@ def _changed(value: object) -> object:
 def _edits_of_call(call: ast.Call) -> Iterator[tuple[str, str, str]]:
     if len(call.args) > 1 and not any(isinstance(a, ast.Starred) for a in call.args):
         args = [call.args[1], call.args[0], *call.args[2:]]
-        if ast.dump(args[0]) != ast.dump(args[1]):
+        name = ast.unparse(call.func).rpartition(".")[2]
+        if name not in SYMMETRIC and ast.dump(args[0]) != ast.dump(args[1]):
             yield "arguments swapped", _text(ast.Call(call.func, args, call.keywords)), ""
     for i, keyword in enumerate(call.keywords):
         if keyword.arg and keyword.arg not in UNPINNED:

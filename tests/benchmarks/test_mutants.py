@@ -70,6 +70,7 @@ def test_each_kind_of_mistake_is_planted(operators, before, kind, after):
         "T = TypeVar('T')",
         "@frozen(True)\nclass A: ...",
         "zip(a, strict=True)",
+        "np.minimum(a, b)",
         "if TYPE_CHECKING:\n    x = 1",
     ],
 )

@@ -85,6 +85,7 @@ def test_the_macro_f1_of_weights_is_that_of_photos_repeated_so_often(pair, seed)
 @pytest.mark.parametrize("level", [0.5, 0.95])
 def test_intervals_are_percentiles_of_the_measures_of_photos_drawn_with_replacement(level):
     truth, said, other = some_answers(50)
+    said[:3] = CLASSES  # a class that no photo has
     found = measures.bootstrap_intervals(truth, said, other, seed=7, resamples=300, level=level)
     drawn = np.random.default_rng(7).integers(0, 50, (300, 50))
     values = {
@@ -115,6 +116,14 @@ def test_an_interval_is_of_2000_resamples_at_95_percent_from_seed_0_unless_asked
     assert found == measures.bootstrap_intervals(truth, said, **plain)
     for change in ({"seed": 1}, {"resamples": 2001}, {"level": 0.9}):
         assert found != measures.bootstrap_intervals(truth, said, **plain | change)
+
+
+def test_blocks_of_resamples_change_nothing():
+    truth, said, _ = some_answers(3000)  # a block has 1333 of the 2000
+    drawn = np.random.default_rng(5).integers(0, 3000, (2000, 3000))
+    ends = np.percentile((truth == said)[drawn].mean(1), [2.5, 97.5])
+    found = measures.bootstrap_intervals(truth, said, seed=5)["accuracy"]
+    assert found == pytest.approx(ends.tolist())
 
 
 def test_many_photos_are_resampled_in_blocks_of_bounded_memory():
@@ -167,6 +176,12 @@ def test_the_calibration_error_is_that_of_the_paper_also_for_a_network_that_is_c
     found = measures.calibration_error(probabilities, targets, bins)
     assert type(found) is float
     assert found == pytest.approx(calibration_error_by_photo(probabilities, targets, bins))
+
+
+def test_a_network_that_is_certain_falls_into_the_last_bin_with_others():
+    probabilities = np.array([[1.0, 0.0], [0.95, 0.05]])
+    found = measures.calibration_error(probabilities, np.array([1, 0]), bins=10)
+    assert found == pytest.approx(abs(0.5 - 0.975))
 
 
 def test_the_calibration_error_has_15_bins_unless_asked():
