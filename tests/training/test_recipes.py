@@ -72,6 +72,7 @@ def test_auto_is_one_of_the_others_and_they_are_themselves(strategy, photos, cla
         assert name == "full"
     else:
         assert name == ("layer4" if photos / classes < 20 else "full")
+        assert name == resolve_strategy(strategy, photos, classes)
     args = (photos, classes, None, from_scratch)
     assert recipe(strategy, *args) == recipe(name, *args)
 
