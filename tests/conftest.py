@@ -30,6 +30,7 @@ class Blobs(Dataset):
         )
         self.pixels, self.images, self.transform = pixels, (pixels - mean) / std, None
         self.flip = flip
+        self.repeats = not flip  # item i is the same whenever it is read
 
     def __len__(self) -> int:
         return len(self.targets)

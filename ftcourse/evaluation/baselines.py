@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from ftcourse.models.backbones import head_of
+from ftcourse.models.groups import head_of
 from ftcourse.training.loop import best_device, predict
 
 __all__ = ["PooledFeatures", "LinearProbe", "majority_class", "pooled_features"]

@@ -6,7 +6,9 @@ import contextlib
 import copy
 import functools
 import io
+import os
 import random
+import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +29,16 @@ class Wrong:
 
     observed: str
     hint: str | None = None
+
+
+class _FromCheck:
+    """Of the type of a reference that a check has handed out, to tell it from the same answer by a learner."""
+
+
+_MARKED: dict[type, Any] = {
+    kind: type(kind.__name__, (_FromCheck, kind), {})
+    for kind in (int, float, str, tuple, list, dict, set)
+}
 
 
 @dataclass
@@ -52,9 +64,16 @@ class Exercise:
 
     def __call__(self, attempt: Any = None) -> Any:
         """Print right, wrong or not attempted; return the attempt if right, else the reference."""
+        if self._handed_out(attempt):
+            _say(
+                f"⏳ {self.number} waits: this is the reference answer that the check returned. For an answer "
+                f"of your own, run its cell again, then this one."
+            )
+            return attempt
         verdict: bool | Wrong | None
+        left: list[str] = []
         try:
-            with _undisturbed():
+            with _undisturbed(left):
                 verdict = self._verdict(attempt)
         except KeyboardInterrupt:  # the learner's way out of an endless loop
             raise
@@ -64,6 +83,11 @@ class Exercise:
             # a stub raises it bare; PyTorch's own NotImplementedError has a message
             stub = isinstance(err, NotImplementedError) and not err.args
             verdict = None if stub else Wrong(_describe(err, attempt))
+        if verdict is True and left:
+            verdict = Wrong(
+                f"what it gives is right, but it leaves {' and '.join(left)} changed for all code after it",
+                "put back what you switch; `with torch.no_grad():` does so by itself.",
+            )
         if verdict is None:
             print(
                 f"⏳ {self.number} not attempted yet; the lesson goes on with a reference answer."
@@ -96,13 +120,15 @@ class Exercise:
         progress.record(self.number, "solution")
 
     def _a_reference(self) -> Any:
-        """The reference; of a list or dict a copy, which the lesson may change."""
-        containers = (list, dict, set)
-        return (
-            copy.deepcopy(self.reference)
-            if isinstance(self.reference, containers)
-            else self.reference
-        )
+        """The reference, which remembers that it is one; of a dict a copy, which the lesson may change."""
+        marked = _MARKED.get(type(self.reference))
+        return self.reference if marked is None else marked(copy.deepcopy(self.reference))
+
+    def _handed_out(self, attempt: Any) -> bool:
+        """Is it what `_a_reference` gave, and no answer? `answer = check.x(answer)` run twice asks so."""
+        if callable(self.reference):
+            return attempt is self.reference
+        return isinstance(attempt, _FromCheck) and attempt == self.reference
 
     def _print_hint(self, hint: str) -> None:
         _say(f"   Hint: {hint}")
@@ -132,11 +158,6 @@ class Function(Exercise):
             return Wrong(
                 f"the check needs your function, and got {_article(kind)}",
                 f"pass the function itself, without calling it: check.{self.name}({self.name}).",
-            )
-        if attempt is self.reference:
-            return Wrong(
-                "this is the reference answer that the check returned",
-                "run the cell with your own function again, then this one.",
             )
         return self.judge(attempt if self.iterators else _without_iterators(attempt)) or True
 
@@ -247,14 +268,45 @@ def _letters(answer: Any) -> set[str]:
     return {c for c in text.lower() if c.isalnum()}
 
 
+# What a whole session shares: its name -> how to read it, how to set it.
+_SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "the gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "PyTorch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "PyTorch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "the environment (os.environ)": (os.environ.copy, lambda then: _put_back(os.environ, then)),
+    "matplotlib's settings": (
+        lambda: _plotting().copy(),
+        lambda then: _put_back(_plotting(), then),
+    ),
+}
+
+
+def _plotting() -> Any:
+    """matplotlib's settings, if something has imported it."""
+    return getattr(sys.modules.get("matplotlib"), "rcParams", {})
+
+
+def _put_back(mapping: Any, then: Mapping[Any, Any]) -> None:
+    for key in then:
+        if mapping.get(key) != then[key]:
+            mapping[key] = then[key]
+
+
+def _changed(before: Any, now: Any) -> bool:
+    """Settings that are new are not counted: an import may bring some."""
+    if isinstance(before, Mapping):
+        return any(now.get(key) != value for key, value in before.items())
+    return before != now
+
+
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Leave the random numbers, the gradient mode and the default dtype of the lesson as they were.
+def _undisturbed(left: list[str]) -> Iterator[None]:
+    """Leave random numbers and the switches of the session as they were; `left` names those that were not.
 
     What the attempt prints is shown afterwards, as far as it fits: a check calls it many times.
     """
-    python, numpy_state, grad = random.getstate(), np.random.get_state(), torch.is_grad_enabled()
-    dtype, printed = torch.get_default_dtype(), _Printed()
+    python, numpy_state, printed = random.getstate(), np.random.get_state(), _Printed()
+    before = {name: read() for name, (read, _) in _SWITCHES.items()}
     try:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(printed):
             torch.manual_seed(0)
@@ -262,8 +314,10 @@ def _undisturbed() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy_state)
-        torch.set_grad_enabled(grad)
-        torch.set_default_dtype(dtype)
+        for name, (read, put_back) in _SWITCHES.items():
+            if _changed(before[name], read()):
+                left.append(name)
+                put_back(before[name])
         printed.show()
 
 

@@ -1,4 +1,4 @@
-"""Load a pre-trained network, replace its head, name its layer groups.
+"""Load a pre-trained network; its layer groups and its head are in `ftcourse.models.groups`.
 
 The model stays a plain `torchvision` module. `load_backbone` only remembers beside it where its
 weights came from (`origin_of`), so that `freeze_report` can say what has moved since.
@@ -23,10 +23,9 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
+from ftcourse.models.groups import head_of, layer_groups, replace_head
 from ftcourse.models.pocket import FILE as POCKET
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
-
-TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 __all__ = ["head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of"]
 
@@ -227,100 +226,3 @@ def weights_of(model: nn.Module) -> WeightsEnum | None:
     """The weights object (`.transforms()`, `.meta`) the model was loaded with, if there is one."""
     origin = origin_of(model)
     return origin.weights if origin and isinstance(origin.weights, WeightsEnum) else None
-
-
-def head_of(model: nn.Module) -> tuple[str, nn.Linear]:
-    """Name and module of the head: the last `nn.Linear` of the model.
-
-    Raises:
-        ValueError: the model has no linear layer.
-    """
-    linears = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-    if not linears:
-        raise ValueError(f"{type(model).__name__} has no nn.Linear to use as its head")
-    return linears[-1]
-
-
-def replace_head(model: nn.Module, num_classes: int) -> nn.Module:
-    """Put a new `nn.Linear(in_features, num_classes)` in place of the head; returns the model.
-
-    The new head has the device and dtype of the old one, and trains (`requires_grad`) whatever was
-    frozen before. An optimizer made earlier still holds the old head: make the optimizer afterwards.
-
-    Raises:
-        ValueError: fewer than two classes, or a model without a linear layer as its head.
-    """
-    if num_classes < 2:
-        raise ValueError(f"num_classes={num_classes}: a classifier needs at least 2 classes")
-    name, old = head_of(model)
-    parent = model.get_submodule(name.rpartition(".")[0])
-    new = nn.Linear(
-        old.in_features,
-        num_classes,
-        bias=old.bias is not None,
-        device=old.weight.device,
-        dtype=old.weight.dtype,
-    )
-    setattr(parent, name.rpartition(".")[2], new)
-    return model
-
-
-def layer_groups(model: nn.Module) -> dict[str, list[nn.Module]]:
-    """The groups that are frozen and thawed together, from the input to the head.
-
-    For a ResNet: stem (conv1, bn1), layer1 to layer4, head. For torchvision's segmentation and detection models on
-    a ResNet the same, the head being all that is not the ResNet. For other models: the children that have
-    parameters, with the head (the last linear layer) apart. A model says it itself with an attribute
-    `ftcourse_groups`: group name -> names of submodules, from the input to "head".
-    """
-    named: dict[str, list[str]] | None = getattr(model, "ftcourse_groups", None)
-    if named is not None:
-        return {group: [model.get_submodule(n) for n in names] for group, names in named.items()}
-    trunk = _resnet_in(model)
-    if trunk is not None:
-        stem: list[nn.Module] = [trunk.get_submodule("conv1"), trunk.get_submodule("bn1")]
-        blocks = {f"layer{i}": [trunk.get_submodule(f"layer{i}")] for i in range(1, 5)}
-        return {"stem": stem, **blocks, "head": _rest(model, trunk)}
-    name, head = head_of(model)
-    groups: dict[str, list[nn.Module]] = {}
-    for child_name, child in model.named_children():
-        if child is head or not any(True for _ in child.parameters()):
-            continue
-        if name.startswith(child_name + ".") and isinstance(child, nn.Sequential):
-            rest: list[nn.Module] = [m for m in child if m is not head]
-            if any(True for m in rest for _ in m.parameters()):
-                groups[child_name] = rest
-        elif isinstance(child, nn.Sequential):  # mobilenet_v2().features: one group a block
-            groups |= {
-                f"{child_name}.{n}": [m]
-                for n, m in child.named_children()
-                if any(True for _ in m.parameters())
-            }
-        else:
-            groups[child_name] = [child]
-    return {**groups, "head": [head]}
-
-
-def _resnet_in(model: nn.Module) -> nn.Module | None:
-    """The ResNet (or what torchvision's segmentation and detection models keep of it) inside a model."""
-    backbone = getattr(model, "backbone", None)
-    for trunk in (model, backbone, getattr(backbone, "body", None)):
-        if all(hasattr(trunk, name) for name in TRUNK):
-            return trunk
-    return None
-
-
-def _has_parameters(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters())
-
-
-def _rest(model: nn.Module, trunk: nn.Module) -> list[nn.Module]:
-    """The children of a model that have parameters and are no part of the trunk: its head."""
-    if model is trunk:
-        return [m for n, m in model.named_children() if n not in TRUNK and _has_parameters(m)]
-    rest: list[nn.Module] = []
-    for child in model.children():
-        if child is not trunk and _has_parameters(child):
-            inside = any(m is trunk for m in child.modules())
-            rest += _rest(child, trunk) if inside else [child]
-    return rest

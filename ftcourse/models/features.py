@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ftcourse.models.backbones import head_of, layer_groups
+from ftcourse.models.groups import head_of, layer_groups
 from ftcourse.models.modes import eval_mode
 
 __all__ = ["activations", "embed", "grad_cam", "nearest"]
@@ -49,6 +49,8 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
 def embed(model: nn.Module, data: Dataset | DataLoader | Tensor, *, batch_size: int = 64) -> Tensor:
     """The features that the head gets, float32 (N, D), on the CPU, in the order of the data.
 
+    Where the head is a convolution, they are averaged over their places.
+
     Args:
         data: a split, a DataLoader over one, or images float32 (N, 3, H, W).
 
@@ -59,7 +61,7 @@ def embed(model: nn.Module, data: Dataset | DataLoader | Tensor, *, batch_size: 
     device = next(model.parameters()).device
     kept: list[Tensor] = []
     handle = head.register_forward_pre_hook(
-        lambda module, inputs: kept.append(inputs[0].detach().float().cpu())
+        lambda module, inputs: kept.append(_pooled(inputs[0].detach().float()).cpu())
     )
     try:
         with eval_mode(model):
@@ -70,6 +72,10 @@ def embed(model: nn.Module, data: Dataset | DataLoader | Tensor, *, batch_size: 
     if not kept:
         raise ValueError("embed: there are no photos")
     return torch.cat(kept)
+
+
+def _pooled(features: Tensor) -> Tensor:
+    return features.mean((2, 3)) if features.ndim == 4 else features
 
 
 def _batches(data: Any, batch_size: int) -> Iterator[Tensor]:
@@ -106,6 +112,7 @@ def grad_cam(
 
     Raises:
         ImportError: grad-cam is not installed.
+        ValueError: no layer is given, and there is no module before the head.
 
     Source: https://arxiv.org/abs/1610.02391
     """
@@ -117,7 +124,10 @@ def grad_cam(
             'grad_cam needs the package grad-cam: pip install "ftcourse[cam]", or pip install grad-cam'
         ) from err
     groups = list(layer_groups(model).values())
-    chosen = layer if layer is not None else groups[-2][-1]
+    maps = [m for m in groups[-2] if not isinstance(m, nn.ParameterList)] if groups[1:] else []
+    if layer is None and not maps:
+        raise ValueError(f"{type(model).__name__} has no layer before its head; give layer=")
+    chosen = layer if layer is not None else maps[-1]
     if layer is None and isinstance(chosen, nn.Sequential):
         chosen = chosen[-1]
     before = [(p, p.grad) for p in model.parameters()]

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ftcourse.models.backbones import layer_groups, origin_of
+from ftcourse.models.backbones import origin_of
+from ftcourse.models.groups import group_parameters, layer_groups, wrapped
 
 __all__ = ["FreezeReport", "freeze", "freeze_report", "train_mode", "unfreeze"]
 
@@ -18,7 +19,7 @@ __all__ = ["FreezeReport", "freeze", "freeze_report", "train_mode", "unfreeze"]
 def freeze(model: nn.Module, *groups: str) -> nn.Module:
     """Stop gradients for the named layer groups (none named: for all); returns the model.
 
-    Their BatchNorm layers go to eval mode, so that their running statistics stay as they are; a later
+    Their layers go to eval mode, so that running statistics stay as they are and dropout rests; a later
     `model.train()` would undo that: call `train_mode(model)` instead.
 
     Raises:
@@ -42,17 +43,13 @@ def unfreeze(model: nn.Module, *groups: str) -> nn.Module:
 
 
 def _set(model: nn.Module, groups: tuple[str, ...], requires_grad: bool) -> None:
-    for module in _modules(model, groups):
-        for parameter in module.parameters():
-            parameter.requires_grad = requires_grad
-
-
-def _modules(model: nn.Module, groups: tuple[str, ...]) -> Iterator[nn.Module]:
-    known = layer_groups(model)
-    for name in groups or known:
-        if name not in known:
+    known = group_parameters(model)
+    for name in groups:
+        if name not in known:  # before anything is switched
             raise ValueError(f"no layer group {name!r}; this model has: {', '.join(known)}")
-        yield from known[name]
+    for name in groups or known:
+        for parameter in known[name]:
+            parameter.requires_grad = requires_grad
 
 
 def is_frozen(module: nn.Module) -> bool:
@@ -62,14 +59,17 @@ def is_frozen(module: nn.Module) -> bool:
 
 
 def train_mode(model: nn.Module) -> nn.Module:
-    """`model.train()`, with BatchNorm of frozen layers left in eval mode; returns the model.
+    """`model.train()`, with all that is frozen left in eval mode; returns the model.
 
     In train mode BatchNorm normalises by the batch and updates its running statistics on each forward
-    pass, with or without gradients: a "frozen" network would drift.
+    pass, with or without gradients: a "frozen" network would drift. Dropout and stochastic depth would blur
+    features that nothing learns any more. What has no parameters follows the smallest module around it that
+    has some: dropout inside a frozen block rests, dropout beside a head that trains is that head's.
     """
     model.train()
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and is_frozen(module):
+        weights = [p.requires_grad for p in module.parameters()]
+        if module is not model and weights and not any(weights):
             module.eval()
     return model
 
@@ -140,12 +140,14 @@ def freeze_report(model: nn.Module, optimizer: torch.optim.Optimizer | None = No
     held = set()
     if optimizer is not None:
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    origin = origin_of(model)
+    # in a wrapper (torch.compile, a class that holds the network) it is the network inside that was loaded
+    loaded = next((m for m in wrapped(model) if "ftcourse_origin" in vars(m)), model)
+    origin = origin_of(loaded)
     reference = origin.reference if origin else {}
-    names = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
-    rows = []
+    names = {id(t): n for n, t in (*loaded.named_parameters(), *loaded.named_buffers())}
+    rows, owned = [], group_parameters(model)
     for group, modules in layer_groups(model).items():
-        parameters = [p for m in modules for p in m.parameters()]
+        parameters = owned[group]
         buffers = [b for m in modules for b in m.buffers() if b.is_floating_point()]
         norms = [m for g in modules for m in g.modules() if isinstance(m, _BatchNorm)]
         modes = {"train" if m.training else "eval" for m in norms}
@@ -171,7 +173,7 @@ def _distance(tensors: list, names: dict[int, str], reference: dict) -> float | 
         return None
     moved = total = 0.0
     for t in tensors:
-        then = reference.get(names[id(t)])
+        then = reference.get(names.get(id(t), ""))
         if then is None or then.shape != t.shape:
             return "new"
         then = then.to(t.device)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["eval_mode", "modes_kept", "unchanged"]
+__all__ = ["eval_mode", "modes_kept", "random_kept", "unchanged"]
 
 
 @contextmanager
@@ -20,6 +22,18 @@ def modes_kept(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def random_kept(*, torch_too: bool = True) -> Iterator[None]:
+    """Afterwards the random states of Python, NumPy and (on the CPU) PyTorch are as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[], enabled=torch_too):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 @contextmanager

@@ -144,9 +144,11 @@ def learning_rates(history: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             scheduler.step()
         names = (stage.train,) if isinstance(stage.train, str) else stage.train
         head = isinstance(stage.train, str) or "head" in names
+        # a layer decay counts from the last group that trains, which need not be the head
+        top = stage.lr * stage.layer_decay if head else stage.lr
         peaks = {
             "head": (stage.head_lr or stage.lr) if head else np.nan,
-            "backbone": np.nan if names == ("head",) else stage.lr * stage.layer_decay,
+            "backbone": np.nan if set(names) == {"head"} else top,
         }
         times.append(start + np.arange(ran * POINTS) / POINTS)
         for name, peak in peaks.items():

@@ -36,11 +36,12 @@ subclass of `Task` with what differs. Here is one for text:
   `val_...` what `metrics` returns.
 - `predictions` is what `ft.predict` keeps of the outputs: tensors are joined along the samples, lists strung
   together.
-- Layer groups: `ft.layer_groups` knows ResNets, also inside a segmentation or detection model. Another model says
-  them itself: `model.ftcourse_groups = {"embeddings": ["bert.embeddings"], ..., "head": ["classifier"]}`, names of
-  submodules from the input to the head. `freeze_report` compares with `model.ftcourse_origin`, an
-  `Origin` of `ftcourse.models.backbones` with the state the model was loaded with (or a function that reads it);
-  what is not in it is "new".
+- Layer groups: `ft.layer_groups` finds them, each parameter in one of them, also inside a segmentation or
+  detection model; where it cannot, or finds other ones than you want, the model says them itself:
+  `model.ftcourse_groups = {"embeddings": ["bert.embeddings"], ..., "head": ["classifier"]}`, names of submodules
+  or parameters from the input to the head, which together hold each parameter once. `freeze_report` compares with
+  `model.ftcourse_origin`, an `Origin` of `ftcourse.models.backbones` with the state the model was loaded with (or
+  a function that reads it); what is not in it is "new".
 """
 
 from ftcourse.tasks.task import Classification, Task, joined, to_device

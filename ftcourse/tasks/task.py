@@ -36,7 +36,8 @@ class Task:
 
     def forward(self, model: nn.Module, inputs: Any, targets: Any = None) -> Any:
         """The model's outputs, float32; `targets` are given in training only."""
-        return model(inputs).float()
+        outputs = model(inputs)
+        return getattr(outputs, "logits", outputs).float()  # GoogLeNet in training has more heads
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
         """Mean over the samples of a batch, 0-dimensional, with a gradient."""
@@ -61,16 +62,37 @@ class Classification(Task):
     Args:
         label_smoothing: share of the target that is spread over all classes, in training.
         class_weights: float (classes,), the weight of each class in the training loss.
+
+    With both, the whole loss of a photo has the weight of its own class. `nn.CrossEntropyLoss` weighs each class's
+    share of the smoothed target by that class instead: beyond a ratio of 2 / smoothing - 1 between the weights of
+    two classes, the least loss is then reached by taking every photo for the rare class
+    (https://github.com/pytorch/pytorch/issues/104776).
     """
 
     name = "classification"
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
-        self.criterion = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
+        weighed = class_weights is not None
+        self.smoothing = label_smoothing if weighed else 0.0  # what torch is not to do
+        self.criterion = nn.CrossEntropyLoss(
+            class_weights, label_smoothing=0.0 if weighed else label_smoothing
+        )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Of logits (N, classes) against labels int64 (N,), or probabilities (N, classes)."""
-        return self.criterion.to(outputs.device)(outputs, targets)
+        loss = self.criterion.to(outputs.device)(outputs, targets)
+        if not self.smoothing:
+            return loss
+        return (1 - self.smoothing) * loss + self.smoothing * self._spread(outputs, targets)
+
+    def _spread(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy with the same share for each class, each photo weighed by its own class."""
+        weights = self.criterion.weight
+        assert weights is not None
+        each = -F.log_softmax(outputs, 1).mean(1)
+        if targets.is_floating_point():  # mixed photos: averaged as torch does, over the batch
+            return (targets @ weights * each).mean()
+        return (weights[targets] * each).sum() / weights[targets].sum()
 
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs.argmax(1) == targets).sum()

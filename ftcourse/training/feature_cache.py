@@ -4,24 +4,26 @@ In training the frozen part of a model gives the same output for the same photo 
 computes it once, so that an epoch costs only what trains. That changes the result by float rounding and no more:
 same batches, same order, same random numbers. Where it cannot be promised, nothing is kept:
 
+- data is kept if it says that it repeats itself (`ftcourse.training.repeats`), and while it stays what it was;
 - a photo that random augmentation changes each time is computed anew in each epoch, without a graph (`views=k`
   keeps k augmented versions of it instead, which is another, smaller augmentation);
 - a model whose computation cannot be cut in two (hooks, branches that depend on data, several tensors across
-  every possible cut) runs as it is, and `FeatureCache.notes` says why.
+  every possible cut) runs as it is;
+- the first images that take a shortcut go through the model itself, too: if both do not agree, there is none.
+
+`FeatureCache.notes` says what was done, and why no more.
 """
 
 from __future__ import annotations
 
-import operator
 import os
-import random
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset, default_collate
+from torch.utils.data import Dataset, default_collate
 
-from ftcourse.training.frozen_prefix import Cut, Prefix, cut_model
+from ftcourse.training.frozen_prefix import Cut, Prefix, cut_model, disagreement
+from ftcourse.training.repeats import (
+    NotKept,
+    alive,
+    changed,
+    looked_at,
+    random_kept,
+    random_states,
+    state_of,
+    why_not,
+)
 from ftcourse.training.stages import Stage, apply_stage
 
 __all__ = ["FeatureCache", "KeptFeatures", "Shortcut"]
@@ -42,16 +54,22 @@ BUDGET = 2**30  # bytes of features kept in memory; what is beyond goes into a m
 class KeptFeatures(Dataset):
     """The kept features of a split, with its targets: item i is (features[i], targets[i]).
 
-    With several views of each photo, `view` says which of them is given out.
+    With several views of each photo, `view` says which of them is given out. Once `lapsed`, items are those of the
+    split itself.
     """
 
-    def __init__(self, features: Tensor, targets: list[Any], views: int = 1) -> None:
+    def __init__(
+        self, features: Tensor, targets: list[Any], views: int = 1, split: Any = None
+    ) -> None:
         self.features, self.targets, self.views, self.view = features, targets, views, 0
+        self.split, self.lapsed = split, False
 
     def __len__(self) -> int:
-        return len(self.targets) // self.views
+        return len(self.split) if self.lapsed else len(self.targets) // self.views
 
     def __getitem__(self, i: int) -> tuple[Tensor, Any]:
+        if self.lapsed:
+            return self.split[i]
         row = self.view * len(self) + i
         return self.features[row], self.targets[row]
 
@@ -63,39 +81,111 @@ class KeptFeatures(Dataset):
 
 @dataclass
 class Shortcut:
-    """How one split reaches the model: `data` to load from, and what `model(...)` then computes."""
+    """How one split reaches the model: `data` to load from, and what `model(...)` then computes.
+
+    It holds as long as what it has taken over stays as it is: the frozen part of the model, and data whose
+    features are kept. That is looked at before each epoch; if a callback has changed something, the rest of the
+    stage takes the model and the data as they are, and a note says so.
+    """
 
     data: Any
     cut: Cut | None = None
     prefix: Prefix | None = None  # to be run before the rest; None if `data` has features already
+    cache: FeatureCache | None = None  # which is told what happens
+    state: dict[str, Any] = field(default_factory=dict)  # of the split whose features are kept
+    _of_model: dict[str, Any] | None = None
+    _checked: bool = False
 
     @contextmanager
     def taken(self, model: nn.Module, epoch: int = 0) -> Iterator[None]:
         """Within it, `model(x)` takes what `data` holds: features, or photos that need no graph at first."""
+        self._look_for_changes(model)
         if self.cut is None:
             yield
             return
         if isinstance(self.data, KeptFeatures):
             self.data.view = epoch % self.data.views
         rest = self.cut.rest(model)
-        model.forward = _after(self.prefix, rest) if self.prefix else rest.forward  # type: ignore[method-assign]
+        model.forward = self._through(model, rest) if self.prefix else rest.forward  # type: ignore[method-assign]
         try:
             yield
         finally:
             del model.forward  # the class's own again
 
+    def _look_for_changes(self, model: nn.Module) -> None:
+        if self.cut is None:
+            return
+        of_model = self.cut.state(model)
+        self._of_model = self._of_model or of_model
+        found = {"the frozen part of the model": changed(self._of_model, of_model)}
+        if isinstance(self.data, KeptFeatures):
+            now = state_of(self.data.split)
+            held = {name: now[name] for name in self.state if name in now}
+            found["the data"] = changed(self.state, held)
+        for what, name in found.items():
+            if name is not None and self.cut is not None:
+                self._lapse(
+                    f"{what} changed ({name}): what was kept is not used in that stage any more"
+                )
 
-def _after(prefix: Prefix, rest: nn.Module) -> Callable[[Tensor], Any]:
-    return lambda images: rest(prefix(images))
+    def _lapse(self, note: str, finding: str | None = None) -> None:
+        self.cut = None
+        if isinstance(self.data, KeptFeatures):
+            self.data.lapsed = True
+        if self.cache is not None:
+            self.cache.tell(note, finding)
+
+    def _through(self, model: nn.Module, rest: nn.Module) -> Callable[[Any], Any]:
+        """Prefix and rest, which the first batch compares with the model itself."""
+
+        def forward(images: Any) -> Any:
+            if not self._checked and self.cut is not None:
+                self._checked = True
+                self._compare(model, images)
+            if self.cut is None:
+                return type(model).forward(model, images)
+            return rest(self.prefix(images))  # type: ignore[misc]
+
+        return forward
+
+    def _compare(self, model: nn.Module, images: Any) -> None:
+        if not isinstance(images, Tensor):
+            self._lapse("nothing is kept: its inputs are not tensors")
+            return
+        try:
+            wrong = disagreement(model, self.cut, self.prefix, images[:_COMPARED])  # type: ignore[arg-type]
+        except ValueError as err:
+            self._lapse(f"nothing is kept: {err}")
+            return
+        if wrong:
+            self._lapse(_MISMATCH, wrong)
+
+
+_COMPARED = 4  # images of the first batch that are computed both ways
+_MISMATCH = "nothing is kept: both halves of the model do not compute what the whole does"
+
+
+@dataclass
+class _Entry:
+    """Features of one split, and what they are features of."""
+
+    fingerprint: tuple
+    drawn: tuple  # views and seed of an augmented split
+    state: dict[str, Any]
+    features: Tensor
+    targets: list[Any]
+    run: int = 0  # the last run that used them
 
 
 class FeatureCache:
     """Outputs of frozen parts, kept across epochs and stages; across runs, if they are given one object.
 
+    What earlier runs left is let go, the least recently used first, where a run needs the room.
+
     Args:
         budget: bytes of features kept in memory; what does not fit goes into a file in `folder`, mapped into
             memory. The file is removed with the cache (on Linux and macOS its name at once).
-        folder: where that file goes; by default the system's folder for temporary files.
+        folder: where that file goes; by default a folder for temporary files that is not in memory itself.
         enabled: False computes everything in each epoch.
     """
 
@@ -103,9 +193,11 @@ class FeatureCache:
         self, budget: int = BUDGET, folder: str | Path | None = None, enabled: bool = True
     ) -> None:
         self.budget, self.enabled = budget, enabled
-        self.folder = Path(folder) if folder else Path(tempfile.gettempdir())
+        self.folder = Path(folder) if folder else _folder_on_disk()
         self.notes: list[str] = []
-        self._kept: dict[tuple, tuple[KeptFeatures, Any]] = {}
+        self.findings: list[dict[str, Any]] = []
+        self._kept: list[_Entry] = []  # the most recently used last
+        self._run = 0
         self._files: list[str] = []
         weakref.finalize(self, _remove, self._files)
 
@@ -113,16 +205,18 @@ class FeatureCache:
     def of(cls, choice: bool | str | Path | FeatureCache) -> FeatureCache:
         """What the `cache` argument of `finetune` means: True, False, a folder, or a cache to share."""
         if isinstance(choice, FeatureCache):
+            choice._run += 1
             return choice
         if isinstance(choice, bool):
             return cls(enabled=choice)
-        Path(choice).mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # which is told when a file is needed
+            Path(choice).mkdir(parents=True, exist_ok=True)
         return cls(folder=choice)
 
     @property
     def used(self) -> int:
         """Bytes of the features kept in memory."""
-        return sum(_bytes(f.features) for f, _ in self._kept.values() if not _mapped(f.features))
+        return sum(_bytes(e.features) for e in self._kept if not _mapped(e.features))
 
     def shortcuts(
         self, model: nn.Module, train: Any, val: Any, *, judged: nn.Module | None = None,
@@ -143,21 +237,23 @@ class FeatureCache:
         try:
             cut = cut_model(model) if self.enabled else None
         except ValueError as err:
-            self._note(f"nothing is kept: {err}")
+            self.tell(f"nothing is kept: {err}")
             cut = None
         if cut is None:
             return Shortcut(train), Shortcut(val)
+        if cut.stopped:
+            self.tell(f"more is frozen than is computed once, up to {cut.at}: {cut.stopped}")
         depth = len(cut.before.nodes)
         ahead = later if later and len(later[0][0].before.nodes) <= depth else ()
         learnt = list(takewhile(lambda pair: pair[1], ahead))  # they train on the same photos
         prefix = first = cut.prefix(model, earlier=[c for c, _ in ahead])
         if bf16 or len(learnt) < len(ahead):
             first = cut.prefix(model, bf16=bf16, earlier=[c for c, _ in learnt])
-        learn = self._shortcut(cut, first, train, keep, views, seed)
+        learn = self._shortcut(model, cut, first, train, keep, views, seed)
         same = judged is None or judged is model
         if not same and cut.prefix(judged).fingerprint != prefix.fingerprint:  # type: ignore[arg-type]
             return learn, Shortcut(val)
-        return learn, self._shortcut(cut, prefix, val)
+        return learn, self._shortcut(model, cut, prefix, val)
 
     def look_ahead(self, model: nn.Module, stages: Sequence[Stage]) -> list[tuple[Cut, bool]]:
         """Where the stages after the first cut the model, and whether both train on photos as they are.
@@ -177,98 +273,202 @@ class FeatureCache:
         apply_stage(model, stages[0])
         return found
 
+    def tell(self, note: str, finding: str | None = None) -> None:
+        """Keep a note, once; with a finding too, where a shortcut was found to be wrong."""
+        if note not in self.notes:
+            self.notes.append(note)
+        if finding:
+            what = (
+                "the frozen part, computed apart, did not give what the model gives: it is not used"
+            )
+            fix = (
+                "nothing: training goes on with the model itself. Please report it, with the model"
+            )
+            self.findings.append(
+                {"name": "shortcut refused", "what": what, "evidence": finding, "fix": fix}
+            )
+
     def _shortcut(
-        self, cut: Cut, prefix: Prefix, split: Any,
+        self, model: nn.Module, cut: Cut, prefix: Prefix, split: Any,
         keep: bool = True, views: int | None = None, seed: int = 0,
     ) -> Shortcut:  # fmt: skip
         if not hasattr(split, "__len__") or len(split) == 0:
             return Shortcut(split)
+        reason = why_not(split) if keep else "its images are mixed anew each time"
         try:
-            kept = self._features(prefix, split, views, seed) if keep else None
-            if kept is None:
-                prefix(_stack([split[0]]).to(prefix.device))  # it fails here, if it must
+            if keep and (reason is None or views):
+                drawn = () if reason is None else (views or 1, seed)
+                return self._of_kept(model, cut, prefix, split, drawn)
+        except NotKept as err:
+            reason = str(err)
         except ValueError as err:
-            self._note(f"nothing is kept: {err}")
+            self.tell(f"nothing is kept: {err}")
             return Shortcut(split)
-        if kept is None:
-            self._note(f"computed each epoch, without a graph: up to {cut.at}, {len(split)} photos")
-            return Shortcut(split, cut, prefix)
-        where = "in a file" if _mapped(kept.features) else "in memory"
-        size = _bytes(kept.features) / 2**20
-        self._note(f"computed once: up to {cut.at}, {len(split)} photos, {size:.1f} MB {where}")
-        return Shortcut(kept, cut)
+        photos = f"up to {cut.at}, {len(split)} photos"
+        self.tell(f"computed each epoch, without a graph: {photos} ({reason})")
+        return Shortcut(split, cut, prefix, self)
+
+    def _of_kept(
+        self, model: nn.Module, cut: Cut, prefix: Prefix, split: Any, drawn: tuple
+    ) -> Shortcut:
+        """A shortcut from features that are kept, after a look whether they are right.
+
+        Raises:
+            NotKept: the data does not repeat itself after all, or there is no room.
+            ValueError: its inputs cannot be computed in batches.
+        """
+        with random_kept():
+            items, restless = looked_at(split, again=not drawn)
+            entry = self._entry(prefix, split, drawn, restless)
+        rows = list(items)
+        images = _stack(list(items.values())).to(prefix.device)
+        kept = None if drawn else entry.features[rows].to(prefix.device)  # a view is drawn anew
+        wrong = disagreement(model, cut, prefix, images, kept)
+        if wrong:
+            self._kept = [e for e in self._kept if e is not entry]
+            self.tell(_MISMATCH, wrong)
+            return Shortcut(split)
+        where = "in a file" if _mapped(entry.features) else "in memory"
+        size = _bytes(entry.features) / 2**20
+        self.tell(f"computed once: up to {cut.at}, {len(split)} photos, {size:.1f} MB {where}")
+        data = KeptFeatures(entry.features, entry.targets, drawn[0] if drawn else 1, split)
+        return Shortcut(data, cut, cache=self, state=entry.state)
 
     def close(self) -> None:
         """Free the memory and remove the files."""
         self._kept.clear()
         _remove(self._files)
 
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+    def _entry(self, prefix: Prefix, split: Any, drawn: tuple, restless: set[str]) -> _Entry:
+        """The features of a split, computed now if they are not there."""
+        self._kept = [e for e in self._kept if alive(e.state)]
+        before = state_of(split)
+        for entry in self._kept:
+            held = {name: before.get(name) for name in entry.state}
+            if (entry.fingerprint, entry.drawn, entry.state) == (prefix.fingerprint, drawn, held):
+                break
+        else:
+            states = random_states()
+            features, targets = self._filled(prefix, split, drawn, restless)
+            if not drawn and random_states() != states:
+                raise NotKept("to read its items draws random numbers")
+            after = state_of(split)
+            steady = {k: v for k, v in after.items() if k not in restless and before.get(k) == v}
+            entry = _Entry(prefix.fingerprint, drawn, steady, features, targets)
+        entry.run = self._run
+        self._kept = [e for e in self._kept if e is not entry] + [entry]
+        return entry
 
-    def _features(
-        self, prefix: Prefix, split: Any, views: int | None, seed: int
-    ) -> KeptFeatures | None:
-        """The features of a split, computed now if they are not there; None if they cannot be kept."""
-        fixed = _repeats(split)
-        if not fixed and not views:
-            return None
-        key = (prefix.fingerprint, *(() if fixed else (views, seed)), *_identity(split))
-        if key not in self._kept:
-            before = _random_states()
-            with torch.random.fork_rng(devices=[], enabled=not fixed):
-                made = self._fill(prefix, split, None if fixed else views, seed)
-            if made is None or (fixed and _random_states() != before):
-                return None  # no room, or chance was at work after all
-            self._kept[key] = made, split  # the split is held: no other object can take its id
-        return self._kept[key][0]
-
-    def _fill(
-        self, prefix: Prefix, split: Any, views: int | None, seed: int
-    ) -> KeptFeatures | None:
+    def _filled(
+        self, prefix: Prefix, split: Any, drawn: tuple, restless: set[str]
+    ) -> tuple[Tensor, list[Any]]:
+        views, seed = drawn or (1, 0)
         n, store = len(split), None
         targets: list[Any] = []
-        earlier = self._features(prefix.after, split, views, seed) if prefix.after else None
-        source, compute = (split, prefix) if earlier is None else (earlier, prefix.go_on)
+        source, compute = split, prefix
+        if prefix.after:
+            entry = self._entry(prefix.after, split, drawn, restless)
+            source = KeptFeatures(entry.features, entry.targets, views, split)
+            compute = prefix.go_on  # type: ignore[assignment]
         row = 0
-        for view in range(views or 1):
-            if earlier is not None:
-                earlier.view = view
-            if views:
+        for view in range(views):
+            if prefix.after:
+                source.view = view
+            if drawn:
                 torch.manual_seed((seed * 1_000_003 + view) ^ 0x5EED)  # no epoch's own seed
-            let_go = getattr(source, "let_go", None) if view + 1 == (views or 1) else None
+            let_go = getattr(source, "let_go", None) if view + 1 == views else None
             for images, some in _batches(source, prefix.batch, prefix.device, let_go):
                 part = compute(images.to(prefix.device)).cpu()
                 if store is None:
-                    store = self._room((views or 1) * n, part)
-                if store is None:
-                    return None
+                    store = self._room(views * n, part)
                 store[row : row + len(part)] = part
                 row, targets = row + len(part), targets + some
-        return None if store is None else KeptFeatures(store, targets, views or 1)
+        return store, targets  # type: ignore[return-value]
 
-    def _room(self, rows: int, like: Tensor) -> Tensor | None:
-        """Room for so many rows of features, laid out as these are; None if there is none."""
+    def _room(self, rows: int, like: Tensor) -> Tensor:
+        """Room for so many rows of features, laid out as these are.
+
+        Raises:
+            NotKept: there is none, neither in memory nor on the disk.
+        """
         laid = like.movedim(1, -1) if like.ndim == 4 else like  # channels_last
         shape, dtype = (rows, *laid.shape[1:]), like.dtype
         numbers = int(np.prod(shape))
         size = numbers * dtype.itemsize
+        self._let_go(lambda: self.used + size <= self.budget, mapped=False)
         if self.used + size <= self.budget:
             store, name = torch.empty(shape, dtype=dtype), None
-        elif size > 0.9 * shutil.disk_usage(self.folder).free:
-            return None
         else:
-            handle, name = tempfile.mkstemp(".bin", "ftcourse-features-", self.folder)
-            os.close(handle)
-            store = torch.from_file(name, shared=True, size=numbers, dtype=dtype).view(shape)
-            try:  # the mapping stays, and nothing is left behind however the program ends
-                os.unlink(name)
-            except OSError:  # Windows keeps a file that is in use
-                self._files.append(name)
+            store, name = self._mapped_file(numbers, dtype)
+            store = store.view(shape)
         store = store.movedim(-1, 1) if like.ndim == 4 else store
         store.mapped_from = name  # type: ignore[attr-defined]
         return store
+
+    def _let_go(self, enough: Callable[[], bool], mapped: bool) -> None:
+        """Let go what earlier runs left, the least recently used first, until there is room enough."""
+        for entry in list(self._kept):
+            if enough():
+                return
+            if entry.run < self._run and _mapped(entry.features) == mapped:
+                self._kept.remove(entry)
+
+    def _mapped_file(self, numbers: int, dtype: torch.dtype) -> tuple[Tensor, str]:
+        size, folder = numbers * dtype.itemsize, self.folder
+        if folder is None:
+            raise NotKept("no memory left for it, and no folder for temporary files on a disk")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._let_go(lambda: size <= 0.9 * shutil.disk_usage(folder).free, mapped=True)
+            if size > 0.9 * shutil.disk_usage(folder).free:
+                raise NotKept(f"{size / 2**20:.0f} MB have no room in {folder}")
+            handle, name = tempfile.mkstemp(".bin", "ftcourse-features-", folder)
+        except OSError as err:
+            raise NotKept(f"no file can be made in {folder}: {err.strerror or err}") from err
+        try:
+            try:
+                _reserve(handle, size)
+            finally:
+                os.close(handle)
+            store = torch.from_file(name, shared=True, size=numbers, dtype=dtype)
+        except (OSError, RuntimeError) as err:
+            _remove([name])
+            raise NotKept(f"{size / 2**20:.0f} MB have no room in {folder}") from err
+        try:  # the mapping stays, and nothing is left behind however the program ends
+            os.unlink(name)
+        except OSError:  # Windows keeps a file that is in use
+            self._files.append(name)
+        return store, name
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Take the room on the disk at once: to write into a mapped file beyond it would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+        return
+    zeros = bytes(min(size, 2**22))
+    while size:
+        size -= os.write(handle, zeros[:size])
+
+
+def _folder_on_disk() -> Path | None:
+    """A folder for temporary files that is not in memory itself: on many systems the usual one is."""
+    usual = [tempfile.gettempdir(), "/var/tmp", str(Path.home() / ".cache")]
+    return next((Path(f) for f in usual if os.access(f, os.W_OK) and not _in_memory(f)), None)
+
+
+def _in_memory(folder: str | Path) -> bool:
+    """True for a folder whose files take memory (tmpfs), as Linux tells it."""
+    try:
+        mounts = [line.split(" ") for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:  # another system
+        return False
+    path, kind, longest = os.path.realpath(folder), "", -1
+    for _, where, this, *_ in mounts:
+        root = where.replace("\\040", " ")
+        if os.path.commonpath([root, path]) == root and len(root) >= longest:
+            kind, longest = this, len(root)
+    return kind in ("tmpfs", "ramfs")
 
 
 def _batches(
@@ -326,37 +526,3 @@ def _stack(items: list[tuple[Any, Any]]) -> Tensor:
     if images[0].ndim != 3:
         return torch.stack(images)
     return torch.stack([image.movedim(0, -1) for image in images]).movedim(-1, 1)  # channels_last
-
-
-def _identity(split: Any) -> tuple:
-    """What a split gives: the same for two splits of the same photos with the same transform."""
-    if isinstance(split, Subset):
-        return ("subset", tuple(split.indices), *_identity(split.dataset))
-    if hasattr(split, "images") and hasattr(split, "index"):
-        transform = getattr(split, "transform", None)
-        return (id(split.images), tuple(split.index), tuple(split.targets), id(transform))
-    return (id(split), len(split))
-
-
-def _random_states() -> tuple:
-    numpy = np.random.get_state()[1].tobytes()  # type: ignore[union-attr, index]
-    return (torch.get_rng_state().numpy().tobytes(), random.getstate(), numpy)
-
-
-def _repeats(split: Any) -> bool:
-    """True if a split gives the same photo twice, and draws no random number for it."""
-    before = _random_states()
-    rows = sorted({0, len(split) // 2, len(split) - 1}) if len(split) else []
-    for i in rows:
-        (one, first), (two, second) = split[i], split[i]
-        if not (isinstance(one, Tensor) and torch.equal(one, two)) or not _same(first, second):
-            return False
-    return bool(rows) and _random_states() == before
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
-    return bool(operator.eq(a, b))

@@ -7,31 +7,40 @@ What a batch is, the loss and the score come from a task (`ftcourse.tasks`): cla
 
 from __future__ import annotations
 
+import copy
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.datasets.vision import StandardTransform, VisionDataset
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from ftcourse.models.freezing import train_mode
-from ftcourse.models.modes import eval_mode
+from ftcourse.models.freezing import is_frozen, train_mode
+from ftcourse.models.modes import eval_mode, random_kept
 from ftcourse.tasks.task import Classification, Task, joined, to_device
 from ftcourse.training import preflight as checks
 from ftcourse.training.feature_cache import FeatureCache, KeptFeatures
 from ftcourse.training.history import History
+from ftcourse.training.numbers import is_number
 from ftcourse.training.runs import Run
+from ftcourse.training.settings import check_settings, labels_of, settings_of
 from ftcourse.training.stages import Stage, apply_stage, make_optimizer, make_scheduler
 
 __all__ = ["best_device", "evaluate", "finetune", "predict", "train_one_epoch"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+PATIENCE = 60  # seconds to look for the photo that made a loss nan
 
 
 def train_one_epoch(
@@ -126,6 +135,7 @@ def _outputs(
             yield to_device(task.forward(model, inputs), "cpu"), to_device(targets, "cpu")
 
 
+@random_kept(torch_too=False)
 def finetune(
     model: nn.Module,
     data: Any,
@@ -154,12 +164,19 @@ def finetune(
     """Fine-tune `model` on `data.train`, stage by stage; it ends with the weights best on `data.val`.
 
     Args:
-        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`.
+        data: has `train` and `val`, data sets of (image float32 (3, H, W), label int), and `classes`. One that is
+            no `Split` says with an attribute `repeats = True` that item i is the same whenever it is read. Where a
+            BatchNorm layer trains, and the last batch would have one photo, that photo is left out of the epoch
+            (another one in each), for a single value cannot be normed.
         stages: which groups train, for how long, how fast: see `Stage`.
         task: what a batch is, the loss, and the score to keep the best weights by: see `ftcourse.tasks`.
             Classification by default; `label_smoothing`, `class_weights` and `mix` are for that one.
         out_dir: where `checkpoint.pt` (each epoch) and `history.json` are written.
-        resume: go on from `out_dir/checkpoint.pt`; on one CPU to the same bits as an unbroken run.
+        resume: go on from `out_dir/checkpoint.pt`; on one CPU to the same bits as an unbroken run. Stages, splits
+            (their length and labels) and all settings that change a number must be those of that run.
+        seed: each epoch seeds PyTorch, and Python's `random` and NumPy (which are put back at the end), with a
+            number of its own. A generator that a data set holds itself is not seeded.
+        label_smoothing: share of the target that is spread over all classes, 0 to below 1.
         class_weights: "balanced" (inverse to the class's share of the training split), or float (classes,).
         mix: "mixup" or "cutmix", by torchvision.transforms.v2.
         ema: decay of an exponential moving average of the weights, which is then validated and kept.
@@ -167,42 +184,50 @@ def finetune(
         bf16: forward pass of training in bfloat16 autocast. Numbers change in the third digit. Validation stays in
             float32.
         cache: the frozen part's output is computed once and kept, where that changes no number beyond rounding:
-            for validation, and for training without augmentation. False computes it in each epoch; a folder
-            takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
+            for validation, and for training without augmentation, if the data repeats itself (a `Split` is known
+            to, by its transform). `history.notes` says what was kept, and why no more. False computes it in each
+            epoch; a folder takes what does not fit into memory; a `FeatureCache` can be shared by several runs.
         views: keep so many augmented versions of each photo, drawn once and used in turn: faster than a new one in
             each epoch, but a smaller augmentation.
-        num_workers: processes that load photos. With 0 it is the loop's own, and a GPU transforms the photos; they
-            differ by how it rounds to uint8.
+        num_workers: processes that load photos, each with random numbers of its own: another number of them draws
+            another augmentation. With 0 it is the loop's own process, and a GPU transforms the photos; there it
+            differs also by how it rounds to uint8.
         preflight: look for mistakes that raise no error, before and during training; print findings.
         on_epoch: called with the history after each epoch; a true answer ends the run.
         on_batch: called after each training step; a true answer ends the run at once, as an interrupt does. Within
             it the model may take kept features instead of images.
 
-    An interrupt (Ctrl-C, or the notebook's stop button) ends the run cleanly, with the best weights so far.
+    However the run ends, the model has the best weights so far: after an interrupt (Ctrl-C, or the notebook's stop
+    button), a loss that is nan, or any error. In the first epoch those are the weights that it began with.
 
     Raises:
-        ValueError: settings that do not go together, or differ from those of the run to resume.
-        FloatingPointError: the loss became nan or infinite; the model then has its best weights.
+        ValueError: settings that make no sense or do not go together, or differ from those of the run to resume.
+        FloatingPointError: the loss became nan or infinite.
     """
+    asked = dict(locals())
     stages = [stages] if isinstance(stages, Stage) else list(stages)
-    settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
-    settings |= {"label_smoothing": label_smoothing}
-    settings |= {"mix": mix, "ema": ema, "early_stopping": early_stopping, "bf16": bf16}
-    settings |= {"views": views} if views else {}
-    settings |= {"classes": list(getattr(data, "classes", []))}
+    check_settings(asked, stages, data)
     task, mixer = _task(task, data, label_smoothing, class_weights, mix)
-    settings |= {"task": task.name}
+    settings = settings_of(finetune, asked, data, task.name)
     history = History(stages=[s.to_dict() for s in stages], settings=settings, score=task.score)
     device = torch.device(device or best_device())
     model.to(device)
     if resume and out_dir is None:
         raise ValueError("resume=True needs out_dir, the folder of the run to go on with")
     relaid = _channels_last(model)
-    kept = FeatureCache.of(cache if type(task).forward is Task.forward else False)
+    plain = type(task).forward is Task.forward
+    kept = FeatureCache.of(cache if plain else False)
     kept.notes = history.notes
+    if cache and not plain:
+        kept.tell(
+            f"nothing is kept: {task.name} passes its batches through the model in its own way"
+        )
     run = Run(model, history, ema, Path(out_dir) if out_dir else None)
     if resume:
         run.resume()
+    else:
+        run.start()
+    kept.findings = history.findings  # after resuming, which puts others in their place
     if preflight and not history.epochs:
         found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
         checks.report(found, history)
@@ -214,19 +239,25 @@ def finetune(
         for stage in stages[run.stage :]:
             start = time.perf_counter()
             apply_stage(model, stage)
+            photos = _photos(data, stage, history, preflight)
+            _seed(seed)  # for views that are drawn now
             later = kept.look_ahead(model, stages[run.stage :])
             # what is frozen is computed once: within `taken` the model takes what that gave
             learn, judge = kept.shortcuts(
-                model, there(_photos(data, stage)), there(data.val), judged=run.judged,
+                model, there(photos), there(data.val), judged=run.judged,
                 bf16=bf16, keep=mix is None, views=views, seed=seed, later=later,
             )  # fmt: skip
-            train = _loader(learn.data, batch_size, task, shuffle=True, workers=num_workers)
+            train = _loader(
+                learn.data, batch_size, task,
+                shuffle=True, workers=num_workers, pairs=_norms_by_batch(model),
+            )  # fmt: skip
             val = _loader(judge.data, 2 * batch_size, task)
             optimizer = make_optimizer(model, stage)
             scheduler = make_scheduler(optimizer, stage, len(train))
             run.begin(optimizer, scheduler)
             while run.epoch < stage.epochs and not history.stopped:
                 _seed(seed, len(history.epochs), train)
+                blame = partial(_first_bad, photos, data.val)
                 with learn.taken(model, epoch=run.epoch):
                     now = train_one_epoch(
                         model, train, optimizer, task=task,
@@ -238,7 +269,7 @@ def finetune(
                 lr = optimizer.param_groups[-1]["lr"]
                 row = {f"train_{k}": now[k] for k in task.columns if k in now}
                 row |= {f"val_{k}": then[k] for k in task.columns if k in then}
-                run.record(stage, row, lr=lr, seconds=time.perf_counter() - start)
+                run.record(stage, row, blame, lr=lr, seconds=time.perf_counter() - start)
                 if preflight:
                     checks.report(checks.while_training(history, data), history)
                 if on_epoch and on_epoch(history):
@@ -253,7 +284,10 @@ def finetune(
                 break
             run.next_stage()
     except KeyboardInterrupt:
-        history.stopped = f"interrupted after epoch {len(history.epochs)}"
+        done = len(history.epochs)
+        history.stopped = f"interrupted after epoch {done}"
+        if not done:
+            history.stopped = "interrupted in epoch 1: the model has the weights that it began with"
     finally:
         bar.close()
         run.finish()
@@ -292,10 +326,71 @@ def _channels_last(model: nn.Module) -> list[nn.Parameter]:
     return found
 
 
-def _photos(data: Any, stage: Stage) -> Dataset:
-    if stage.augment or not hasattr(data.train, "with_transform"):
+def _photos(data: Any, stage: Stage, history: History, preflight: bool) -> Dataset:
+    """The training split as the stage wants it; told where it cannot be had without augmentation."""
+    if stage.augment:
         return data.train
-    return data.train.with_transform(data.val.transform)
+    plain = _without_augmentation(data.train, data.val)
+    if plain is not None:
+        return plain
+    kind = type(data.train).__name__
+    note = (
+        f"Stage(augment=False): a {kind} cannot be given the transform of data.val (it has no with_transform), so "
+        f"its photos are taken as it gives them"
+    )
+    if note not in history.notes:
+        history.notes.append(note)
+        changing = _changing(data.train) if preflight else None
+        if changing is not None:
+            finding = checks.Finding(
+                "augmentation stays on",
+                "Stage(augment=False) trains on augmented photos all the same",
+                f"item {changing} of data.train, a {kind}, was another one when it was read again",
+                "give data.train a method with_transform(transform), or a transform without chance",
+            )
+            checks.report([finding], history)
+    return data.train
+
+
+def _without_augmentation(train: Any, val: Any) -> Dataset | None:
+    """The same photos under the transform of the validation split; None where there is no known way to that."""
+    while isinstance(val, Subset):
+        val = val.dataset
+    if isinstance(train, Subset):
+        inside = _without_augmentation(train.dataset, val)
+        return None if inside is None else Subset(inside, train.indices)
+    if hasattr(train, "with_transform") and hasattr(val, "transform"):
+        return train.with_transform(val.transform)
+    if isinstance(train, VisionDataset) and isinstance(val, VisionDataset):
+        plain = copy.copy(train)
+        plain.transform = val.transform
+        plain.transforms = StandardTransform(val.transform, train.target_transform)
+        return plain
+    return None
+
+
+def _changing(split: Any, items: int = 4, times: int = 4) -> int | None:
+    """The first of some items that differs from itself when it is read again; None if none does."""
+    with random_kept():
+        for i in range(min(items, len(split))):
+            first, *others = [split[i][0] for _ in range(times)]
+            if isinstance(first, Tensor) and not all(torch.equal(first, x) for x in others):
+                return i
+    return None
+
+
+def _first_bad(*splits: Any) -> str:
+    """The first photo with a value that is not finite, in words; "" if none is found within `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
+    with random_kept():
+        for name, split in zip(("train", "val"), splits, strict=True):
+            for i in range(len(split)):
+                image = split[i][0]
+                if not isinstance(image, Tensor) or time.monotonic() > end:
+                    break
+                if not torch.isfinite(image).all():
+                    return f"photo {i} of data.{name}"
+    return ""
 
 
 def _transformed_on(split: Any, device: torch.device | None) -> Dataset:
@@ -312,10 +407,11 @@ def _transformed_on(split: Any, device: torch.device | None) -> Dataset:
 
 
 def _loader(
-    split: Dataset, batch_size: int, task: Task, *, shuffle: bool = False, workers: int = 0
-) -> DataLoader:
-    # a last batch of one photo would stop BatchNorm, which cannot norm a single value
-    single = shuffle and len(split) > batch_size and len(split) % batch_size == 1  # type: ignore[arg-type]
+    split: Dataset, batch_size: int, task: Task, *,
+    shuffle: bool = False, workers: int = 0, pairs: bool = False,
+) -> DataLoader:  # fmt: skip
+    """Batches of a split. `pairs`: leave out a last batch of one photo, which would stop BatchNorm."""
+    single = pairs and len(split) > batch_size and len(split) % batch_size == 1  # type: ignore[arg-type]
     kept = isinstance(split, KeptFeatures)
     return DataLoader(
         split,
@@ -329,10 +425,23 @@ def _loader(
     )
 
 
-def _seed(seed: int, epoch: int, loader: DataLoader) -> None:
-    """Each epoch draws from a seed of its own, so that a resumed run draws what an unbroken one does."""
-    torch.manual_seed(seed * 1_000_003 + epoch)
-    loader.generator.manual_seed(seed * 1_000_003 + epoch)  # type: ignore[union-attr]
+def _norms_by_batch(model: nn.Module) -> bool:
+    """True if a BatchNorm layer trains, as `train_mode` leaves it."""
+    return any(isinstance(m, _BatchNorm) and not is_frozen(m) for m in model.modules())
+
+
+def _seed(seed: int, epoch: int = 0, loader: DataLoader | None = None) -> None:
+    """Each epoch draws from a seed of its own, so that a resumed run draws what an unbroken one does.
+
+    Python and NumPy are seeded, too, for transforms that draw from them. Of a loader's processes each takes its
+    seeds from the loader's generator.
+    """
+    number = seed * 1_000_003 + epoch
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
+    if loader is not None:
+        loader.generator.manual_seed(number)  # type: ignore[union-attr]
 
 
 def _task(
@@ -357,11 +466,19 @@ def _class_weights(choice: str | Tensor | None, data: Any) -> Tensor | None:
     if isinstance(choice, str):
         if choice != "balanced":
             raise ValueError(f"class_weights={choice!r}; use 'balanced', a tensor, or None")
-        counts = torch.bincount(torch.as_tensor(data.train.targets), minlength=classes)
+        labels = labels_of(data.train)
+        if labels is None:  # they come with the photos only
+            with random_kept():
+                labels = [int(data.train[i][1]) for i in range(len(data.train))]
+        counts = torch.bincount(torch.as_tensor(labels), minlength=classes)
         return counts.sum() / (classes * counts.clamp(min=1))
     weights = torch.as_tensor(choice, dtype=torch.float32)
     if weights.shape != (classes,):
         raise ValueError(f"class_weights has shape {tuple(weights.shape)}, expected ({classes},)")
+    if not all(is_number(w) and w >= 0 for w in weights.tolist()) or not weights.any():
+        raise ValueError(
+            f"class_weights={weights.tolist()}: weights are finite, at least 0, and not all 0"
+        )
     return weights
 
 

@@ -6,6 +6,7 @@ Source: https://arxiv.org/abs/1506.01186 (the range test)
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ftcourse.models.freezing import train_mode
-from ftcourse.models.modes import unchanged
+from ftcourse.models.modes import random_kept, unchanged
+from ftcourse.training.numbers import whole
 from ftcourse.training.stages import Stage, apply_stage, make_optimizer
 
 __all__ = ["LRFinder", "lr_finder"]
@@ -71,16 +73,21 @@ def lr_finder(
         not a law: compare a third and three times of it on the validation split.
 
     Raises:
-        ValueError: `start` and `stop` are no growing range, or there are too few steps to see anything.
+        ValueError: `start` and `stop` are no growing range, or there are too few steps or photos to see anything.
     """
     if not 0 < start < stop:
         raise ValueError(f"start={start}, stop={stop}: the range must grow, from above 0")
     if steps < 10:
         raise ValueError(f"steps={steps}: a curve needs at least 10")
+    whole("batch_size", batch_size, 1)
+    if len(data.train) < 2:
+        raise ValueError(f"data.train has {len(data.train)} samples; give at least 2")
     stage = stage or Stage(train="head")
     home = torch.device(device) if device else next(model.parameters()).device
-    with unchanged(model), torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with unchanged(model), random_kept(), torch.enable_grad():
         torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
         model.to(home)
         apply_stage(model, stage)
         rates, losses, smoothed = _climb(

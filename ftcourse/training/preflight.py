@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from ftcourse.models.backbones import head_of, layer_groups, origin_of, weights_of
+from ftcourse.models.backbones import origin_of, weights_of
 from ftcourse.models.features import embed
 from ftcourse.models.freezing import is_frozen, train_mode
+from ftcourse.models.groups import group_parameters, head_of, head_outputs
 from ftcourse.models.modes import modes_kept, unchanged
 from ftcourse.tasks.task import Classification, Task, to_device
 from ftcourse.training.frozen_prefix import cut_model
@@ -110,7 +111,7 @@ def report(findings: list[Finding], history: Any) -> None:
 def _model_findings(
     model: nn.Module, stages: list[Stage], optimizer: torch.optim.Optimizer | None
 ) -> Iterator[Finding]:
-    head = [p for m in layer_groups(model)["head"] for p in m.parameters()]
+    head = group_parameters(model)["head"]
     if stages:
         if not any("head" in stage.groups(model) for stage in stages):
             yield Finding(
@@ -326,26 +327,26 @@ def _data_findings(
 
 
 def _too_small(model: nn.Module, data: Any) -> bool:
-    return head_of(model)[1].out_features < len(data.classes)
+    return head_outputs(head_of(model)[1]) < len(data.classes)
 
 
 def _label_findings(model: nn.Module, data: Any) -> Iterator[Finding]:
-    _, head = head_of(model)
+    outputs = head_outputs(head_of(model)[1])
     classes = len(data.classes)
-    if head.out_features != classes:
+    if outputs != classes:
         yield Finding(
             "wrong number of classes",
             "the head has another number of outputs than the data has classes",
-            f"the head has {head.out_features} outputs, the data {classes} classes",
+            f"the head has {outputs} outputs, the data {classes} classes",
             f"ft.replace_head(model, num_classes={classes})",
         )
     targets = torch.as_tensor(getattr(data.train, "targets", []))
-    outside = [int(t) for t in targets.unique() if not 0 <= t < head.out_features]
+    outside = [int(t) for t in targets.unique() if not 0 <= t < outputs]
     if outside:
         yield Finding(
             "label out of range",
             "labels lie outside of 0 to the number of classes - 1",
-            f"labels {outside[:5]} with {head.out_features} outputs",
+            f"labels {outside[:5]} with {outputs} outputs",
             "number the classes from 0",
         )
 

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ftcourse.models.backbones import layer_groups
 from ftcourse.models.freezing import freeze, train_mode, unfreeze
+from ftcourse.models.groups import group_parameters, layer_groups
+from ftcourse.training.numbers import is_number, whole
 
 __all__ = ["Stage", "apply_stage", "make_optimizer", "make_scheduler", "parameter_groups"]
 
@@ -39,7 +40,9 @@ class Stage:
         optimizer: "adamw" or "sgd" (momentum 0.9, Nesterov).
         schedule: "cosine" (to zero), or "constant".
         warmup: fraction of the stage's steps in which the learning rate rises linearly.
-        augment: False trains on the evaluation transform: each photo the same in every epoch.
+        augment: False trains on the transform of the validation split: each photo the same in every epoch. For a
+            `Split`, a torchvision data set, or a Subset of one; of another the photos are taken as it gives them,
+            which `history.notes` tells.
 
     Raises:
         ValueError: a setting outside its range; the message names it.
@@ -60,12 +63,24 @@ class Stage:
     def __post_init__(self) -> None:
         if isinstance(self.train, list):
             object.__setattr__(self, "train", tuple(self.train))
-        if self.epochs < 1:
-            raise ValueError(f"Stage: epochs={self.epochs}, but a stage trains at least one")
+        names = (self.train,) if isinstance(self.train, str) else self.train
+        if (
+            not isinstance(names, tuple)
+            or not names
+            or not all(isinstance(n, str) and n for n in names)
+        ):
+            raise ValueError(f"Stage: train={self.train!r}; name a layer group, several, or 'all'")
+        object.__setattr__(self, "epochs", whole("Stage: epochs", self.epochs, 1))
+        for name in ("lr", "head_lr", "weight_decay", "layer_decay", "warmup"):
+            value = getattr(self, name)
+            if not (is_number(value) or (name == "head_lr" and value is None)):
+                raise ValueError(f"Stage: {name}={value!r} is not a finite number")
         for name in ("lr", "head_lr"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"Stage: {name}={value}, but a learning rate is above 0")
+        if self.weight_decay < 0:
+            raise ValueError(f"Stage: weight_decay={self.weight_decay}, but a decay is at least 0")
         if not 0 <= self.warmup < 1:
             raise ValueError(
                 f"Stage: warmup={self.warmup} is a fraction of the steps, 0 to below 1"
@@ -76,6 +91,10 @@ class Stage:
             raise ValueError(f"Stage: optimizer={self.optimizer!r}; use 'adamw' or 'sgd'")
         if self.schedule not in ("cosine", "constant"):
             raise ValueError(f"Stage: schedule={self.schedule!r}; use 'cosine' or 'constant'")
+        try:
+            re.compile(self.only or "")
+        except re.error as err:
+            raise ValueError(f"Stage: only={self.only!r} is no regular expression ({err})") from err
 
     @property
     def label(self) -> str:
@@ -111,13 +130,18 @@ def apply_stage(model: nn.Module, stage: Stage) -> nn.Module:
     """Freeze everything but the stage's groups (and in them all but `stage.only`); returns the model.
 
     Raises:
-        ValueError: the model has no such group, or no parameter that `only` matches.
+        ValueError: the model has no such group, or none of its parameters (or none that `only` matches).
     """
     freeze(model)
     unfreeze(model, *stage.groups(model))
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            f"Stage(train={stage.train!r}): nothing to train, for these groups have no parameters of their own; a "
+            f"tied weight trains with the first group that has it"
+        )
     if stage.only is None:
         return model
-    head = {id(p) for m in layer_groups(model)["head"] for p in m.parameters()}
+    head = {id(p) for p in group_parameters(model)["head"]}
     matches = 0
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in head:
@@ -133,13 +157,13 @@ def parameter_groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
 
     Each entry has `name`, `params`, `lr` and `weight_decay`. Norms and biases (one-dimensional) get none.
     """
-    modules, names = layer_groups(model), stage.groups(model)
+    owned, names = group_parameters(model), stage.groups(model)
     entries = []
     for distance, name in enumerate(reversed(names)):
         lr = stage.lr * stage.layer_decay**distance
         if name == "head":
             lr = stage.head_lr or stage.lr
-        params = [p for m in modules[name] for p in m.parameters() if p.requires_grad]
+        params = [p for p in owned[name] if p.requires_grad]
         matrices, vectors = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
         for suffix, some, decay in (
             ("", matrices, stage.weight_decay),

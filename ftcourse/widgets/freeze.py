@@ -9,9 +9,9 @@ from typing import Any
 import ipywidgets as w
 from torch import nn
 
-from ftcourse.models.backbones import layer_groups
 from ftcourse.models.cost import Cost, count_cost, seconds_per_image
 from ftcourse.models.freezing import freeze, unfreeze
+from ftcourse.models.groups import group_parameters, layer_groups
 from ftcourse.widgets.base import Explorer, bar, escape, page
 
 __all__ = ["FreezeExplorer", "freeze_explorer", "stage_code", "training_groups"]
@@ -24,8 +24,8 @@ def training_groups(model: nn.Module) -> list[str]:
     """The layer groups of which something trains, from the input to the head."""
     return [
         name
-        for name, modules in layer_groups(model).items()
-        if any(p.requires_grad for m in modules for p in m.parameters())
+        for name, parameters in group_parameters(model).items()
+        if any(p.requires_grad for p in parameters)
     ]
 
 
@@ -137,8 +137,8 @@ class FreezeExplorer(Explorer):
         self.refresh()
 
     def _presets(self) -> dict[str, list[str]]:
-        before = self.groups[-2]
-        return {"head": ["head"], f"{before} and head": [before, "head"], "everything": self.groups}
+        last = {f"{name} and head": [name, "head"] for name in self.groups[-2:-1]}
+        return {"head": ["head"], **last, "everything": self.groups}
 
     def _clicked(self, name: str, button: Any) -> None:
         self.toggle(name)

@@ -218,7 +218,7 @@ class LiveRun(Explorer):
     def _ending(self) -> str:
         best, score = self.history.best, self.history.score
         if not best:
-            return "Stopped before the first epoch ended: the model is as the last batch left it."
+            return "Stopped before the first epoch ended: the model has the weights that it began with."
         kept = f"The model has the weights of epoch {best['epoch']}, the best on validation: "
         kept += f"{score} {best[f'val_{score}']:.3f}."
         return f"Stopped. {kept}" if self.history.stopped else f"Finished. {kept}"

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as w
 from torch import nn
 
-from ftcourse.models.backbones import layer_groups
+from ftcourse.models.groups import layer_groups
 from ftcourse.training.lr_finder import LRFinder, lr_finder
 from ftcourse.training.stages import Stage
 from ftcourse.widgets.base import Explorer, Picture, escape, page, png
@@ -23,7 +23,8 @@ class RateFinder(Explorer):
         self.model, self.data, self.steps, self.batch_size = model, data, steps, batch_size
         self.found: dict[tuple[str, str], LRFinder] = {}
         names = list(layer_groups(model))
-        options = [("head", "head"), (f"{names[-2]} and head", names[-2]), ("everything", "all")]
+        last = [(f"{name} and head", name) for name in names[-2:-1]]
+        options = [("head", "head"), *last, ("everything", "all")]
         self.train = w.Dropdown(options=options, value="head", description="what trains")
         self.optimizer = w.Dropdown(
             options=["adamw", "sgd"], value="adamw", description="optimizer"

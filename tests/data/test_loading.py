@@ -112,6 +112,18 @@ def test_byte_identical_files_stay_in_one_split(tmp_path, seed):
     assert where["a/002.png"] == where["b/stolen.png"]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_under_two_labels_stay_in_one_split_also_where_each_photo_is_doubled(tmp_path, seed):
+    for label, base in (("a", 0), ("b", 100)):
+        for i in range(4):
+            photo(tmp_path / label / f"{i}.png", seed=base + i)
+            photo(tmp_path / label / f"{i} copy.png", seed=base + i)
+            photo(tmp_path / label / f"both {i}.png", seed=200 + i)
+    data = load(tmp_path, seed=seed)
+    where = {n: s for s in ("train", "val", "test") for n in names(getattr(data, s))}
+    assert all(where[f"a/both {i}.png"] == where[f"b/both {i}.png"] for i in range(4))
+
+
 def test_even_when_all_photos_are_doubled_each_split_gets_its_own(tmp_path):
     for label, base in (("a", 0), ("b", 100)):
         for i in range(3):

@@ -51,7 +51,7 @@ def test_a_stub_is_not_attempted_and_the_reference_comes_back(capsys):
         raise NotImplementedError
 
     exercise = make_double()
-    assert exercise(stub) is exercise.reference
+    assert exercise(stub) == exercise.reference
     out = capsys.readouterr().out
     assert "9.1 not attempted yet" in out and "Hint: look at 3." in out
 
@@ -77,7 +77,7 @@ def test_a_right_answer_comes_back_with_the_reason(capsys):
 @pytest.mark.parametrize("make", [make_double, make_value, make_choice])
 def test_no_answer_yet_is_not_attempted_for_every_kind(make, attempt, capsys):
     exercise = make()
-    assert exercise(attempt) is exercise.reference
+    assert exercise(attempt) == exercise.reference
     assert "not attempted yet" in capsys.readouterr().out
 
 
@@ -99,7 +99,7 @@ class Hostile:
 )
 def test_a_check_never_raises_and_never_calls_nonsense_right(make, attempt, capsys):
     exercise = make()
-    assert exercise(attempt) is exercise.reference
+    assert exercise(attempt) == exercise.reference
     out = capsys.readouterr().out
     assert "right" not in out.split("check.")[0] and "Traceback" not in out
 
@@ -127,7 +127,37 @@ def test_the_call_in_place_of_the_function_is_recognised(capsys):
 def test_running_the_check_twice_asks_for_the_own_cell(capsys):
     exercise = make_double()
     exercise(exercise(lambda x: x))
-    assert "run the cell with your own function again" in capsys.readouterr().out
+    assert "run its cell again, then this one" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("first", [None, "?", 3, ["?"]])
+@pytest.mark.parametrize("make", [make_double, make_value, make_choice])
+def test_what_the_check_returned_is_no_answer_however_often_it_is_run(make, first, capsys):
+    exercise = make()
+    answer = exercise(exercise(first))
+    for _ in range(2):
+        capsys.readouterr()
+        answer = exercise(answer)
+        assert "waits" in capsys.readouterr().out
+    assert answer == exercise.reference
+    assert not progress.state().get(exercise.number, {}).get("right")
+
+
+def test_the_same_answer_by_the_learner_counts(capsys):
+    for make, own in ((make_value, 4), (make_choice, "b")):
+        exercise = make()
+        exercise(None)
+        exercise(own)
+        assert "right." in capsys.readouterr().out
+
+
+def test_a_returned_dict_that_the_learner_has_changed_is_an_answer(capsys):
+    from ftcourse.exercises import lesson06 as check
+
+    answer = check.match_runs(None)
+    answer["one rate"] = "A"
+    check.match_runs(answer)
+    assert "not yet" in capsys.readouterr().out
 
 
 def test_a_check_leaves_random_numbers_and_gradients_as_they_were():
@@ -344,7 +374,7 @@ def never_ends_recursing(x):
 )
 def test_a_function_that_fails_in_an_odd_way_is_a_wrong_answer(attempt, capsys):
     exercise = make_double()
-    assert exercise(attempt) is exercise.reference
+    assert exercise(attempt) == exercise.reference
     out = capsys.readouterr().out
     assert "9.1 not yet" in out and "Traceback" not in out
 
@@ -353,7 +383,7 @@ def test_a_function_that_fails_in_an_odd_way_is_a_wrong_answer(attempt, capsys):
 @pytest.mark.parametrize("kind", [LeavesOnRepr, FailsLater, FailsAtAnyTouch])
 def test_a_value_that_fails_in_an_odd_way_is_a_wrong_answer(make, kind, capsys):
     exercise = make()
-    assert exercise(kind()) is exercise.reference
+    assert exercise(kind()) == exercise.reference
     assert "not yet" in capsys.readouterr().out
 
 
@@ -473,3 +503,81 @@ def test_a_lesson_whose_extra_is_missing_does_not_stop_the_summary(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", without_lesson_01)
     found = progress.exercises()
     assert "lesson01" not in found and "lesson02" in found
+
+
+@pytest.mark.parametrize("lesson", sorted(progress.exercises()))
+def test_a_lessons_check_cells_run_twice_solve_nothing(lesson, capsys, monkeypatch, tmp_path):
+    import importlib
+
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(tmp_path / "p.json"))
+    module = importlib.import_module(f"ftcourse.exercises.{lesson}")
+    for exercise in (e for e in vars(module).values() if isinstance(e, Exercise)):
+        exercise(exercise(exercise(None)))
+        assert "✅" not in capsys.readouterr().out, exercise.number
+    assert progress.state() == {}
+
+
+def no_gradients(x):
+    torch.set_grad_enabled(False)
+    return 2 * x
+
+
+def other_dtype(x):
+    torch.set_default_dtype(torch.float64)
+    return 2 * x
+
+
+def one_thread(x):
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    return 2 * x
+
+
+def other_home(x):
+    import os
+
+    os.environ["HOME"] = "/nowhere"
+    return 2 * x
+
+
+def large_figures(x):
+    import matplotlib
+
+    matplotlib.rcParams["figure.dpi"] = 7.0
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("attempt", "word"),
+    [
+        (no_gradients, "gradient mode"),
+        (other_dtype, "default dtype"),
+        (one_thread, "number of threads"),
+        (other_home, "environment"),
+        (large_figures, "matplotlib's settings"),
+    ],
+)
+def test_a_switch_left_over_is_told_and_put_back(attempt, word, capsys, monkeypatch):
+    import os
+
+    import matplotlib
+
+    monkeypatch.setenv("HOME", "/home/me")
+    switches = lambda: (  # noqa: E731
+        torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads(),
+        os.environ["HOME"], matplotlib.rcParams["figure.dpi"],
+    )  # fmt: skip
+    before, exercise = switches(), make_double()
+    assert exercise(attempt) is exercise.reference
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"what it gives is right, but it leaves {word}" in out.replace("the ", "").replace(
+        "PyTorch's ", ""
+    )
+    assert switches() == before
+
+
+def test_a_switch_that_is_put_back_by_the_attempt_is_no_fault(capsys):
+    def careful(x):
+        with torch.no_grad():
+            return 2 * x
+
+    assert make_double()(careful) is careful

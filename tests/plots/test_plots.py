@@ -186,6 +186,26 @@ def test_learning_rates_are_those_of_the_stages_as_far_as_they_ran():
     assert head[epochs < 2][-1] < 1e-4 < 1e-3 < head[-1]
 
 
+@pytest.mark.parametrize(
+    "train",
+    ["head", "layer3", "all", ("head",), ("layer3", "layer4"), ("layer3", "head"), ("stem",)],
+)
+def test_learning_rates_are_those_that_the_optimizer_has(tiny, train):
+    stage = ft.Stage(
+        train, epochs=1, lr=1e-3, head_lr=7e-3, layer_decay=0.5, schedule="constant", warmup=0
+    )
+    groups = ft.make_optimizer(ft.apply_stage(tiny, stage), stage).param_groups
+    expected = {"head": [g["lr"] for g in groups if g["name"] == "head"]}
+    expected["backbone"] = [
+        g["lr"] for g in groups if g["name"] != "head" and "norm" not in g["name"]
+    ]
+    row = {"epoch": 1, "stage": 1, "train": stage.label}
+    drawn = learning_rates(ft.History([row], [stage.to_dict()]))
+    assert set(drawn) == {name for name, rates in expected.items() if rates}
+    for name, (_, rates) in drawn.items():
+        assert rates.max() == pytest.approx(expected[name][-1])  # of the group that is topmost
+
+
 def test_mistakes_come_with_the_surest_first(blobs):
     split = ft.Split(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), [0, 1, 0], CLASSES)
     logits = torch.tensor([[0.0, 1.0], [4.0, 0.0], [1.0, 0.0]])

@@ -87,6 +87,15 @@ def test_the_gain_over_an_equal_classifier_is_zero_and_over_a_worse_one_above_ze
     assert low > 0.2
 
 
+def test_the_interval_of_the_gain_is_as_wide_as_theory_says():
+    other = np.where(np.random.default_rng(2).random(300) < 0.5, TRUTH, ANSWERS)
+    gain = (ANSWERS == TRUTH).astype(float) - (other == TRUTH)
+    low, high = measures.bootstrap_intervals(TRUTH, ANSWERS, other=other)["gain"]
+    half = 1.96 * gain.std() / len(gain) ** 0.5
+    assert (low + high) / 2 == pytest.approx(gain.mean(), abs=half / 10)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+
+
 def test_calibration_error_by_hand():
     # two photos at 0.9, one of them right; two at 0.6, both right: (2 * 0.4 + 2 * 0.4) / 4
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
@@ -231,6 +240,24 @@ def test_a_run_has_its_files_and_its_report_what_the_schema_promises(run, result
     assert set(keys.split()) <= set(result)
     assert {"per_class", "macro_f1", "ece", "loss", "confusion"} <= set(result["test"])
     assert sum(map(sum, result["test"]["confusion"])) == 6
+
+
+def test_the_linear_probe_sees_no_backbone_but_the_one_before_training(
+    photos, tmp_path, monkeypatch
+):
+    seen = []
+
+    def watched(model, split, *args, **kwargs):
+        seen.append((len(split), model.layer4[1].conv2.weight.clone()))
+        return pooled_features(model, split, *args, **kwargs)
+
+    monkeypatch.setattr(report, "pooled_features", watched)
+    train_and_report(photos, tmp_path / "run", QUICK, progress=False)
+    assert sorted(n for n, _ in seen) == [6, 6, 18]  # val, test and train
+    start = ft.load_backbone("resnet18").layer4[1].conv2.weight
+    assert all(torch.equal(weight, start) for _, weight in seen)
+    trained = load_file(tmp_path / "run" / "model.safetensors")["layer4.1.conv2.weight"]
+    assert not torch.equal(trained, start)
 
 
 def test_the_majority_baseline_of_a_run_is_right_by_hand(own_photos, tmp_path):

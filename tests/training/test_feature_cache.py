@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision import models
+from torchvision.transforms import v2
 
 import ftcourse as ft
-from ftcourse.training.feature_cache import FeatureCache, _batches
+from ftcourse.training import feature_cache, frozen_prefix
+from ftcourse.training.feature_cache import FeatureCache, _batches, _folder_on_disk, _in_memory
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
 QUIET = {"progress": False, "batch_size": 8, "preflight": False, "device": "cpu"}
@@ -24,6 +31,7 @@ class Counted(Dataset):
 
     def __init__(self, inner: Dataset) -> None:
         self.inner, self.targets, self.reads = inner, inner.targets, 0
+        self.repeats = inner.repeats
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -173,7 +181,7 @@ def test_runs_that_share_a_cache_compute_the_frozen_part_once():
 def test_augmented_photos_are_read_and_computed_in_each_epoch():
     data = blobs(flip=True)
     history = ft.finetune(tiny_resnet(), data, HEAD, **QUIET)
-    assert data.train.reads >= 3 * 41
+    assert data.train.reads == 3 * 40  # a last batch of one is left out, and nobody else reads
     assert history.notes[0].startswith("computed each epoch, without a graph: up to flatten")
 
 
@@ -194,7 +202,7 @@ def test_chance_that_leaves_no_trace_in_the_random_state_is_seen_too():
 def test_views_are_drawn_once_and_used_in_turn():
     data = blobs(flip=True)
     history = ft.finetune(tiny_resnet(), data, ft.Stage("head", epochs=6), views=2, **QUIET)
-    assert data.train.reads == 2 * 41 + 2
+    assert data.train.reads == 2 * 41 + 3
     model = ft.unfreeze(ft.freeze(tiny_resnet()), "head")
     short, _ = FeatureCache().shortcuts(model, data.train, data.val, views=2)
     seen = []
@@ -253,7 +261,8 @@ def test_a_task_that_looks_at_the_images_itself_gets_images():
             assert inputs.shape[1:] == (3, 32, 32)
             return super().forward(model, inputs, targets)
 
-    ft.finetune(tiny_resnet(), blobs(), HEAD, task=LooksAtImages(), **QUIET)
+    history = ft.finetune(tiny_resnet(), blobs(), HEAD, task=LooksAtImages(), **QUIET)
+    assert ["in its own way" in note for note in history.notes] == [True]
 
 
 def test_in_between_the_model_takes_images_as_ever():
@@ -280,12 +289,17 @@ def test_bf16_trains_on_kept_features():
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
 
 
-def split_of(n: int, size: int = 32) -> ft.Split:
+def scaled(x: torch.Tensor) -> torch.Tensor:
+    return x.float() / 255
+
+
+scaled.repeats = True  # a transform of our own says so
+
+
+def split_of(n: int, size: int = 32, transform=scaled) -> ft.Split:
     g = torch.Generator().manual_seed(n)
     photos = torch.randint(0, 256, (n, 3, size, size), generator=g, dtype=torch.uint8)
-    return ft.Split(
-        photos, [i % 2 for i in range(n)], ["a", "b"], transform=lambda x: x.float() / 255
-    )
+    return ft.Split(photos, [i % 2 for i in range(n)], ["a", "b"], transform=transform)
 
 
 def test_the_course_s_own_splits_train_alike():
@@ -361,3 +375,391 @@ def test_a_validation_split_without_photos_is_told_as_ever():
     data = BlobData(Blobs(16, 1), Blobs(0, 2), Blobs(4, 3))
     with pytest.raises(ValueError, match="no samples"):
         ft.finetune(tiny_resnet(), data, HEAD, **QUIET)
+
+
+# -- data that does not say that it repeats itself, or says it wrongly -----------------------------
+
+
+class Flips:
+    """As albumentations does: a transform with a generator of its own, seeded from the system's chance."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng()
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(2) if self.rng.random() < 0.2 else x
+
+
+class Album(Dataset):
+    """A data set of somebody else, who knows nothing of this package."""
+
+    def __init__(self, n: int, seed: int, transform=None) -> None:
+        self.blobs, self.transform = Blobs(n, seed), transform
+        self.targets = self.blobs.targets
+
+    def __len__(self) -> int:
+        return len(self.blobs)
+
+    def __getitem__(self, i: int):
+        x, y = self.blobs[i]
+        return (self.transform(x) if self.transform else x), y
+
+
+def test_augmentation_with_a_generator_of_its_own_is_never_frozen():
+    """Three items out of which none is flipped prove nothing; so nothing is concluded from items."""
+    for _ in range(20):
+        data = BlobData(Album(16, 1, Flips()), Album(8, 2), Blobs(8, 3))
+        cache = FeatureCache()
+        model = ft.apply_stage(tiny_resnet(), ft.Stage("head"))
+        learn, judge = cache.shortcuts(model, data.train, data.val)
+        assert learn.data is data.train
+        assert judge.data is data.val
+    assert all("computed each epoch" in note for note in cache.notes)
+
+
+def test_the_note_tells_how_foreign_data_says_that_it_repeats_itself():
+    data = BlobData(Album(16, 1), Album(8, 2), Blobs(8, 3))
+    history = ft.finetune(tiny_resnet(), data, HEAD, **QUIET)
+    assert "Album does not say" in history.notes[0]
+    assert "set its attribute: repeats = True" in history.notes[0]
+    data.train.repeats = data.val.repeats = True
+    history = ft.finetune(tiny_resnet(), data, HEAD, **QUIET)
+    assert [note.split(",")[0] for note in history.notes] == ["computed once: up to flatten"] * 2
+
+
+class DrawsLate(Blobs):
+    """Says that it repeats itself, but draws a number for one item that nobody looks at first."""
+
+    def __getitem__(self, i: int):
+        x, y = super().__getitem__(i)
+        return (x + torch.rand(()) if i == 5 else x), y
+
+
+def test_chance_in_any_item_is_seen_when_all_have_been_read():
+    kept, plain = tiny_resnet(), tiny_resnet()
+    history = ft.finetune(kept, BlobData(DrawsLate(16, 1), Blobs(8, 2), Blobs(8, 3)), HEAD, **QUIET)
+    assert "computed each epoch" in history.notes[0]
+    assert "draws random numbers" in history.notes[0]
+    data = BlobData(DrawsLate(16, 1), Blobs(8, 2), Blobs(8, 3))
+    ft.finetune(plain, data, HEAD, cache=False, **QUIET)
+    assert distance(kept, plain) < 2e-4
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand])
+def test_looking_at_data_leaves_everybody_s_random_numbers_alone(draw):
+    class Draws(Blobs):
+        def __getitem__(self, i: int):
+            draw()
+            return super().__getitem__(i)
+
+    def number(cache: bool) -> float:
+        random.seed(0)
+        np.random.seed(0)
+        data = BlobData(Draws(16, 1), Blobs(8, 2), Blobs(8, 3))
+        ft.finetune(tiny_resnet(), data, HEAD, cache=cache, **QUIET)
+        return draw()
+
+    assert number(True) == number(False)
+
+
+# -- nothing stale -----------------------------------------------------------------------------
+
+
+def with_leaky_relu(model, data):
+    model.relu = nn.LeakyReLU(0.3)
+
+
+def with_another_eps(model, data):
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.eps = 0.1
+
+
+def with_pixels_changed(model, data):
+    data.train.inner.images.mul_(0.5)
+    data.val.inner.images.mul_(0.5)
+
+
+def turned(labels: list) -> None:
+    labels[:] = [1 - label for label in labels]
+
+
+def with_targets_changed(model, data):
+    turned(data.train.inner.targets)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [with_leaky_relu, with_another_eps, with_pixels_changed, with_targets_changed],
+)
+def test_a_shared_cache_gives_nothing_of_before_a_change(change):
+    cache, data = FeatureCache(), blobs()
+    ft.finetune(tiny_resnet(), data, HEAD, cache=cache, **QUIET)
+    kept, plain = tiny_resnet(), tiny_resnet()
+    change(kept, data)
+    one = ft.finetune(kept, data, HEAD, cache=cache, **QUIET)
+    other = blobs()
+    change(plain, other)
+    two = ft.finetune(plain, other, HEAD, cache=False, **QUIET)
+    assert one.notes[0].startswith("computed once")
+    assert one.column("val_loss") == pytest.approx(two.column("val_loss"), rel=1e-4)
+    assert distance(kept, plain) < 2e-4
+
+
+def test_a_transform_that_is_replaced_again_and_again_never_gives_another_one_s_features():
+    """Its address in memory may be that of one before it; it is not what it is known by."""
+    photos = split_of(3, transform=None)
+    model, cache = ft.apply_stage(tiny_resnet(), ft.Stage("head")), FeatureCache()
+    for shift in range(60):
+        transform = v2.Compose(
+            [v2.ToDtype(torch.float32, scale=True), v2.Normalize([shift / 60] * 3, [1.0] * 3)]
+        )
+        photos = photos.with_transform(transform)
+        learn, _ = cache.shortcuts(model, photos, photos)
+        x = torch.stack([photos[i][0] for i in range(3)])
+        torch.testing.assert_close(learn.data.features, learn.cut.prefix(model)(x))
+        del transform
+    assert len(cache._kept) <= 2  # of what is gone nothing is held
+
+
+CHANGES = {
+    "labels": lambda model, data: turned(data.train.inner.targets),
+    "pixels": lambda model, data: data.train.inner.images.mul_(0.5),
+    "validation": lambda model, data: data.val.inner.images.mul_(0.5),
+    "frozen weights": lambda model, data: model.layer1[0].conv1.weight.data.mul_(1.5),
+    "statistics": lambda model, data: model.layer1[0].bn1.running_mean.add_(0.3),
+    "a module": lambda model, data: setattr(model, "relu", nn.LeakyReLU(0.3)),
+    "a setting": lambda model, data: setattr(model.layer2[0].bn1, "eps", 0.3),
+    "what trains": lambda model, data: model.layer1.requires_grad_(True),
+}
+
+
+@pytest.mark.parametrize("flip", [False, True], ids=["fixed", "augmented"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_a_callback_changes_between_epochs_has_its_effect(change, flip):
+    def run(cache: bool) -> tuple[nn.Module, ft.History]:
+        model, data = tiny_resnet(), blobs(flip)
+
+        def callback(history) -> None:
+            if len(history.epochs) == 1:
+                change(model, data)
+
+        settings = {**QUIET, "cache": cache, "on_epoch": callback}
+        return model, ft.finetune(model, data, HEAD, **settings)
+
+    (kept, one), (plain, two) = run(True), run(False)
+    assert one.column("train_loss") == pytest.approx(two.column("train_loss"), rel=1e-4)
+    assert one.column("val_loss") == pytest.approx(two.column("val_loss"), rel=1e-4)
+    assert distance(kept, plain) < 2e-4
+    if not (flip and change is CHANGES["labels"]) and not (flip and change is CHANGES["pixels"]):
+        assert any("changed" in note for note in one.notes)
+
+
+def test_labels_of_a_split_that_a_callback_corrects_are_learnt():
+    def run(cache: bool) -> list[float]:
+        data = ft.Data(["a", "b"], train=split_of(21), val=split_of(11), test=split_of(5))
+
+        def callback(history) -> None:
+            turned(data.train.targets)
+
+        settings = {**QUIET, "cache": cache, "on_epoch": callback}
+        return ft.finetune(tiny_resnet(), data, HEAD, **settings).column("train_loss")
+
+    assert run(True) == pytest.approx(run(False), rel=1e-4)
+
+
+# -- compared with the model -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flip", [False, True], ids=["fixed", "augmented"])
+def test_a_wrong_fusion_is_found_by_the_first_batch_and_training_goes_on_right(monkeypatch, flip):
+    def careless(conv, norm, layout):  # forgets the shift
+        fused = right(conv, norm, layout)
+        fused.bias = nn.Parameter(torch.full_like(fused.bias, 0.5))
+        return fused
+
+    right = frozen_prefix._fused
+    monkeypatch.setattr(frozen_prefix, "_fused", careless)
+    kept, plain, *_ = both(HEAD, flip)
+    assert distance(kept, plain) < 1e-6
+    history = ft.finetune(tiny_resnet(), blobs(flip), HEAD, **QUIET)
+    assert any("do not compute what the whole does" in note for note in history.notes)
+    assert {f["name"] for f in history.findings} == {"shortcut refused"}
+    assert "features differ" in history.findings[0]["evidence"]
+
+
+def test_a_right_shortcut_leaves_no_finding():
+    for flip in (False, True):
+        assert ft.finetune(tiny_resnet(), blobs(flip), HEAD, **QUIET).findings == []
+
+
+class MixesRows(nn.Module):
+    """What it says of an image depends on the others in the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.body(x).mean((2, 3))
+        return self.fc(x - x.mean(0))
+
+
+@pytest.mark.parametrize("flip", [False, True], ids=["fixed", "augmented"])
+def test_features_that_depend_on_the_batch_are_not_kept(flip):
+    torch.manual_seed(0)
+    kept = MixesRows()
+    plain = MixesRows()
+    plain.load_state_dict(kept.state_dict())
+    ft.finetune(kept, blobs(flip), HEAD, **QUIET)
+    ft.finetune(plain, blobs(flip), HEAD, cache=False, **QUIET)
+    assert distance(kept, plain) < 1e-6
+
+
+@pytest.mark.parametrize("train", ["head", "all"])
+def test_a_network_with_more_heads_in_training_trains_as_in_the_plain_loop(train):
+    def run(cache: bool) -> nn.Module:
+        torch.manual_seed(0)
+        model = models.googlenet(weights=None, init_weights=False, num_classes=2)
+        stage = ft.Stage(train, epochs=1, lr=1e-3, augment=False)
+        ft.finetune(
+            model, BlobData(Blobs(6, 1), Blobs(3, 2), Blobs(3, 3)), stage, cache=cache, **QUIET
+        )
+        return model
+
+    if train == "all":
+        run(True)
+    else:
+        assert distance(run(True), run(False)) < 2e-4
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_vision_transformer_trains_its_head_as_in_the_plain_loop(augment):
+    def run(cache: bool) -> tuple[nn.Module, list[str]]:
+        torch.manual_seed(0)
+        model = models.VisionTransformer(32, 8, 2, 2, 16, 32, dropout=0.1, num_classes=2)
+        model.ftcourse_groups = {"body": ["conv_proj", "encoder"], "head": ["heads"]}
+        model.class_token.requires_grad = False
+        stage = ft.Stage("head", epochs=3, lr=1e-2, augment=augment)
+        history = ft.finetune(model, blobs(flip=augment), stage, cache=cache, **QUIET)
+        return model, history.notes
+
+    (kept, notes), (plain, _) = run(True), run(False)
+    assert "up to getitem" in notes[0]
+    assert distance(kept, plain) < 2e-4
+
+
+def test_why_nothing_is_kept_of_a_network_is_told():
+    class Unknown(nn.Module):
+        def forward(self, x):
+            return x
+
+    model = nn.Sequential(Unknown(), tiny_resnet())
+    model.ftcourse_groups = {"body": ["1.conv1", "1.layer1"], "head": ["1.fc"]}
+    history = ft.finetune(model, blobs(), HEAD, **QUIET)
+    assert history.notes == ["nothing is kept: 0 (Unknown) is not known to repeat itself"]
+    history = ft.finetune(tiny_resnet(), blobs(), ft.Stage("all", epochs=1), **QUIET)
+    assert history.notes == []  # nothing is frozen
+
+
+# -- room --------------------------------------------------------------------------------------
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_folder(monkeypatch, tmp_path):
+    (tmp_path / "a_file").write_text("")
+    return tmp_path / "a_file" / "inside"
+
+
+def on_a_full_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "posix_fallocate", full_disk, raising=False)
+    return tmp_path
+
+
+def on_a_full_disk_of_another_system(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    monkeypatch.setattr(feature_cache.os, "write", full_disk)
+    return tmp_path
+
+
+def with_all_folders_in_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(feature_cache, "_in_memory", lambda folder: True)
+
+
+ROOMS = [no_folder, on_a_full_disk, on_a_full_disk_of_another_system, with_all_folders_in_memory]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_without_room_for_features_it_computes_in_each_epoch_and_says_why(
+    room, monkeypatch, tmp_path
+):
+    folder = room(monkeypatch, tmp_path)
+    kept, plain = tiny_resnet(), tiny_resnet()
+    cache = FeatureCache(budget=0, folder=folder)
+    history = ft.finetune(kept, blobs(), HEAD, cache=cache, **QUIET)
+    assert all(note.startswith("computed each epoch") for note in history.notes)
+    assert all("file" in n or "room" in n or "memory" in n for n in history.notes)
+    monkeypatch.undo()
+    ft.finetune(plain, blobs(), HEAD, cache=False, **QUIET)
+    assert distance(kept, plain) < 2e-4
+    assert [f.name for f in tmp_path.iterdir() if f.suffix == ".bin"] == []
+
+
+@pytest.mark.parametrize("reserved", [True, False], ids=["at once", "by writing zeros"])
+def test_a_mapped_file_has_its_room_on_the_disk_before_anything_is_written(
+    monkeypatch, tmp_path, reserved
+):
+    """A sparse file would end the process, without a word, once another program has filled the disk."""
+    if not reserved:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    taken = []
+    from_file = torch.from_file
+
+    def look(name, **settings):
+        taken.append((os.stat(name).st_blocks * 512, os.stat(name).st_size))
+        return from_file(name, **settings)
+
+    monkeypatch.setattr(torch, "from_file", look)
+    model = ft.apply_stage(tiny_resnet(), ft.Stage("layer4"))
+    learn, _ = FeatureCache(budget=0, folder=tmp_path).shortcuts(model, Blobs(40, 1), Blobs(8, 2))
+    assert len(taken) == 2
+    assert all(blocks >= size > 0 for blocks, size in taken)
+    assert taken[0][1] == learn.data.features.numel() * 4
+
+
+def test_a_folder_in_memory_is_not_taken_for_a_disk(monkeypatch, tmp_path):
+    mounts = f"/dev/sda / ext4 rw 0 0\ntmpfs {tmp_path}/in\\040memory tmpfs rw 0 0\n"
+    mounts += f"/dev/sdb {tmp_path}/in\\040memory/disk xfs rw 0 0\n"
+    monkeypatch.setattr(Path, "read_text", lambda self, *_: mounts)
+    assert _in_memory(tmp_path / "in memory" / "deep")
+    assert not _in_memory(tmp_path / "in memory" / "disk" / "deep")
+    assert not _in_memory(tmp_path / "in memory, not")
+    (tmp_path / "in memory").mkdir()
+    monkeypatch.setattr(feature_cache.tempfile, "gettempdir", lambda: f"{tmp_path}/in memory")
+    assert _folder_on_disk() != tmp_path / "in memory"
+
+
+def test_what_earlier_runs_kept_is_let_go_where_there_is_no_room_the_oldest_first():
+    one = FeatureCache()
+    ft.finetune(tiny_resnet(), blobs(), HEAD, cache=one, **QUIET)
+    cache = FeatureCache(budget=2 * one.used + 1)
+    seen, data = [], [blobs() for _ in range(3)]
+    for i in (0, 1, 0, 2, 0, 1):  # the first is used most recently when the third comes
+        before = data[i].train.reads
+        history = ft.finetune(tiny_resnet(), data[i], HEAD, cache=cache, **QUIET)
+        seen.append(data[i].train.reads - before > 41)
+        assert all(note.endswith("in memory") for note in history.notes)
+        assert cache.used <= cache.budget
+    assert seen == [True, True, False, True, False, True]
+
+
+def test_features_of_data_that_is_gone_are_let_go():
+    cache = FeatureCache()
+    for _ in range(5):
+        ft.finetune(tiny_resnet(), blobs(), HEAD, cache=cache, **QUIET)
+    gc.collect()
+    ft.finetune(tiny_resnet(), blobs(), HEAD, cache=cache, **QUIET)
+    assert len(cache._kept) <= 4

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import random
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchvision import models
 
 import ftcourse as ft
-from ftcourse.training.frozen_prefix import cut_model
+from ftcourse.training import frozen_prefix
+from ftcourse.training.frozen_prefix import cut_model, disagreement
+from ftcourse.training.repeats import changed, random_states
 from tests.conftest import tiny_resnet
 
 
@@ -150,9 +157,31 @@ class Branching(WithDropout):
 
 
 class ModeDependent(WithDropout):
+    """Looks at its own mode behind the cut: as GoogLeNet does, whose other heads work in training only."""
+
     def forward(self, x):
-        x = self.first(x)
+        x = self.second(self.first(x))
         return self.last(x * 2 if self.training else x)
+
+
+class ModeDependentAtOnce(WithDropout):
+    def forward(self, x):
+        return self.last(self.first(x * 2 if self.training else x))
+
+
+def test_what_differs_by_mode_behind_the_cut_is_computed_by_mode():
+    model = only_last_trains(ModeDependent())
+    cut = cut_model(model)
+    assert cut.at == "second"
+    rest, features = cut.rest(model), cut.prefix(model)(torch.eye(4))
+    for mode in (True, False):
+        model.train(mode)
+        torch.testing.assert_close(rest(features), model(torch.eye(4)))
+
+
+def test_what_differs_by_mode_before_any_cut_is_refused():
+    with pytest.raises(ValueError, match="otherwise in train mode"):
+        cut_model(only_last_trains(ModeDependentAtOnce()))
 
 
 class SkipAcross(WithDropout):
@@ -163,8 +192,6 @@ class SkipAcross(WithDropout):
 def test_what_cannot_be_cut_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="cannot be traced"):
         cut_model(only_last_trains(Branching()))
-    with pytest.raises(ValueError, match="otherwise in train mode"):
-        cut_model(only_last_trains(ModeDependent()))
     model = training("head")
     model.layer2.register_forward_hook(lambda *_: None)
     with pytest.raises(ValueError, match=r"layer2 has hooks"):
@@ -172,7 +199,8 @@ def test_what_cannot_be_cut_is_refused_with_the_reason():
 
 
 def test_there_is_no_cut_where_two_tensors_cross_it():
-    assert cut_model(only_last_trains(SkipAcross())) is None
+    with pytest.raises(ValueError, match="more than one tensor crosses"):
+        cut_model(only_last_trains(SkipAcross()))
 
 
 @pytest.mark.parametrize(
@@ -215,3 +243,417 @@ def test_bf16_features_are_near_and_told_apart():
     difference = (rough(images()).float() - exact(images())).norm() / exact(images()).norm()
     assert difference < 0.05
     assert rough.fingerprint != exact.fingerprint
+
+
+# -- right for each architecture ---------------------------------------------------------------
+
+SMALL = {
+    "vit": (
+        partial(
+            models.VisionTransformer, 32, 8, 2, 2, 16, 32, dropout=0.1, attention_dropout=0.1
+        ),
+        "getitem",
+    ),
+    "swin": (
+        partial(
+            models.SwinTransformer, [4, 4], 8, [2, 1], [2, 2], [4, 4], dropout=0.1,
+            attention_dropout=0.1, stochastic_depth_prob=0.5,
+        ),
+        "flatten",
+    ),
+    "swin_v2": (
+        partial(
+            models.SwinTransformer, [4, 4], 8, [2, 1], [2, 2], [4, 4],
+            block=models.swin_transformer.SwinTransformerBlockV2,
+            downsample_layer=models.swin_transformer.PatchMergingV2,
+        ),
+        "flatten",
+    ),
+    "maxvit": (
+        partial(models.MaxVit, (32, 32), 8, 2, [8, 16], [1, 1], 4, 0.5),
+        "classifier.4",
+    ),
+    "convnext": (
+        partial(
+            models.ConvNeXt,
+            [models.convnext.CNBlockConfig(8, 16, 1), models.convnext.CNBlockConfig(16, None, 1)],
+            stochastic_depth_prob=0.5,
+        ),
+        "classifier.1",
+    ),
+}  # fmt: skip
+
+
+def head_alone_trains(model: nn.Module) -> nn.Module:
+    model.requires_grad_(False)
+    head = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
+    head.requires_grad_(True)
+    nn.init.normal_(head.weight)
+    return ft.train_mode(model)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_with_frozen_chance_at_rest_networks_are_cut_before_the_head(name):
+    """Dropout and stochastic depth inside of frozen blocks rest; so nothing before the head draws or moves."""
+    torch.manual_seed(0)
+    make, at = SMALL[name]
+    model = head_alone_trains(with_statistics(make()))
+    cut = cut_model(model)
+    assert (cut.at, cut.stopped) == (at, "")
+    assert disagreement(model, cut, cut.prefix(model), images(5)) is None
+    halves = cut.rest(model)(cut.prefix(model)(images(5)))
+    torch.testing.assert_close(halves, model.eval()(images(5)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_networks_with_more_heads_in_training_are_cut_and_their_halves_agree(name):
+    torch.manual_seed(0)
+    model = models.get_model(name, weights=None, init_weights=False, num_classes=3)
+    model = head_alone_trains(with_statistics(model))
+    cut, photos = cut_model(model), torch.randn(2, 3, 128, 128)
+    if name == "inception_v3":
+        assert cut.at == "cat"
+        return  # it takes photos of 299 pixels: too slow here
+    assert cut.judging is not None
+    assert disagreement(model, cut, cut.prefix(model), photos) is None
+
+
+class BatchNormAct2d(nn.BatchNorm2d):
+    """As timm's: BatchNorm, then drop, then activate."""
+
+    __module__ = "timm.layers.norm_act"
+
+    def __init__(self, channels: int, act: nn.Module) -> None:
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), act
+
+    def forward(self, x):
+        return self.act(self.drop(super().forward(x)))
+
+
+class Activated(nn.Module):
+    def __init__(self, act: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), BatchNormAct2d(4, act)
+        self.other = nn.Conv2d(4, 4, 1)
+        self.last = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(self.other(self.norm(self.conv(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("act", [nn.SiLU(), nn.Identity()], ids=str)
+def test_a_norm_with_an_activation_of_its_own_keeps_it_when_fused(act):
+    model = only_last_trains(with_statistics(Activated(act)))
+    cut = cut_model(model)
+    assert cut.at == "mean"
+    fast, plain = cut.prefix(model), cut.plain_prefix(model.eval())
+    torch.testing.assert_close(fast(images()), plain(images()))
+
+
+class Upsampling(nn.Module):
+    """A transposed convolution before BatchNorm, as in generators and decoders."""
+
+    def __init__(self, a: int, b: int, groups: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, a, 3, bias=False)
+        self.up, self.norm = nn.ConvTranspose2d(a, b, 2, stride=2, groups=groups), nn.BatchNorm2d(b)
+        self.last = nn.Linear(b, 2)
+
+    def forward(self, x):
+        return self.last(self.norm(self.up(self.first(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("a", "b", "groups"), [(4, 4, 1), (8, 4, 1), (4, 8, 2)])
+def test_a_transposed_convolution_before_batchnorm_is_computed_rightly(a, b, groups):
+    torch.manual_seed(0)
+    model = only_last_trains(with_statistics(Upsampling(a, b, groups)))
+    cut = cut_model(model)
+    assert cut.at == "mean"
+    plain = cut.plain_prefix(model.eval())
+    torch.testing.assert_close(cut.prefix(model)(images()), plain(images()))
+    assert disagreement(model, cut, cut.prefix(model), images(4)) is None
+
+
+# -- chance, and what tracing leaves -----------------------------------------------------------
+
+OWN = np.random.default_rng(0)
+
+
+def coin() -> float:
+    return OWN.random()
+
+
+class Chance(WithDropout):
+    """A branch by chance: traced, it would be taken always or never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own, self.torch = random.Random(), torch.Generator()
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.flip() < 0.5:
+            x = x + self.second(x)
+        return self.last(x)
+
+
+FLIPS = {
+    "Python": lambda self: random.random(),
+    "NumPy": lambda self: np.random.rand(),
+    "PyTorch": lambda self: float(torch.rand(())),
+    "a fresh generator": lambda self: np.random.default_rng().random(),
+    "a helper's generator": lambda self: coin(),
+}
+
+
+@pytest.mark.parametrize("flip", FLIPS.values(), ids=FLIPS)
+def test_chance_in_forward_is_refused_each_time_and_nothing_is_left_behind(flip):
+    kind = type("Chance", (Chance,), {"flip": flip})
+    for _ in range(20):
+        model = only_last_trains(kind())
+        del model.own, model.torch
+        names, before = set(vars(model)), random_states()
+        with pytest.raises(ValueError, match="random numbers"):
+            cut_model(model)
+        assert set(vars(model)) == names
+        assert random_states() == before
+
+
+@pytest.mark.parametrize("name", ["own", "torch"])
+def test_a_generator_of_the_model_s_own_is_refused(name):
+    kind = type("Chance", (Chance,), {"flip": lambda self: self.own.random()})
+    model = only_last_trains(kind())
+    delattr(model, "torch" if name == "own" else "own")
+    with pytest.raises(ValueError, match=f"the model.{name}"):
+        cut_model(model)
+
+
+class MakesTensors(WithDropout):
+    def forward(self, x):
+        return self.last(self.first(x * torch.tensor(2.0)) + torch.arange(4))
+
+
+class MakesNoise(WithDropout):
+    def forward(self, x):
+        return self.last(self.first(x) + torch.rand(4))
+
+
+def test_tensors_made_in_forward_go_with_the_cut_and_not_on_the_model():
+    model = only_last_trains(MakesTensors())
+    names = set(vars(model))
+    cut = cut_model(model)
+    assert set(vars(model)) == names
+    assert cut.at == "add"
+    assert disagreement(model, cut, cut.prefix(model), torch.eye(4)) is None
+    noisy = only_last_trains(MakesNoise())
+    with pytest.raises(ValueError, match="random numbers"):
+        cut_model(noisy)
+    assert set(vars(noisy)) == names
+
+
+class Counts(WithDropout):
+    def __init__(self, steps) -> None:
+        super().__init__()
+        if steps is not None:
+            self.steps = steps
+
+    steps = 0  # of the class, where the instance has none
+
+    def forward(self, x):
+        self.steps += 1
+        return self.last(self.first(x) if self.steps < 9 else x)
+
+
+class Remembers(WithDropout):
+    def forward(self, x):
+        self.first.seen = self.first(x)
+        return self.last(self.first.seen)
+
+
+@pytest.mark.parametrize("make", [lambda: Counts(None), lambda: Counts(3), Remembers])
+def test_a_forward_that_notes_something_is_refused_for_it_would_note_no_more(make):
+    model = only_last_trains(make())
+    before = [dict(vars(m)) for m in model.modules()]
+    with pytest.raises(ValueError, match="changes attributes"):
+        cut_model(model)
+    assert [dict(vars(m)) for m in model.modules()] == before
+
+
+class WithMask(WithDropout):
+    def forward(self, x, mask=None):
+        x = self.first(x)
+        return self.last(x if mask is None else x * mask)
+
+
+def attention(x, *more, **chance):
+    x = x[:, None, None]
+    return F.scaled_dot_product_attention(x, x, x, *more, **chance)[:, 0, 0]
+
+
+DRAWN = [
+    lambda x: F.dropout(x, 0.5, training=True), lambda x: F.dropout(x, 0.5), F.dropout,
+    lambda x: F.dropout(x, 0.5, True), lambda x: x + torch.rand_like(x), torch.bernoulli,
+    lambda x: attention(x, dropout_p=0.5), lambda x: attention(x, None, 0.5),
+]  # fmt: skip
+NOT_DRAWN = [
+    lambda x: F.dropout(x, 0.5, training=False), lambda x: F.dropout(x, p=0.0, training=True),
+    attention, lambda x: attention(x, dropout_p=0.0), torch.relu, lambda x: x.reshape(-1, 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", [*DRAWN, *NOT_DRAWN])
+def test_the_cut_is_before_a_function_that_draws_and_behind_one_that_does_not(function):
+    def forward(self, x):
+        return self.last(self.second(function(self.first(x))))
+
+    cut = cut_model(only_last_trains(type("Functional", (WithDropout,), {"forward": forward})()))
+    assert (cut.at == "second") == (function in NOT_DRAWN)
+    assert ("not known" in cut.stopped) == (function in DRAWN)
+
+
+def test_what_forward_may_be_given_besides_the_images_keeps_its_default():
+    assert cut_model(only_last_trains(WithMask())).at == "first"
+
+
+def test_dropout_of_chance_zero_is_no_chance():
+    model = WithDropout()
+    model.drop = nn.Dropout(0)
+    cut = cut_model(only_last_trains(model))
+    assert (cut.at, cut.stopped) == ("second", "")
+
+
+def test_why_no_more_is_computed_once_is_told():
+    assert "drop (Dropout) draws" in cut_model(only_last_trains(WithDropout())).stopped
+    assert "drop (Unknown) is not known" in cut_model(only_last_trains(WithUnknown())).stopped
+    model = WithUnknown()
+    model.first = Unknown()
+    with pytest.raises(ValueError, match=r"first \(Unknown\) is not known"):
+        cut_model(only_last_trains(model))
+
+
+# -- what a frozen part is known by ------------------------------------------------------------
+
+
+def with_leaky_relu(model):
+    model.relu = nn.LeakyReLU()
+
+
+def with_another_eps(model):
+    model.layer2[0].bn1.eps = 1e-3
+
+
+def with_another_stride(model):
+    model.conv1.stride = (1, 1)
+
+
+def with_another_padding(model):
+    model.maxpool.padding = 0
+
+
+@pytest.mark.parametrize(
+    "change", [with_leaky_relu, with_another_eps, with_another_stride, with_another_padding]
+)
+def test_other_settings_with_the_same_weights_are_another_frozen_part(change):
+    model, same = training("head"), training("head")
+    first = cut_model(model)
+    before, state = first.prefix(model).fingerprint, first.state(model)
+    assert cut_model(same).prefix(same).fingerprint == before
+    assert changed(state, first.state(model)) is None
+    change(model)
+    assert cut_model(model).prefix(model).fingerprint != before
+    assert changed(state, first.state(model)) is not None
+
+
+def test_what_trains_may_move_and_what_is_frozen_may_not():
+    model = training("head")
+    cut = cut_model(model)
+    state = cut.state(model)
+    with torch.no_grad():
+        model.fc.weight.add_(1)
+    assert changed(state, cut.state(model)) is None
+    model.layer3[0].bn1.weight.data.mul_(1.01)  # which raises no version
+    assert changed(state, cut.state(model)) == "layer3.0.bn1.weight"
+    model.layer3[0].bn1.weight.data.div_(1.01)
+    state = cut.state(model)
+    model.layer1[0].conv1.weight.requires_grad = True
+    assert changed(state, cut.state(model)) == "layer1.0.conv1.weight"
+
+
+def test_pieces_meet_where_the_earlier_one_ended():
+    """At a step that would show it if it were done twice."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    model.requires_grad_(False)
+    model[3].requires_grad_(True)
+    last = cut_model(model)
+    model[2].requires_grad_(True)
+    earlier = cut_model(model)
+    model[2].requires_grad_(False)
+    pieces, x = last.prefix(model, earlier=[earlier]), torch.eye(4)
+    assert pieces.after is not None
+    assert torch.equal(pieces(x), last.prefix(model)(x))
+    assert not last.begins(earlier)
+    other = cut_model(training("head"))
+    assert not earlier.begins(other)
+
+
+class RowsLost(WithDropout):
+    def forward(self, x):
+        return self.last(self.first(x).transpose(0, 1))
+
+
+def test_what_has_no_row_for_each_image_cannot_be_kept():
+    model = only_last_trains(RowsLost())
+    with pytest.raises(ValueError, match="a row for each image"):
+        cut_model(model).prefix(model)(torch.rand(3, 4))
+
+
+def test_the_fast_part_works_in_channels_last():
+    model = training("layer4", "head")
+    features = cut_model(model).prefix(model)(images().contiguous())
+    assert features.is_contiguous(memory_format=torch.channels_last)
+
+
+# -- compared with the model itself ------------------------------------------------------------
+
+
+def test_a_wrong_fusion_is_seen(monkeypatch):
+    model = training("head")
+    cut = cut_model(model)
+    assert disagreement(model, cut, cut.prefix(model), images(3)) is None
+
+    def careless(conv, norm, layout):  # forgets the shift
+        fused = right(conv, norm, layout)
+        fused.bias = nn.Parameter(torch.zeros_like(fused.bias))
+        return fused
+
+    right = frozen_prefix._fused
+    monkeypatch.setattr(frozen_prefix, "_fused", careless)
+    assert "features differ" in disagreement(model, cut, cut.prefix(model), images(3))
+
+
+class MixesRows(WithDropout):
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(x - x.mean(0))
+
+
+def test_features_that_depend_on_the_other_images_of_a_batch_are_seen():
+    model = only_last_trains(MixesRows())
+    cut = cut_model(model)
+    assert "features differ" in disagreement(model, cut, cut.prefix(model), torch.eye(4))
+
+
+def test_kept_features_of_other_images_are_seen():
+    model = training("head")
+    cut = cut_model(model)
+    prefix = cut.prefix(model)
+    kept = prefix(images(3))
+    assert disagreement(model, cut, prefix, images(3), kept) is None
+    assert "kept features differ" in disagreement(model, cut, prefix, images(3), kept.flip(0))
+
+
+def test_rounding_of_bfloat16_is_no_disagreement():
+    model = training("head")
+    cut = cut_model(model)
+    assert disagreement(model, cut, cut.prefix(model, bf16=True), images(4)) is None
