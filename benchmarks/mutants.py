@@ -49,12 +49,13 @@ MEMORY = 6 << 30  # bytes a mutant may take
 
 # a room: a module or a package of ftcourse, and the tests nearest to it, the quick ones first
 ROOMS: dict[str, tuple[str, ...]] = {
-    "data/drawing": ("tests/data/test_loading.py",),
+    "data/drawing": ("tests/data/test_drawing.py",),
     "data/splits": ("tests/data/test_split.py",),
     "data/transforms": ("tests/data/test_transforms.py",),
     "evaluation/calibration": ("tests/evaluation/test_calibration.py",),
     "evaluation/measures": ("tests/evaluation/test_measures.py",),
-    "models/freezing": ("tests/models/test_freezing.py", "tests/training/test_stages.py"),
+    "models/freezing": ("tests/models/test_freezing.py", "tests/models/test_freeze_report.py"),
+    "models/groups": ("tests/models/test_groups.py",),
     "training/checkpoints": (
         "tests/training/test_write_atomic.py",
         "tests/training/test_checkpoints.py",
@@ -65,11 +66,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "tests/training/test_feature_cache.py",
     ),
     "training/history": ("tests/training/test_history.py",),
-    "training/loop": ("tests/training/test_loop.py",),
+    "training/loop": (
+        "tests/training/test_loop.py",
+        "tests/training/test_settings.py",
+        "tests/training/test_against_plain_loop.py",
+    ),
     "training/preflight": ("tests/training/test_preflight.py",),
     "training/recipes": ("tests/training/test_recipes.py",),
-    "training/runs": ("tests/training/test_loop.py",),
-    "training/stages": ("tests/training/test_stages.py",),
+    "training/runs": ("tests/training/test_loop.py", "tests/training/test_settings.py"),
+    "training/settings": ("tests/training/test_settings.py",),
+    "training/stages": ("tests/training/test_stages.py", "tests/training/test_settings.py"),
 }
 
 
