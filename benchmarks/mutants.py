@@ -75,7 +75,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "training/recipes": ("tests/training/test_recipes.py",),
     "training/runs": ("tests/training/test_loop.py", "tests/training/test_settings.py"),
     "training/settings": ("tests/training/test_settings.py",),
-    "training/stages": ("tests/training/test_stages.py", "tests/training/test_settings.py"),
+    "training/stages": (
+        "tests/training/test_stages.py",
+        "tests/training/test_schedules.py",
+        "tests/training/test_settings.py::test_a_stage_takes_numbers_that_make_sense_and_refuses_all_others_by_name",
+        "tests/training/test_settings.py::test_a_stage_that_trains_nothing_is_refused",
+    ),
 }
 
 
@@ -84,7 +89,7 @@ class Bench:
 
     def __init__(self, tests: tuple[str, ...]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ftcourse-mutants-"))
-        self.tests = [test for test in tests if (ROOT / test).exists()]
+        self.tests = there(tests)
         for name in COPIED:
             source, ignore = ROOT / name, shutil.ignore_patterns("__pycache__")
             if source.is_dir():
@@ -188,6 +193,11 @@ def files_of(room: str) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
+def there(tests: tuple[str, ...]) -> list[str]:
+    """Those of the tests, files or single ones, whose file is there."""
+    return [test for test in tests if (ROOT / test.split("::")[0]).exists()]
+
+
 def all_mutants(room: str) -> list[Mutant]:
     """Every mutant of a room."""
     return [
@@ -208,7 +218,7 @@ def chosen(room: str, sample: int, seed: int) -> list[Mutant]:
 
 def fingerprint(room: str) -> str:
     """Of what decides the outcomes: the room, its tests, and what plants the mutants."""
-    files = [*files_of(room), *(ROOT / test for test in ROOMS[room] if (ROOT / test).exists())]
+    files = [*files_of(room), *(ROOT / test.split("::")[0] for test in there(ROOMS[room]))]
     files += [ROOT / "tests" / "conftest.py", Path(__file__).with_name("mutants_operators.py")]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
@@ -238,7 +248,7 @@ def try_room(room: str, sample: int, seed: int, survivors_only: bool = False) ->
     count = [outcomes[mutant.key] for mutant in mutants]
     survived = [mutant for mutant in mutants if outcomes[mutant.key] == "survived"]
     return {
-        "tests": [test for test in ROOMS[room] if (ROOT / test).exists()],
+        "tests": there(ROOMS[room]),
         "possible": len(all_mutants(room)),
         "tried": len(mutants),
         "seed": seed if len(mutants) < len(all_mutants(room)) else None,

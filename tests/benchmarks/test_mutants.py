@@ -114,7 +114,7 @@ def test_a_sample_is_the_same_for_a_seed_and_never_more_than_there_are(mutants):
 def test_each_room_and_its_tests_are_there(mutants):
     for room, tests in mutants.ROOMS.items():
         assert all(path.exists() for path in mutants.files_of(room)), room
-        assert all((ROOT / test).exists() for test in tests), room
+        assert mutants.there(tests) == list(tests), room
 
 
 def test_at_least_85_percent_are_noticed_in_each_room_and_the_others_have_a_reason(mutants):

@@ -31,10 +31,14 @@ def test_a_group_is_as_the_last_order_that_named_it_left_it(sequence, training):
         assert getattr(ft, order)(model, *named) is model
         trains |= dict.fromkeys(named or GROUPS, order == "unfreeze")
     assert all(p.requires_grad is trains[group_of(n)] for n, p in model.named_parameters())
-    if sequence:  # BatchNorm follows in train mode; a model in eval mode stays there
-        for name, module in model.named_modules():
-            norm = isinstance(module, torch.nn.BatchNorm2d)
-            assert module.training is (training and (not norm or trains[group_of(name)])), name
+    if not sequence:
+        return
+    rests: set[str] = set()  # what is frozen, with all that is in it; a model in eval mode stays so
+    for name, module in model.named_modules():
+        frozen = name and list(module.parameters()) and not trains[group_of(name)]
+        if frozen or name.rpartition(".")[0] in rests:
+            rests.add(name)
+        assert module.training is (training and name not in rests), name
 
 
 def test_an_unknown_name_among_known_ones_switches_nothing():
