@@ -73,7 +73,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "training/preflight": ("tests/training/test_preflight.py",),
     "training/recipes": ("tests/training/test_recipes.py",),
-    "training/runs": ("tests/training/test_loop.py", "tests/training/test_settings.py"),
+    "training/runs": ("tests/training/test_runs.py",),
     "training/settings": ("tests/training/test_settings.py",),
     "training/stages": (
         "tests/training/test_stages.py",

@@ -131,6 +131,12 @@ def test_a_stage_without_settings_is_that_of_its_docstring():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("train", ["neck", ("layer1", "neck"), ("neck", "head")])
+def test_a_group_that_the_model_does_not_have_is_refused_with_those_it_has(train):
+    with pytest.raises(ValueError, match=r"no layer group 'neck'; .* stem, layer1, .*, and 'all'"):
+        ft.Stage(train).groups(tiny_resnet())
+
+
 def test_several_groups_may_come_as_a_list_and_are_told_together():
     stage = ft.Stage(["layer1", "head"])
     assert stage == ft.Stage(("layer1", "head")) and stage.label == "layer1+head"
