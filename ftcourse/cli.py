@@ -39,6 +39,7 @@ class Commands(TyperGroup):
 def _in_options(err: BaseException) -> str:
     """The package's errors name arguments of Python; here they are options."""
     text = str(err) or type(err).__name__
+    text = text.replace('pass groups="file"', "use --groups file").replace("groups=", "--groups ")
     return text.replace('pass on_error="skip"', "use --on-error skip")
 
 
@@ -153,6 +154,11 @@ def train(
     backbone: str = typer.Option("resnet18", help="A network of torchvision."),
     size: Optional[int] = typer.Option(None, min=16, help="Side of the input, in pixels."),  # noqa: UP045
     batch_size: int = typer.Option(32, min=2, help="Photos a step."),
+    groups: str | None = typer.Option(
+        None,
+        help="What stays in one split (patient, camera, burst): parent, a regular expression with one group in "
+        "parentheses, or TABLE.csv:COLUMN; file keeps not even near copies together.",
+    ),
     on_error: OnError = ON_ERROR,
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run."),
     force: bool = typer.Option(
@@ -166,7 +172,7 @@ def train(
 
     settings = Settings(
         strategy=strategy.value, epochs=epochs, seed=seed, weights=weights, backbone=backbone,
-        size=size, batch_size=batch_size, on_error=on_error.value,
+        size=size, batch_size=batch_size, on_error=on_error.value, groups=groups,
     )  # fmt: skip
     try:
         with _only_json(as_json):

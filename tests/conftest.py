@@ -13,6 +13,12 @@ from torchvision.models.resnet import BasicBlock, ResNet
 torch.set_num_threads(1)  # the same sums in the same order on every machine
 
 
+@pytest.fixture(autouse=True)
+def no_index(monkeypatch):
+    """The user's own index of photos is left alone."""
+    monkeypatch.setenv("FTCOURSE_INDEX", "off")
+
+
 class Blobs(Dataset):
     """Normalised 32x32 images of noise with a bright patch, whose corner is the class."""
 

@@ -96,6 +96,11 @@ def test_a_wrong_option_is_told_in_a_sentence(photos, tmp_path, options, said):
     assert said in told("train", photos, "--out", tmp_path / "run", *options)
 
 
+def test_groups_that_fit_no_photo_are_told_as_an_option(photos, tmp_path):
+    message = told("train", photos, "--out", tmp_path / "run", *QUICK, "--groups", r"^(patient\d+)")
+    assert "--groups " in message and "fits none of" in message
+
+
 def test_debugging_shows_the_error_itself(tmp_path, monkeypatch):
     monkeypatch.setenv("FTCOURSE_DEBUG", "1")
     result = ftcourse("audit", tmp_path / "nothing", code=1)

@@ -2,9 +2,8 @@
 
     print(audit("photos/").summary())
 
-No file is changed. What the audit calls nearly identical is measured with ImageHash
-(https://github.com/JohannesBuchner/imagehash): two photos whose perceptual hash and whose
-difference hash both differ in a few of 64 bits.
+No file is changed. What the audit calls nearly the same photo is a near copy in the sense of
+`near_copies`: also smaller, mirrored, turned by 90 degrees or slightly cropped.
 """
 
 from __future__ import annotations
@@ -15,18 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ftcourse.data.folders import Folder, scan
 from ftcourse.data.inspection import Inspection, inspect_photos
+from ftcourse.data.near_copies import clusters
 
 __all__ = ["Audit", "Finding", "audit"]
 
 SEVERITIES = ("error", "warning", "info")
-# Of 64, in each of the two hashes. Among 397 photos of ants and bees no two different ones are
-# closer than 18; copies at half the size and JPEG quality 50 lie within 2, cropped by 2 % within 8.
-NEAR_BITS = 8
-FLAT_BITS = 8  # a hash with fewer set bits than this belongs to a nearly uniform picture
 SMALLEST_CLASS = 3  # one photo for each of train, val, test
 SMALL_CLASS = 10
 IMBALANCE = 5.0  # largest class / smallest class
@@ -102,8 +96,15 @@ def audit(folder: str | os.PathLike) -> Audit:
     return audit_photos(found, inspect_photos(found.photos))
 
 
-def audit_photos(folder: Folder, found: Sequence[Inspection]) -> Audit:
-    """The audit of photos that `inspect_photos` has opened, with their hashes."""
+def audit_photos(
+    folder: Folder, found: Sequence[Inspection], near: Sequence[Sequence[int]] | None = None
+) -> Audit:
+    """The audit of photos that `inspect_photos` has opened, with their hashes.
+
+    `near`: the `near_copies.clusters` of `found`, if they are known already.
+    """
+    if near is None:
+        near = clusters([one.hashes for one in found])
     good = [one for one in found if not one.error]
     usable = [one for one in good if not one.placeholder]
     splits = [
@@ -118,7 +119,7 @@ def audit_photos(folder: Folder, found: Sequence[Inspection]) -> Audit:
         *_unreadable(folder, found),
         *_placeholders(good),
         *_copies(good),
-        *_near_copies(usable),
+        *_near_copies([[found[i] for i in group] for group in near]),
         *_class_sizes(counts),
         *_odd_files(good),
     ]
@@ -165,10 +166,10 @@ def _copies(good: Sequence[Inspection]) -> Iterable[Finding]:
     yield from _judge(groups, "the same file", "exact duplicates", "error")
 
 
-def _near_copies(usable: Sequence[Inspection]) -> Iterable[Finding]:
-    groups = [[usable[i] for i in g] for g in _clusters(near_duplicates(usable))]
-    groups = [group for group in groups if len({one.sha256 for one in group}) > 1]
-    yield from _judge(groups, "nearly the same photo", "near duplicates", "warning")
+def _near_copies(groups: Iterable[list[Inspection]]) -> Iterable[Finding]:
+    usable = [[one for one in group if not one.error and not one.placeholder] for group in groups]
+    several = [group for group in usable if len({one.sha256 for one in group}) > 1]
+    yield from _judge(several, "nearly the same photo", "near duplicates", "warning")
 
 
 def _judge(
@@ -186,7 +187,8 @@ def _judge(
     advice = {
         "two labels": f"{what} has two labels; one of them is wrong",
         "leakage": f"{what} is in two splits, so the score is too good; keep one of them",
-        kind: f"{what} more than once in a class; it counts more than the others",
+        kind: f"{what} more than once in a class; it counts more than the others "
+        f"(and is kept in one split where splits are drawn)",
     }
     for name, members in sorted_out.items():
         if members:
@@ -194,46 +196,6 @@ def _judge(
             shown = [" = ".join(one.photo.name for one in group) for group in members]
             level = "info" if name == kind else severity
             yield Finding(name, level, f"{many}: {advice[name]}", shown)
-
-
-def near_duplicates(photos: Sequence[Inspection]) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, whose two hashes both differ in at most 8 of 64 bits.
-
-    Exact copies are among them. Distances come from matrix products over blocks of rows: a few
-    thousand photos take a fraction of a second. Nearly uniform pictures, whose hashes say little,
-    are left out.
-    """
-    kept = [i for i, one in enumerate(photos) if one.hash_bits is not None and _telling(one)]
-    if len(kept) < 2:
-        return []
-    bits = np.stack([photos[i].hash_bits for i in kept])  # type: ignore[misc]
-    signs = np.where(bits, 1.0, -1.0).astype(np.float32)
-    pairs = []
-    for start in range(0, len(kept), 1024):
-        near = np.ones((min(1024, len(kept) - start), len(kept)), dtype=bool)
-        for part in (slice(0, 64), slice(64, 128)):
-            agree = signs[start : start + 1024, part] @ signs[:, part].T
-            near &= (64 - agree) / 2 <= NEAR_BITS
-        rows, columns = np.nonzero(np.triu(near, k=start + 1))
-        pairs += [(kept[start + r], kept[c]) for r, c in zip(rows, columns, strict=True)]
-    return pairs
-
-
-def _telling(one: Inspection) -> bool:
-    """Whether the difference hash has enough set and unset bits to tell photos apart."""
-    assert one.hash_bits is not None
-    set_bits = int(one.hash_bits[64:].sum())
-    return FLAT_BITS <= set_bits <= 64 - FLAT_BITS
-
-
-def _clusters(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Join pairs that share a member."""
-    cluster_of: dict[int, set[int]] = {}
-    for i, j in pairs:
-        joined = cluster_of.get(i, {i}) | cluster_of.get(j, {j})
-        cluster_of.update(dict.fromkeys(joined, joined))
-    unique = {id(c): c for c in cluster_of.values()}
-    return sorted(sorted(cluster) for cluster in unique.values())
 
 
 def _class_sizes(counts: dict[str, dict[str, int]]) -> Iterable[Finding]:

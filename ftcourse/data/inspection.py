@@ -8,15 +8,17 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import imagehash
 import numpy as np
+import PIL
 from PIL import ExifTags, Image
 from tqdm.auto import tqdm
 
 from ftcourse.data.folders import Photo
-from ftcourse.data.photos import decode, has_alpha, own_pages, reason_of, shrink
+from ftcourse.data.index import Index
+from ftcourse.data.near_copies import VIEWS, view_hashes
+from ftcourse.data.photos import decode, has_alpha, own_pages, read_pixels, reason_of, shrink
 
 __all__ = ["Inspection", "inspect_photos"]
 
@@ -43,7 +45,7 @@ class Inspection:
     rotated: bool = False  # EXIF orientation other than upright
     transparent: bool = False
     drawn: bool = False  # few colours, one of them nearly everywhere
-    hash_bits: np.ndarray | None = None  # bool (128,): phash and dhash of ImageHash
+    hashes: np.ndarray | None = None  # uint64 (VIEWS, 2), of `near_copies.view_hashes`
     pixels: np.ndarray | None = None  # uint8 (H, W, 3), short side at the working size
     placeholder: str | None = None  # why it is thought to stand in for a missing photo
 
@@ -58,15 +60,21 @@ def inspect_photos(
 ) -> list[Inspection]:
     """Open and fully decode each file once, in a thread pool; the order is kept.
 
-    Pixels are kept until they fill `keep_bytes`; later files are inspected, then dropped.
+    Pixels are kept until they fill `keep_bytes`; later files are inspected, then dropped. A file that
+    the index knows is only decoded where its pixels are kept.
     """
     workers = workers or min(8, os.cpu_count() or 1)
     found = []
     used = 0
-    with ThreadPoolExecutor(workers) as pool:
-        results: Iterable[Inspection] = pool.map(
-            lambda photo: _inspect(photo, short_side, hashes, keep_bytes > 0), photos
+    index = Index([photo.path for photo in photos], short_side, VERSION)
+
+    def look(photo: Photo) -> Inspection:
+        return _known(photo, index, short_side, hashes, used < keep_bytes) or _inspected(
+            photo, index, short_side, hashes, keep_bytes > 0
         )
+
+    with ThreadPoolExecutor(workers) as pool:
+        results: Iterable[Inspection] = pool.map(look, photos)
         for one in tqdm(
             results, total=len(photos), desc="photos", leave=False, disable=len(photos) < 500
         ):
@@ -74,8 +82,39 @@ def inspect_photos(
                 used += one.pixels.nbytes
                 one.pixels = one.pixels if used <= keep_bytes else None
             found.append(one)
+    index.save()
     _mark_placeholders(found)
     return found
+
+
+# What depends on more than one file, or is large, or may go away, is not for the index.
+_FACTS = sorted(
+    {f.name for f in fields(Inspection)} - {"photo", "error", "pixels", "placeholder", "hashes"}
+)
+VERSION = f"2 {VIEWS} {PIL.__version__} {' '.join(_FACTS)}"  # raise the number when a fact changes
+
+
+def _known(
+    photo: Photo, index: Index, short_side: int, hashes: bool, pixels: bool
+) -> Inspection | None:
+    """What the index knows of a file, if that is enough, with its pixels if they are wanted."""
+    facts = index.get(photo.path)
+    if facts is None or (hashes and facts["hashes"] is None):
+        return None
+    one = Inspection(photo, **facts)
+    if pixels:
+        try:
+            one.pixels = own_pages(read_pixels(photo.path, short_side))
+        except Exception:  # to be looked into, and to be told as any other
+            return None
+    return one
+
+
+def _inspected(photo: Photo, index: Index, short_side: int, hashes: bool, keep: bool) -> Inspection:
+    one = _inspect(photo, short_side, hashes, keep)
+    if not one.error:
+        index.put(photo.path, {name: getattr(one, name) for name in (*_FACTS, "hashes")})
+    return one
 
 
 def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool) -> Inspection:
@@ -95,17 +134,11 @@ def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool) -> Inspect
         one.drawn = _is_drawn(rgb)
         pixels = shrink(rgb, short_side)
         if hashes:
-            one.hash_bits = _hash_bits(Image.fromarray(pixels))
+            one.hashes = view_hashes(Image.fromarray(pixels))
         one.pixels = own_pages(pixels) if keep else None
     except Exception as err:  # Pillow's decoders raise many kinds on damaged files
         one.error = reason_of(err)
     return one
-
-
-def _hash_bits(image: Image.Image) -> np.ndarray:
-    grey = image.convert("L")
-    bits = [imagehash.phash(grey).hash, imagehash.dhash(grey).hash]
-    return np.concatenate([b.ravel() for b in bits]).astype(bool)
 
 
 def _is_drawn(image: Image.Image) -> bool:

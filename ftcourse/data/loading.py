@@ -4,7 +4,8 @@
     image, label = data.train[0]     # float32 (3, size, size), int
     photo = data.train.load(0)       # the PIL image, untransformed
 
-Splits depend on file names and the seed alone, so they are the same on each platform.
+Splits depend on file names, the seed and what belongs together, so they are the same on each
+platform: copies and near copies of a photo, and photos of one group, stay in one split.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ftcourse.data import downloads
-from ftcourse.data.audit import audit_photos, near_duplicates
+from ftcourse.data.audit import audit_photos
 from ftcourse.data.drawing import Parts, draw
 from ftcourse.data.folders import Folder, scan
+from ftcourse.data.groups import ALONE, Groups, group_names
 from ftcourse.data.inspection import Inspection, inspect_photos
+from ftcourse.data.near_copies import clusters, joined
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache
 from ftcourse.data.splits import Data, Split
 from ftcourse.data.transforms import (
@@ -41,6 +44,7 @@ def load_data(
     seed: int = 0,
     val: float = 0.15,
     test: float = 0.15,
+    groups: Groups | None = None,
     transform: Transform | None = None,
     train_transform: Transform | None = None,
     on_error: str = "raise",
@@ -58,6 +62,14 @@ def load_data(
         source: a folder, or "pocket-insects", "hymenoptera", "flowers", "pets".
         seed: which photos go to which split, where splits are drawn.
         val, test: the share of each class that is drawn for validation and for the test.
+        groups: what else stays in one split beside near copies, such as photos of one patient, camera
+            or burst. "parent": the folders between class folder and file (`cats/tom/1.jpg`: tom), of
+            all classes together. A regular expression with one group in parentheses, searched in
+            the file's name (`r"^(p\\d+)_"`), or in its path below the folder if it contains "/".
+            "table.csv:column", the files in the column `file` or the first one, by path, name or
+            name without suffix; or a mapping of that kind. A function that takes a Path. Photos for
+            which there is no group stand for themselves; a note counts them. "file": each photo for
+            itself, even if it looks like another.
         transform: for val and test, and for train unless `train_transform` is given: takes a
             uint8 tensor (3, H, W). Default: `eval_transforms(size)`.
         train_transform: for train. Default: `train_transforms(size)`.
@@ -71,7 +83,8 @@ def load_data(
     Raises:
         FileNotFoundError, NotADirectoryError: `source` is no folder.
         ConnectionError: a set is neither in the cache folder nor can it be downloaded.
-        ValueError: a file cannot be decoded, a class is too small to split, there are no classes.
+        ValueError: a file cannot be decoded, a class is too small to split or has too few groups, there
+            are no classes; `groups` fits no photo.
     """
     if on_error not in {"raise", "skip"}:
         raise ValueError(f'on_error={on_error!r}: use "raise" or "skip"')
@@ -83,9 +96,18 @@ def load_data(
             )
     transforms = _transforms(transform, train_transform, size)
     if source == "pocket-insects":
+        if groups is not None:
+            raise ValueError(
+                "groups: is for photos in files; no two pocket insects belong together"
+            )
         insects = import_module("ftcourse.data.insects")  # drawn only when asked for
         return insects.load(seed=seed, **kwargs).with_transforms(*transforms)
-    options: dict[str, Any] = {"seed": seed, "shares": shares, "transforms": transforms}
+    options: dict[str, Any] = {
+        "seed": seed,
+        "shares": shares,
+        "groups": groups,
+        "transforms": transforms,
+    }
     options |= {"on_error": on_error, "audit": audit, **kwargs}
     if source in BUILT_IN:
         return _load_named(str(source), options)
@@ -120,6 +142,7 @@ def load_folder(
     seed: int,
     shares: dict[str, float],
     transforms: tuple[Transform, Transform],
+    groups: Groups | None = None,
     on_error: str = "raise",
     audit: bool = True,
     keep_placeholders: bool = False,
@@ -131,13 +154,16 @@ def load_folder(
     if folder.problems:
         raise ValueError(folder.problems[0])
     side = max(needed_side(t) or UNKNOWN_SIDE for t in transforms)
-    found = inspect_photos(folder.photos, short_side=side, keep_bytes=cache_bytes, hashes=audit)
+    found = inspect_photos(folder.photos, short_side=side, keep_bytes=cache_bytes)
     notes = list(folder.notes)
-    report = audit_photos(folder, found) if audit else None
+    near = clusters([one.hashes for one in found])
+    report = audit_photos(folder, found, near) if audit else None
     usable = _usable(folder, found, on_error, keep_placeholders, notes)
-    parts = _parts(folder, usable, seed, shares, notes)
-    if audit:
-        _note_separated(folder, parts, notes)
+    names = group_names([one.photo for one in usable], groups, notes)
+    alike = _alike(usable, [[found[i] for i in group] for group in near])
+    unit_of = _units(usable, [] if groups == ALONE else alike, names)
+    parts = _parts(folder, usable, seed, shares, unit_of, notes)
+    _note_separated(parts, usable, alike, names, notes)
     cache = PhotoCache(
         [one.photo.path for one in usable], side, [one.pixels for one in usable], cache_bytes
     )
@@ -153,7 +179,10 @@ def load_folder(
             index=[position[one.photo.name] for one in members],
         )
     title = name or f"{folder.source.name or folder.source.resolve().name}/"
-    return Data(folder.classes, **splits, name=title, notes=notes, audit=report)
+    return Data(
+        folder.classes, **splits, name=title, notes=notes, audit=report,
+        near_train=_near_train(parts, usable, alike),
+    )  # fmt: skip
 
 
 def _usable(
@@ -193,6 +222,7 @@ def _parts(
     usable: list[Inspection],
     seed: int,
     shares: dict[str, float],
+    unit_of: dict[str, int],
     notes: list[str],
 ) -> Parts:
     """Which photos go to train, val and test; each list in the order of the file names."""
@@ -202,11 +232,11 @@ def _parts(
     _check_classes(folder, given)
     if folder.layout == "classes":
         notes.append(f"The splits were drawn from the class folders with seed {seed}.")
-        return draw(given["all"], shares, seed, folder.source)
+        return draw(given["all"], shares, seed, folder.source, unit_of)
     if "val" in given and "test" in given:
         return given
     held_out = "test" if "test" in given else "val"
-    drawn = draw(given["train"], {"val": shares["val"]}, seed, folder.source)
+    drawn = draw(given["train"], {"val": shares["val"]}, seed, folder.source, unit_of)
     if held_out == "val":
         notes.append(
             "val/ is kept as the test split; validation is drawn from train/ with seed "
@@ -233,16 +263,80 @@ def _check_classes(folder: Folder, given: Parts) -> None:
             )
 
 
-def _note_separated(folder: Folder, parts: Parts, notes: list[str]) -> None:
-    """Say when drawing put nearly identical photos into different splits."""
-    everyone = [(one, split) for split, members in parts.items() for one in members]
-    pairs = [
-        (a.photo.name, b.photo.name)
-        for i, j in near_duplicates([one for one, _ in everyone])
-        for (a, s), (b, t) in [(everyone[i], everyone[j])]
-        if s != t
-    ]
-    if pairs:
-        shown = "; ".join(f"{a} and {b}" for a, b in pairs[:3])
-        more = f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
-        notes.append(f"Nearly identical photos lie in different splits: {shown}{more}.")
+# -- what belongs together -----------------------------------------------------------------------
+
+
+def _alike(usable: list[Inspection], near: list[list[Inspection]]) -> list[list[int]]:
+    """Positions in `usable` of copies and near copies of each other."""
+    position = {id(one): i for i, one in enumerate(usable)}
+    groups: dict[Any, list[int]] = {}
+    for i, one in enumerate(usable):
+        groups.setdefault(one.sha256, []).append(i)
+    copies = [group for group in groups.values() if len(group) > 1]
+    looks = [[position[id(one)] for one in group if id(one) in position] for group in near]
+    number_of = joined(len(usable), copies + looks)
+    sets: dict[int, list[int]] = {}
+    for i, number in enumerate(number_of.tolist()):
+        sets.setdefault(number, []).append(i)
+    return [group for group in sets.values() if len(group) > 1]
+
+
+def _units(usable: list[Inspection], alike: list[list[int]], names: list[Any]) -> dict[str, int]:
+    """Of each photo, by its name, the number of the unit that stays in one split."""
+    groups: dict[Any, list[int]] = {}
+    for i, (one, name) in enumerate(zip(usable, names, strict=True)):
+        groups.setdefault(("copies", one.sha256), []).append(i)
+        if name is not None:
+            groups.setdefault(("group", name), []).append(i)
+    numbers = joined(len(usable), [*groups.values(), *alike]).tolist()
+    return {one.photo.name: number for one, number in zip(usable, numbers, strict=True)}
+
+
+def _split_of(parts: Parts) -> dict[int, str]:
+    return {id(one): split for split, members in parts.items() for one in members}
+
+
+def _near_train(
+    parts: Parts, usable: list[Inspection], alike: list[list[int]]
+) -> dict[str, list[int]]:
+    """Positions in val and in test of the photos that have a copy or a near copy in train."""
+    split_of = _split_of(parts)
+    seen = {
+        id(usable[i])
+        for group in alike
+        if any(split_of[id(usable[i])] == "train" for i in group)
+        for i in group
+    }
+    return {
+        split: where
+        for split in ("val", "test")
+        if (where := [i for i, one in enumerate(parts[split]) if id(one) in seen])
+    }
+
+
+def _note_separated(
+    parts: Parts,
+    usable: list[Inspection],
+    alike: list[list[int]],
+    names: list[Any],
+    notes: list[str],
+) -> None:
+    """Say what belongs together but lies in different splits, because they were given so."""
+    split_of = _split_of(parts)
+    groups: dict[Any, list[int]] = {}
+    for i, name in enumerate(names):
+        if name is not None:
+            groups.setdefault(name, []).append(i)
+    for what, together in (
+        ("Nearly identical photos lie", alike),
+        ("Photos of one group lie", groups.values()),
+    ):
+        pairs = []
+        for group in together:
+            first = {split_of[id(usable[i])]: usable[i].photo.name for i in reversed(group)}
+            if len(first) > 1:
+                pairs.append(" and ".join(sorted(first.values())))
+        if pairs:
+            shown = "; ".join(pairs[:3])
+            more = f"; {len(pairs) - 3} more times" if len(pairs) > 3 else ""
+            notes.append(f"{what} in different splits: {shown}{more}.")

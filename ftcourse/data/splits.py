@@ -152,6 +152,8 @@ class Data:
     name: str = "data"
     notes: list[str] = field(default_factory=list)
     audit: Audit | None = None
+    # of val and test: positions of photos that have a near copy in train, where splits were given
+    near_train: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -66,6 +66,7 @@ class Settings:
     size: int | None = None
     batch_size: int = 32
     on_error: str = "raise"
+    groups: str | None = None  # what stays in one split, see `load_data`
 
     def __post_init__(self) -> None:
         if self.strategy not in recipes.STRATEGIES:
@@ -271,6 +272,7 @@ def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
         transform=eval_transforms(size, mean, std),
         train_transform=train_transforms(size, mean, std),
         on_error=settings.on_error,
+        groups=settings.groups,
     )
 
 
@@ -305,6 +307,7 @@ def _save(
         **({"working_size": side} if side else {}),
         weights=settings.weights,
         seed=settings.seed,
+        groups=settings.groups,
         version=version("ftcourse"),
     )
 
@@ -332,7 +335,8 @@ def _test(
     answers = probe.predict(features.x)
     majority = majority_class(data.train.targets, len(data.classes))
     truth = targets.numpy()
-    result = measure(logits, targets, data.classes, seed, other=answers)
+    near_train = data.near_train.get("test", [])
+    result = measure(logits, targets, data.classes, seed, other=answers, near_train=near_train)
     return Tested(result, logits, truth, answers == truth, majority, truth == majority)
 
 

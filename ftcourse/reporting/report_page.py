@@ -18,7 +18,22 @@ def headline(report: dict[str, Any]) -> str:
         f"(95 % interval {low:.1%} to {high:.1%}; macro F1 {test['macro_f1']:.3f}), "
         f"against {base['linear_probe']:.1%} for a linear probe and "
         f'{base["majority"]:.1%} for always saying "{report["baseline_details"]["majority_class"]}".'
+        + _without_near_copies(test, "test photos")
     )
+
+
+def _without_near_copies(result: dict[str, Any], what: str) -> str:
+    """What the accuracy is worth where photos have near copies in train; nothing where none has."""
+    rest = result.get("without_near_copies")
+    if not rest:
+        return ""
+    if rest["accuracy"] is None:
+        return f" Each of the {rest['left_out']} {what} has a near copy in train: nothing is known of new photos."
+    low, high = rest["accuracy_interval"]
+    which = f"the {rest['left_out']} {what} that have a near copy in train"
+    if rest["left_out"] == 1:
+        which = f"the one of the {what} that has a near copy in train"
+    return f" Without {which}: {rest['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})."
 
 
 def command_of(source: Any, out: Any, settings: dict[str, Any]) -> str:
@@ -155,6 +170,8 @@ def evaluation(result: dict[str, Any]) -> str:
         f"{result['split']}; 95 % interval {low:.1%} to {high:.1%}), macro F1 {result['macro_f1']:.3f}, "
         f"loss {result['loss']:.3f}"
     ]
+    if rest := _without_near_copies(result, "photos").strip():
+        lines.append(rest)
     for r in result["per_class"]:
         recall, precision = _number(r["recall"]), _number(r["precision"])
         lines.append(

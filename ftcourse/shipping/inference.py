@@ -150,11 +150,19 @@ def _top(classifier: Classifier, row: np.ndarray, top: int) -> dict[str, Any]:
 
 
 def measure(
-    logits: Tensor, targets: Tensor, classes: list[str], seed: int = 0, other: Any = None
+    logits: Tensor,
+    targets: Tensor,
+    classes: list[str],
+    seed: int = 0,
+    other: Any = None,
+    near_train: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Everything that is said about a classifier on one split, from its logits (N, C) and targets (N,).
 
-    `other`: int (N,), another classifier's answers, for `intervals["gain"]`.
+    Args:
+        other: int (N,), another classifier's answers, for `intervals["gain"]`.
+        near_train: positions of photos that have a near copy in train; if there are any,
+            `without_near_copies` has what is right among the others.
     """
     probabilities = logits.double().softmax(1).numpy()
     truth, predicted = targets.numpy(), logits.argmax(1).numpy()
@@ -171,7 +179,24 @@ def measure(
         "per_class": measure_classes(confusion, classes),
         "confusion": confusion.tolist(),
         **({"gain_interval": intervals["gain"]} if "gain" in intervals else {}),
+        **_without_near_copies(truth, predicted, near_train, seed),
     }
+
+
+def _without_near_copies(
+    truth: np.ndarray, predicted: np.ndarray, near_train: Sequence[int], seed: int
+) -> dict[str, Any]:
+    """`accuracy` is None where each photo has a near copy in train."""
+    if not len(near_train):
+        return {}
+    rest = np.setdiff1d(np.arange(len(truth)), near_train)
+    found: dict[str, Any] = {"left_out": len(truth) - len(rest), "samples": len(rest)}
+    found |= {"accuracy": None, "accuracy_interval": None}
+    if len(rest):
+        intervals = bootstrap_intervals(truth[rest], predicted[rest], seed=seed)
+        found["accuracy"] = float(np.mean(truth[rest] == predicted[rest]))
+        found["accuracy_interval"] = intervals["accuracy"]
+    return {"without_near_copies": found}
 
 
 def evaluate_folder(
@@ -197,7 +222,7 @@ def evaluate_folder(
     if split not in SPLITS:
         raise ValueError(f"split={split!r}: use {', '.join(SPLITS)}")
     classifier = load_run(run)
-    photos = labelled(classifier, source, split, on_error)
+    photos, near_train = _labelled(classifier, source, split, on_error)
     unknown = [c for c in photos.classes if c not in classifier.classes]
     if unknown:
         raise ValueError(
@@ -207,15 +232,22 @@ def evaluate_folder(
     logits, own = predict(classifier.model, photos, batch_size=batch_size)
     index = torch.tensor([classifier.classes.index(c) for c in photos.classes])
     seed = int(classifier.meta.get("seed", 0))
-    result = measure(logits, index[own], classifier.classes, seed)
+    result = measure(logits, index[own], classifier.classes, seed, near_train=near_train)
     return {"source": str(source), "split": split, **result}
 
 
 def labelled(classifier: Classifier, source: str | os.PathLike, split: str, on_error: str) -> Split:
     """Labelled photos as the classifier takes them: a split drawn as in training, or "all"."""
+    return _labelled(classifier, source, split, on_error)[0]
+
+
+def _labelled(
+    classifier: Classifier, source: str | os.PathLike, split: str, on_error: str
+) -> tuple[Split, list[int]]:
+    """The photos, and the positions of those that have a near copy in train."""
     transform = classifier.transform
     if split == "all" and Path(source).is_dir():
-        return _all_photos(classifier, source, on_error)
+        return _all_photos(classifier, source, on_error), []
     data = load_data(
         source,
         seed=int(classifier.meta.get("seed", 0)),
@@ -223,12 +255,14 @@ def labelled(classifier: Classifier, source: str | os.PathLike, split: str, on_e
         train_transform=train_transforms(
             classifier.size
         ),  # photos are kept as large as in training
+        # runs from before there were groups do not say: they were drawn photo by photo
+        groups=None if source == "pocket-insects" else classifier.meta.get("groups", "file"),
         on_error=on_error,
         audit=False,
     )
     if split == "all":
         raise ValueError(f"{source}: 'all' is for a folder; use test, val or train")
-    return getattr(data, split).with_transform(transform)
+    return getattr(data, split).with_transform(transform), data.near_train.get(split, [])
 
 
 def _all_photos(classifier: Classifier, source: str | os.PathLike, on_error: str) -> Split:

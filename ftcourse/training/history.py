@@ -19,7 +19,8 @@ class History:
     `epochs` has one dict an epoch: `epoch` (from 1), `stage` (from 1), `train` (what trained), `lr` (of the head
     at the end of the epoch), `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`, `seconds`. Losses are in
     nats, accuracies are fractions, both averaged over samples. `best` is the row whose weights were kept: the one
-    with the highest `val_` + `score` (nan is below any other); empty until an epoch has ended. Another task than classification has its own columns in their place.
+    with the highest `val_` + `score` (nan is below any other); empty until an epoch has ended. Another task than
+    classification has its own columns in their place.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)

@@ -198,7 +198,7 @@ def state_of(split: Any, name: str = "") -> dict[str, Any]:
 def alive(marks: Any) -> bool:
     """True if all objects that marks stand for are still there."""
     if isinstance(marks, Same):
-        return marks == marks  # noqa: PLR0124: nothing equals one whose object is gone
+        return marks == marks  # nothing equals one whose object is gone
     if isinstance(marks, Mapping):
         return all(map(alive, marks.values()))
     return not isinstance(marks, tuple) or all(map(alive, marks))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from ftcourse.data.audit import Audit, audit, near_duplicates
-from ftcourse.data.folders import Photo
-from ftcourse.data.inspection import Inspection
+from ftcourse.data.audit import Audit, audit
 
 
 def scene(seed: int, side: int = 64) -> Image.Image:
@@ -130,16 +127,11 @@ def test_plain_pictures_are_not_taken_for_copies_of_each_other(photos):
     assert not audit(photos).of_kind("near duplicates")
 
 
-def test_near_duplicates_among_thousands_are_found_in_a_moment():
-    rng = np.random.default_rng(0)
-    bits = rng.random((4000, 128)) < 0.5
-    bits[3999] = bits[7]
-    bits[3999, [0, 5, 70]] ^= True
-    photo = Photo(Path("x"), "x", "a", "all")
-    found = [Inspection(photo, hash_bits=row) for row in bits]
-    start = time.perf_counter()
-    assert near_duplicates(found) == [(7, 3999)]
-    assert time.perf_counter() - start < 5
+def test_a_mirrored_copy_in_another_split_is_leakage_too(splits):
+    ImageOps.mirror(scene(4)).save(splits / "val" / "a" / "leak.png")
+    finding = only(audit(splits), "leakage")
+    assert finding.severity == "warning"
+    assert finding.files == ["train/a/004.png = val/a/leak.png"]
 
 
 def test_a_placeholder_is_suspected_by_name_or_by_its_few_colours(photos):

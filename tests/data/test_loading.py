@@ -479,7 +479,7 @@ def test_the_text_of_data_tells_classes_counts_and_notes(photos):
     assert "note: The splits were drawn" in text
 
 
-def test_nearly_identical_photos_in_different_splits_are_noted(tmp_path):
+def test_nearly_identical_photos_in_different_splits_are_noted_where_that_was_asked_for(tmp_path):
     rng = np.random.default_rng(0)
     for label in ("a", "b"):
         (tmp_path / label).mkdir()
@@ -489,7 +489,8 @@ def test_nearly_identical_photos_in_different_splits_are_noted(tmp_path):
                 coarse.resize((64, 64)).save(
                     tmp_path / label / f"{i}_{quality}.jpg", quality=quality
                 )
-    assert any("Nearly identical photos" in note for note in load(tmp_path).notes)
+    assert any("Nearly identical" in note for note in load(tmp_path, groups="file").notes)
+    assert not any("Nearly identical" in note for note in load(tmp_path).notes)
 
 
 def test_loading_changes_no_file(photos):

@@ -31,6 +31,18 @@ def test_the_header_is_yaml_with_the_measured_accuracy(report):
     assert f1["value"] == pytest.approx(report["test"]["macro_f1"], abs=1e-4)
 
 
+def test_the_header_has_the_accuracy_without_near_copies_too(report):
+    report["test"]["without_near_copies"] = {
+        "left_out": 2,
+        "samples": 5,
+        "accuracy": 0.6,
+        "accuracy_interval": [0.2, 0.9],
+    }
+    _, header, _ = model_card(report).split("---\n", 2)
+    metrics = yaml.safe_load(header)["model-index"][0]["results"][0]["metrics"]
+    assert [m["value"] for m in metrics if "near copy" in m.get("name", "")] == [0.6]
+
+
 def test_odd_names_of_classes_and_folders_keep_the_header_readable(report):
     report["name"] = 'a "name": with #signs'
     _, header, _ = model_card(report).split("---\n", 2)

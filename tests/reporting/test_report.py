@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 from torch import nn
@@ -24,9 +25,10 @@ from ftcourse.evaluation.baselines import (
     pooled_features,
 )
 from ftcourse.reporting import report
+from ftcourse.reporting.model_card import model_card
 from ftcourse.reporting.report import Interrupted, Settings, remarks, train_and_report
-from ftcourse.reporting.report_page import headline, page
-from ftcourse.shipping.inference import evaluate_folder
+from ftcourse.reporting.report_page import evaluation, headline, page
+from ftcourse.shipping.inference import evaluate_folder, measure
 from ftcourse.training import recipes
 from tests.conftest import Blobs, tiny_resnet
 from tests.shapes import QUICK, interrupt_after, own_photos, photos, run
@@ -379,3 +381,76 @@ def test_an_existing_run_is_refused_and_forced_it_is_moved_aside(photos, tmp_pat
 def test_resuming_what_never_began_is_refused(photos, tmp_path):
     with pytest.raises(FileNotFoundError, match="no run to resume"):
         train_and_report(photos, tmp_path / "nothing", QUICK, resume=True, progress=False)
+
+
+# -- near copies of training photos in the test split ------------------------------------------
+
+
+def test_what_is_right_without_near_copies_is_counted_by_hand():
+    logits = torch.tensor([[2.0, 0], [2, 0], [0, 2], [0, 2], [2, 0]])
+    targets = torch.tensor([0, 0, 0, 1, 1])
+    assert "without_near_copies" not in measure(logits, targets, ["a", "b"])
+    result = measure(logits, targets, ["a", "b"], near_train=[0, 3])
+    rest = result["without_near_copies"]
+    assert result["accuracy"] == 0.6 and result["samples"] == 5
+    assert rest["left_out"] == 2 and rest["samples"] == 3
+    assert rest["accuracy"] == pytest.approx(1 / 3)
+    assert 0 <= rest["accuracy_interval"][0] <= 1 / 3 <= rest["accuracy_interval"][1] <= 1
+    none = measure(logits, targets, ["a", "b"], near_train=range(5))["without_near_copies"]
+    assert none["samples"] == 0 and none["accuracy"] is None
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory):
+    """train/, val/ and test/ as given; two of the eight test photos are mirrored training photos."""
+    root = tmp_path_factory.mktemp("leaking") / "photos"
+
+    def save(seed: int, *path: str, change=lambda image: image) -> None:
+        (root.joinpath(*path).parent).mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+        change(Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC)).save(
+            root.joinpath(*path)
+        )
+
+    for k, label in enumerate("ab"):
+        for i in range(10):
+            save(100 * k + i, "train", label, f"{i}.png")
+        for i in range(3):
+            save(100 * k + 50 + i, "test", label, f"{i}.png")
+            save(100 * k + 60 + i, "val", label, f"{i}.png")
+        save(100 * k + 9, "test", label, "copy.png", change=ImageOps.mirror)
+    return root
+
+
+def test_near_copies_across_given_splits_stand_beside_the_headline_everywhere(leaking, tmp_path):
+    found = train_and_report(leaking, tmp_path / "run", QUICK, progress=False)
+    rest = found["test"]["without_near_copies"]
+    assert rest["left_out"] == 2 and rest["samples"] == 6 and found["test"]["samples"] == 8
+    said = f"2 test photos that have a near copy in train: {rest['accuracy']:.1%}"
+    assert said in headline(found)
+    assert said in (tmp_path / "run" / "report.md").read_text().split("## ")[0]
+    assert said in model_card(found).split("## ")[0]
+    assert any(
+        f["kind"] == "leakage" and f["severity"] == "warning" for f in found["audit"]["findings"]
+    )
+    again = evaluate_folder(tmp_path / "run", leaking)
+    assert again["without_near_copies"] == rest
+    assert (
+        f"Without the 2 photos that have a near copy in train: {rest['accuracy']:.1%}"
+        in evaluation(again)
+    )
+
+
+def test_a_report_without_near_copies_says_nothing_of_them(result):
+    assert "near copy" not in headline(result) and "without_near_copies" not in result["test"]
+
+
+def test_groups_are_kept_for_resuming_and_for_evaluating(own_photos, tmp_path):
+    settings = replace(QUICK, groups=r"^\d(\d)")
+    found = train_and_report(own_photos, tmp_path / "run", settings, progress=False)
+    assert "--groups" in found["command"]
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["groups"] == settings.groups
+    again = evaluate_folder(tmp_path / "run", own_photos)
+    assert again["confusion"] == found["test"]["confusion"]
+    with pytest.raises(ValueError, match=r"was started with --groups .*, not None"):
+        train_and_report(own_photos, tmp_path / "run", QUICK, resume=True)

@@ -59,12 +59,12 @@ RESTLESS = [
 ]
 
 
-@pytest.mark.parametrize("transform", STEADY, ids=str)
+@pytest.mark.parametrize("transform", STEADY, ids=lambda t: type(t).__name__)
 def test_a_split_repeats_itself_with_a_transform_free_of_chance(transform):
     assert why_not(split(transform)) is None
 
 
-@pytest.mark.parametrize("transform", RESTLESS, ids=str)
+@pytest.mark.parametrize("transform", RESTLESS, ids=lambda t: type(t).__name__)
 def test_a_split_with_a_random_transform_does_not(transform):
     assert "draws anew each time" in why_not(split(transform))
 
@@ -73,7 +73,7 @@ class Resize(v2.Resize):
     """A subclass may do anything."""
 
 
-@pytest.mark.parametrize("transform", [Resize(8), v2.Lambda(lambda x: x), lambda x: x], ids=repr)
+@pytest.mark.parametrize("transform", [Resize(8), v2.Lambda(lambda x: x), lambda x: x], ids=["class", "Lambda", "function"])
 def test_a_transform_that_is_not_known_has_to_say_so_and_the_reason_tells_how(transform):
     assert "set the attribute of that transform: repeats = True" in why_not(split(transform))
     transform.repeats = True
