@@ -54,7 +54,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data/transforms": ("tests/data/test_transforms.py",),
     "evaluation/calibration": ("tests/evaluation/test_calibration.py",),
     "evaluation/measures": ("tests/evaluation/test_measures.py",),
-    "models/freezing": ("tests/models/test_freezing.py", "tests/models/test_freeze_report.py"),
+    "models/freezing": ("tests/models/test_freeze_report.py", "tests/models/test_freezing.py"),
     "models/groups": ("tests/models/test_groups.py",),
     "training/checkpoints": (
         "tests/training/test_write_atomic.py",
@@ -67,9 +67,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "training/history": ("tests/training/test_history.py",),
     "training/loop": (
+        "tests/training/test_against_plain_loop.py",
         "tests/training/test_loop.py",
         "tests/training/test_settings.py",
-        "tests/training/test_against_plain_loop.py",
     ),
     "training/preflight": ("tests/training/test_preflight.py",),
     "training/recipes": ("tests/training/test_recipes.py",),

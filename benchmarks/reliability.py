@@ -30,18 +30,32 @@ Row = tuple[str, str, str, str]  # what, how often, how it ended, made by
 # What is tried by tests: in words, the files, and which of their tests ("" for all).
 TESTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "plain": (
-        "`finetune` against a loop in plain PyTorch: the same weights",
-        ("tests/training/test_loop.py",),
-        "hand_written_loop",
+        "`finetune` against a loop in plain PyTorch by others: the same weights, in many settings",
+        ("tests/training/test_against_plain_loop.py",),
+        "",
     ),
     "resume": (
         "a run broken off after some epoch and resumed: the same bits as unbroken",
-        ("tests/training/test_loop.py",),
-        "resumed_run_ends_with_the_same_bits",
+        ("tests/training/test_loop.py", "tests/training/test_settings.py"),
+        "resumed and same_bits",
     ),
     "cache": (
         "training with what is frozen computed once against computing it each time",
-        ("tests/training/test_feature_cache.py", "tests/training/test_frozen_prefix.py"),
+        (
+            "tests/training/test_feature_cache.py",
+            "tests/training/test_frozen_prefix.py",
+            "tests/training/test_repeats.py",
+        ),
+        "",
+    ),
+    "state": (
+        "nan, interrupts and other settings: the weights are those that the message names",
+        ("tests/training/test_settings.py", "tests/training/test_runs.py"),
+        "nan or finite or resumed or stopped or weights or saved",
+    ),
+    "groups": (
+        "layer groups of networks of all kinds: each parameter in one group, or refused",
+        ("tests/models/test_groups.py",),
         "",
     ),
     "atomic": (
@@ -76,8 +90,13 @@ TESTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
     "split": (
         "splits, subsets and draws of any photos: each keeps its label, its file and its side",
-        ("tests/data/test_split.py", "tests/data/test_loading.py"),
-        "split or subset or copies or identical",
+        ("tests/data/test_split.py", "tests/data/test_drawing.py", "tests/data/test_groups.py"),
+        "",
+    ),
+    "near": (
+        "copies scaled, cropped, turned, mirrored, recompressed: found, and no others",
+        ("tests/data/test_near_copies.py",),
+        "",
     ),
     "measures": (
         "accuracy, F1, intervals, calibration of any answers: those of scikit-learn or of the paper",

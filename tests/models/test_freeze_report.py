@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ftcourse as ft
-from ftcourse.models.freezing import FreezeReport, freeze_report
+from ftcourse.models.freezing import FreezeReport, freeze_report, is_frozen
 from tests.conftest import tiny_resnet
 
 GROUPS = ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
@@ -115,3 +115,13 @@ def test_how_far_weights_and_statistics_moved_is_relative_to_those_loaded():
 
 def test_of_a_network_that_this_package_did_not_load_nobody_knows_where_it_began():
     assert {row["moved"] for row in freeze_report(tiny_resnet()).rows} == {None}
+
+
+def test_a_module_is_frozen_if_it_has_weights_of_its_own_and_none_of_them_trains():
+    layer = torch.nn.Linear(2, 2)
+    assert not is_frozen(layer)
+    layer.bias.requires_grad = False
+    assert not is_frozen(layer)
+    layer.weight.requires_grad = False
+    assert is_frozen(layer)
+    assert not is_frozen(torch.nn.Sequential(layer)) and not is_frozen(torch.nn.ReLU())

@@ -73,7 +73,11 @@ class Resize(v2.Resize):
     """A subclass may do anything."""
 
 
-@pytest.mark.parametrize("transform", [Resize(8), v2.Lambda(lambda x: x), lambda x: x], ids=["class", "Lambda", "function"])
+@pytest.mark.parametrize(
+    "transform",
+    [Resize(8), v2.Lambda(lambda x: x), lambda x: x],
+    ids=["class", "Lambda", "function"],
+)
 def test_a_transform_that_is_not_known_has_to_say_so_and_the_reason_tells_how(transform):
     assert "set the attribute of that transform: repeats = True" in why_not(split(transform))
     transform.repeats = True

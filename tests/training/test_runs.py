@@ -124,6 +124,14 @@ def test_with_an_average_that_is_what_is_judged_and_kept():
     assert run.model.at.item() == pytest.approx(7.0)
 
 
+def test_the_average_is_one_of_statistics_too():
+    run = Run(nn.BatchNorm1d(1), History(), 0.5, None)
+    for mean in (8.0, 4.0):
+        run.model.running_mean.fill_(mean)
+        run.average.update_parameters(run.model)
+    assert run.judged.running_mean.item() == pytest.approx(6.0)
+
+
 def optimizer_of(run: Run):
     optimizer = torch.optim.SGD(run.model.parameters(), lr=1.0, momentum=0.9)
     return optimizer, ft.make_scheduler(optimizer, ft.Stage(epochs=4, warmup=0), 1)
@@ -135,12 +143,13 @@ def a_step(run: Run, optimizer, scheduler) -> None:
 
 
 @pytest.mark.parametrize("ema", [None, 0.5])
-def test_a_run_goes_on_where_it_was_saved_with_all_it_had(tmp_path, ema):
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_run_goes_on_where_it_was_saved_with_all_it_had(tmp_path, ema, done):
     run = a_run(tmp_path, ema)
     run.next_stage()
     optimizer, scheduler = optimizer_of(run)
     run.begin(optimizer, scheduler)
-    for score in (0.5, 0.25):
+    for score in (0.5, 0.25)[:done]:
         a_step(run, optimizer, scheduler)
         run.record(STAGE, {"train_loss": 1.0, "val_accuracy": score})
         if ema:
@@ -152,7 +161,7 @@ def test_a_run_goes_on_where_it_was_saved_with_all_it_had(tmp_path, ema):
 
     again = Run(Counter(), History(), ema, tmp_path)
     again.resume()
-    assert (again.stage, again.epoch, again.stale) == (1, 2, 1)
+    assert (again.stage, again.epoch, again.stale) == (1, done, done - 1)
     assert again.history.epochs == run.history.epochs and again.history.best == run.history.best
     assert again.history.findings == [{"name": "x"}]
     assert torch.equal(again.best["at"], run.best["at"])
