@@ -213,9 +213,36 @@ def test_other_settings_or_stages_are_told_with_the_file(tmp_path):
     run.history.settings, run.history.stages = {"seed": 0}, [STAGE.to_dict()]
     run.save(*optimizer_of(run))
     for history, said in (
-        (History(settings={"seed": 1}, stages=[STAGE.to_dict()]), "seed"),
-        (History(settings={"seed": 0}, stages=[ft.Stage("head").to_dict()]), "other stages"),
+        (History(settings={"seed": 1}, stages=[STAGE.to_dict()]), "seed=0, not 1"),
+        (
+            History(settings={"seed": 0}, stages=[ft.Stage("head").to_dict()]),
+            "other stages .train='layer4' in stage 1, not 'head'",
+        ),
     ):
         with pytest.raises(ValueError, match=said) as err:
             Run(Counter(), history, None, tmp_path).resume()
         assert str(tmp_path / "checkpoint.pt") in str(err.value)
+
+
+def test_what_an_earlier_version_did_not_tell_is_taken_to_be_the_same_and_noted(tmp_path):
+    run = a_run(tmp_path)
+    run.history.settings = {"seed": 0}
+    run.save(*optimizer_of(run))
+    again = Run(Counter(), History(settings={"seed": 0, "views": 3}), None, tmp_path)
+    again.resume()
+    (note,) = again.history.notes
+    assert "earlier version and does not tell views" in note
+    with pytest.raises(FileNotFoundError):
+        Run(Counter(), History(), None, tmp_path / "nowhere").resume()
+
+
+def test_a_learning_rate_is_to_blame_if_neither_the_weights_before_nor_a_photo_are():
+    bad = {"train_loss": math.nan, "val_loss": 1.0, "val_accuracy": 0.5}
+    run = a_run()
+    with pytest.raises(FloatingPointError, match=r"a\.jpg has values that are not finite"):
+        run.record(STAGE, bad, blame=lambda: "a.jpg")
+    with torch.no_grad():
+        run.model.at.fill_(math.inf)
+    run.start()
+    with pytest.raises(FloatingPointError, match=r"weights were not finite before \(at\)"):
+        run.record(STAGE, bad, blame=lambda: "a.jpg")
