@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ftcourse.data.deep_greys import common_bits
 from ftcourse.data.folders import Folder, scan
 from ftcourse.data.inspection import Inspection, inspect_photos
 from ftcourse.data.near_copies import clusters
+from ftcourse.data.photos import MOST_RATIO
 
 __all__ = ["Audit", "Finding", "audit"]
 
@@ -25,6 +27,7 @@ SMALLEST_CLASS = 3  # one photo for each of train, val, test
 SMALL_CLASS = 10
 IMBALANCE = 5.0  # largest class / smallest class
 TINY_SIDE = 32
+FLAT_SPREAD = 20  # of 255; 12 bits taken for 16 would leave 16
 
 
 @dataclass
@@ -83,16 +86,16 @@ def _table(counts: dict[str, dict[str, int]]) -> list[str]:
     return lines + [" ".join([f"{n:<{width}}"] + [f"{k:>7}" for k in row]) for n, row in rows]
 
 
-def audit(folder: str | os.PathLike) -> Audit:
+def audit(folder: str | os.PathLike, layout: str | None = None) -> Audit:
     """Open every photo of a folder once and report what could spoil training or its score.
 
-    Layouts are those of `load_data`. Counted are the photos that decode and do not stand in for a
-    missing one.
+    Layouts are those of `load_data`, and so is `layout="classes"`. Counted are the photos that decode and do
+    not stand in for a missing one.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `folder` is no folder.
     """
-    found = scan(folder)
+    found = scan(folder, layout)
     return audit_photos(found, inspect_photos(found.photos))
 
 
@@ -137,7 +140,7 @@ def _unreadable(folder: Folder, found: Iterable[Inspection]) -> Iterable[Finding
             broken,
         )
     if folder.left_out:
-        photos = [why for _, why in folder.left_out if why != "not a photo"]
+        photos = [why for _, why in folder.left_out if why not in EXPECTED]
         yield Finding(
             "left out",
             "warning" if photos else "info",
@@ -235,12 +238,18 @@ def _odd_files(good: Sequence[Inspection]) -> Iterable[Finding]:
     usual = Counter(one.mode for one in good).most_common(1)
     tests = [
         ("CMYK", "made for print; converted to RGB", lambda o: o.mode == "CMYK"),
-        ("16 bit", "reduced to 8 bits", lambda o: o.mode.startswith("I") or o.mode == "F"),
+        ("float", "greys as floats; scaled to 8 bits by their values", lambda o: o.mode == "F"),
         ("palette", "at most 256 colours; converted to RGB", lambda o: o.mode in {"P", "PA"}),
-        ("animated", "the first frame is used", lambda o: o.frames > 1),
+        ("animated", "the first frame is used", lambda o: o.frames > 1 and o.format != "TIFF"),
+        ("pages", "the first page is used", lambda o: o.frames > 1 and o.format == "TIFF"),
         ("transparent", "laid on white", lambda o: o.transparent),
         ("EXIF rotation", "the camera was turned; the rotation is applied", lambda o: o.rotated),
         ("tiny", f"a side under {TINY_SIDE} pixels", lambda o: min(o.size) < TINY_SIDE),
+        (
+            "strip",
+            f"over {MOST_RATIO} times as long as wide; only the middle is used",
+            lambda o: max(o.size) > MOST_RATIO * min(o.size),
+        ),
         (
             "grey",
             "grey photos among colour ones; all become RGB",
@@ -251,6 +260,34 @@ def _odd_files(good: Sequence[Inspection]) -> Iterable[Finding]:
         names = [one.photo.name for one in good if test(one)]
         if names:
             yield Finding(kind, "info", f"{_files(names)}: {message}", names)
+    yield from _deep_files(good)
+    flat = [one.photo.name for one in good if one.spread < FLAT_SPREAD and not one.placeholder]
+    if flat:
+        yield Finding(
+            "nearly one brightness",
+            "warning",
+            f"{_files(flat)}: under {FLAT_SPREAD} of 255 lie between dark and bright, so there is hardly "
+            f"anything to see in them; look whether they were exposed or converted wrongly",
+            flat,
+        )
+
+
+def _deep_files(good: Sequence[Inspection]) -> Iterable[Finding]:
+    """Greys of more than 8 bits, by the depth that they were scaled by."""
+    common = common_bits(one.bits for one in good)
+    by_depth: dict[int, list[str]] = {}
+    for one in good:
+        if one.bits:
+            by_depth.setdefault(max(one.bits, common), []).append(one.photo.name)
+    unlike = "; other files are scaled by another depth" if len(by_depth) > 1 else ""
+    for bits, names in sorted(by_depth.items()):
+        how = (
+            "reduced to 8 bits"
+            if bits == 16
+            else f"hold {bits} bits: {2**bits - 1} becomes white, 255"
+        )
+        level = "warning" if unlike else "info"
+        yield Finding("16 bit", level, f"{_files(names)}: {how}{unlike}", names)
 
 
 def _shown(sizes: dict[str, int]) -> str:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image
+from PIL import Image
 from tqdm.auto import tqdm
 
+from ftcourse.data.deep_greys import bits_of, common_bits
 from ftcourse.data.folders import Photo
 from ftcourse.data.index import Index
 from ftcourse.data.near_copies import VIEWS, view_hashes
-from ftcourse.data.photos import decode, has_alpha, own_pages, read_pixels, reason_of, shrink
+from ftcourse.data.photo_faults import read_file, reason_of
+from ftcourse.data.photos import (
+    decoded,
+    has_alpha,
+    open_image,
+    orientation_of,
+    own_pages,
+    read_pixels,
+    shrink,
+)
 
 __all__ = ["Inspection", "inspect_photos"]
 
@@ -41,7 +51,9 @@ class Inspection:
     format: str = ""
     mode: str = ""
     size: tuple[int, int] = (0, 0)  # width, height in the file, before the EXIF rotation
-    frames: int = 1
+    frames: int = 1  # of an animation, or pages; not what a phone stores beside its photo
+    bits: int = 0  # of integer greys in more than 8 bits: how many they make use of
+    spread: int = 255  # from the darkest to the brightest hundredth of its pixels, of 255
     rotated: bool = False  # EXIF orientation other than upright
     transparent: bool = False
     drawn: bool = False  # few colours, one of them nearly everywhere
@@ -61,7 +73,11 @@ def inspect_photos(
     """Open and fully decode each file once, in a thread pool; the order is kept.
 
     Pixels are kept until they fill `keep_bytes`; later files are inspected, then dropped. A file that
-    the index knows is only decoded where its pixels are kept.
+    the index knows is only decoded where its pixels are kept. Deep greys are scaled alike in all the photos, see
+    `common_bits`.
+
+    Raises:
+        OSError: the system has no more memory maps or open files to give; no file is to blame.
     """
     workers = workers or min(8, os.cpu_count() or 1)
     found = []
@@ -73,7 +89,8 @@ def inspect_photos(
             photo, index, short_side, hashes, keep_bytes > 0
         )
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is read one at a time
         results: Iterable[Inspection] = pool.map(look, photos)
         for one in tqdm(
             results, total=len(photos), desc="photos", leave=False, disable=len(photos) < 500
@@ -82,6 +99,7 @@ def inspect_photos(
                 used += one.pixels.nbytes
                 one.pixels = one.pixels if used <= keep_bytes else None
             found.append(one)
+        _scale_alike(found, pool, short_side, hashes)
     index.save()
     _mark_placeholders(found)
     return found
@@ -91,7 +109,7 @@ def inspect_photos(
 _FACTS = sorted(
     {f.name for f in fields(Inspection)} - {"photo", "error", "pixels", "placeholder", "hashes"}
 )
-VERSION = f"2 {VIEWS} {PIL.__version__} {' '.join(_FACTS)}"  # raise the number when a fact changes
+VERSION = f"3 {VIEWS} {PIL.__version__} {' '.join(_FACTS)}"  # raise the number when a fact changes
 
 
 def _known(
@@ -117,28 +135,56 @@ def _inspected(photo: Photo, index: Index, short_side: int, hashes: bool, keep: 
     return one
 
 
-def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool) -> Inspection:
+def _scale_alike(
+    found: list[Inspection], pool: ThreadPoolExecutor, short_side: int, hashes: bool
+) -> None:
+    """Inspect dim photos of a folder of deep greys again, with the depth of the others."""
+    bits = common_bits(one.bits for one in found)
+    dim = [i for i, one in enumerate(found) if 0 < one.bits < bits]
+    again = pool.map(
+        lambda i: _inspect(found[i].photo, short_side, hashes, found[i].pixels is not None, bits),
+        dim,
+    )
+    for i, one in zip(dim, again, strict=True):
+        found[i] = one
+
+
+def _inspect(photo: Photo, short_side: int, hashes: bool, keep: bool, bits: int = 0) -> Inspection:
     one = Inspection(photo)
+    data = b""
     try:
-        data = photo.path.read_bytes()
+        data = read_file(photo.path)
         one.sha256 = hashlib.sha256(data).hexdigest()
-        if not data:
-            one.error = "empty file"
-            return one
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             one.format, one.mode, one.size = image.format or "", image.mode, image.size
-            one.frames = getattr(image, "n_frames", 1)
-            one.rotated = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+            one.frames = _frames(image)
+            one.rotated = orientation_of(image) != 1
             one.transparent = has_alpha(image)
-            rgb = decode(image, short_side)
-        one.drawn = _is_drawn(rgb)
-        pixels = shrink(rgb, short_side)
+            with decoded(image, short_side, bits) as rgb:
+                one.bits = bits_of(image)
+                one.drawn = _is_drawn(rgb)
+                pixels = shrink(rgb, short_side)
+        one.spread = _spread(pixels)
         if hashes:
             one.hashes = view_hashes(Image.fromarray(pixels))
         one.pixels = own_pages(pixels) if keep else None
     except Exception as err:  # Pillow's decoders raise many kinds on damaged files
-        one.error = reason_of(err)
+        one.error = reason_of(err, data, one.size if any(one.size) else None)
     return one
+
+
+def _frames(image: Image.Image) -> int:
+    """Frames or pages; 1 for phones' photos, which carry a depth map or a second exposure (MPO, HEIF)."""
+    if image.format in {"MPO", "HEIF", "JPEG"}:
+        return 1
+    return int(getattr(image, "n_frames", 1))
+
+
+def _spread(pixels: np.ndarray) -> int:
+    """How far apart dark and bright are in the channel where they are farthest; a sample of the pixels tells."""
+    step = max(1, min(pixels.shape[:2]) // 32)
+    low, high = np.percentile(pixels[::step, ::step].reshape(-1, 3), (1, 99), axis=0)
+    return int((high - low).max())
 
 
 def _is_drawn(image: Image.Image) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ftcourse.data import downloads
 from ftcourse.data.audit import audit_photos
+from ftcourse.data.deep_greys import common_bits
 from ftcourse.data.drawing import Parts, draw
 from ftcourse.data.folders import Folder, scan
 from ftcourse.data.groups import ALONE, Groups, group_names
@@ -77,7 +78,8 @@ def load_data(
         audit: keep the audit of the folder in `data.audit`.
         size: side of the crop in pixels, 128 by default.
         kwargs: for a folder `keep_placeholders=False` (files that stand in for a missing photo are
-            left out) and `cache_bytes=2**30` (memory for decoded photos); for a downloaded set also
+            left out), `cache_bytes=2**30` (memory for decoded photos) and `layout="classes"` (see
+            `ftcourse.data.folders.scan`); for a downloaded set also
             `cache` and `sources`, see `datasets.fetch`; for "pocket-insects" those of its `load`.
 
     Raises:
@@ -148,9 +150,10 @@ def load_folder(
     keep_placeholders: bool = False,
     cache_bytes: int = CACHE_BYTES,
     name: str | None = None,
+    layout: str | None = None,
 ) -> Data:
     """What `load_data` does with a folder, its arguments checked and its transforms made."""
-    folder = scan(source)
+    folder = scan(source, layout)
     if folder.problems:
         raise ValueError(folder.problems[0])
     side = max(needed_side(t) or UNKNOWN_SIDE for t in transforms)
@@ -165,7 +168,11 @@ def load_folder(
     parts = _parts(folder, usable, seed, shares, unit_of, notes)
     _note_separated(parts, usable, alike, names, notes)
     cache = PhotoCache(
-        [one.photo.path for one in usable], side, [one.pixels for one in usable], cache_bytes
+        [one.photo.path for one in usable],
+        side,
+        [one.pixels for one in usable],
+        cache_bytes,
+        bits=common_bits(one.bits for one in found),
     )
     position = {one.photo.name: i for i, one in enumerate(usable)}
     splits = {}
@@ -233,6 +240,11 @@ def _parts(
     if folder.layout == "classes":
         notes.append(f"The splits were drawn from the class folders with seed {seed}.")
         return draw(given["all"], shares, seed, folder.source, unit_of)
+    if set(given) == {"train"}:
+        notes.append(
+            f"train/ alone has labels: validation and test are drawn from it with seed {seed}."
+        )
+        return draw(given["train"], shares, seed, folder.source, unit_of)
     if "val" in given and "test" in given:
         return given
     held_out = "test" if "test" in given else "val"

@@ -85,6 +85,10 @@ def load_backbone(
     head = [v for k, v in (state or {}).items() if k.endswith(".weight") and v.ndim == 2]
     outputs = {"num_classes": len(head[-1])} if head else {}
     model = models.get_model(name, weights=None, **outputs)
+    if hasattr(model, "transform_input") and isinstance(chosen, WeightsEnum):
+        model.transform_input = (
+            True  # GoogLeNet and Inception v3: torchvision's builder sets it with its weights
+        )
     if state is not None:
         _load_state(model, state, chosen)
     if file is not None:  # it is there to be read again: memory is dearer

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ftcourse.data.folders import SUFFIXES, scan
+from ftcourse.data.folders import files_below, is_photo_name, scan
 from ftcourse.data.inspection import inspect_photos
 from ftcourse.data.loading import load_data
+from ftcourse.data.photo_faults import reason_of
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
 from ftcourse.data.splits import Split
 from ftcourse.data.transforms import DEFAULT_SIZE, MEAN, STD, eval_transforms, train_transforms
@@ -80,17 +81,15 @@ def load_run(run: str | os.PathLike) -> Classifier:
 def find_photos(patterns: Iterable[str | os.PathLike]) -> list[Path]:
     """The files that names, folders (searched with all below them) and globs stand for, in order.
 
+    What lies in a folder is what `load_data` finds there: nothing hidden or made by the system, no folder twice.
     A name that stands for nothing is kept, so that whoever opens it can say so.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            hidden = {
-                p for p in inside if any(n.startswith(".") for n in p.relative_to(path).parts)
-            }
-            found.update(dict.fromkeys(p for p in inside if p not in hidden))
+            inside = [p for p, _ in files_below(path) if is_photo_name(p) and not p.is_dir()]
+            found.update(dict.fromkeys(sorted(inside)))
         elif path.exists():
             found[path] = None
         else:
@@ -106,6 +105,9 @@ def predict_files(
 
     `top` lists the likeliest classes, each with `class` and `probability`. A file that cannot be
     read does not stop the others.
+
+    Raises:
+        OSError: the system has no more memory maps or open files to give; no file is to blame.
     """
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
@@ -113,7 +115,7 @@ def predict_files(
         for file in batch:
             try:
                 inputs.append(_input(classifier, file))
-            except (ValueError, OSError) as err:
+            except Exception as err:  # of any kind, from any decoder or transform
                 errors[file] = _plain(err, file)
         rows = iter(_probabilities(classifier, inputs) if inputs else [])
         for file in batch:
@@ -124,14 +126,16 @@ def predict_files(
 
 
 def _input(classifier: Classifier, file: Path) -> Tensor:
-    if file.is_dir():
-        raise IsADirectoryError(f"{file}: a folder, not a file")
     pixels = torch.from_numpy(read_pixels(file, classifier.side)).permute(2, 0, 1)
     return classifier.transform(pixels)
 
 
 def _plain(err: Exception, file: Path) -> str:
-    return f"{file}: no such file" if isinstance(err, FileNotFoundError) else str(err)
+    """One sentence that names the file; a limit of the system is raised as what it is."""
+    if isinstance(err, FileNotFoundError):
+        return f"{file}: no such file"
+    told = isinstance(err, ValueError) and str(file) in str(err)
+    return str(err) if told else f"{file}: {reason_of(err)}"
 
 
 @torch.inference_mode()

@@ -60,7 +60,7 @@ def test_files_that_cannot_be_decoded_are_errors_with_their_reason(photos):
     assert finding.files == [
         "cats/bad.jpg (truncated file)",
         "cats/bad.png (truncated file)",
-        "dogs/page.jpg (not an image, or a damaged one)",
+        "dogs/page.jpg (not a photo but a web page, as of a download that failed)",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import threading
+import warnings
 
 import pytest
 import torch
@@ -184,3 +185,19 @@ def test_without_a_network_one_sentence_says_what_to_do(hub, monkeypatch):
         ft.load_backbone("resnet18", weights="DEFAULT")
     assert len(str(caught.value).splitlines()) == 1
     assert url in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_network_normalises_its_input_by_itself_where_its_weights_were_trained_so(
+    name, tmp_path, monkeypatch
+):
+    torch.save(
+        models.get_model(name, weights=None, init_weights=False).state_dict(), tmp_path / "net.pth"
+    )
+    monkeypatch.setattr(backbones, "_download", lambda url: tmp_path / "net.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # torchvision's, about how it draws random weights
+        assert ft.load_backbone(name, "DEFAULT").transform_input
+        assert not ft.load_backbone(name, None).transform_input
