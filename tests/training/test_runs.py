@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -246,3 +247,15 @@ def test_a_learning_rate_is_to_blame_if_neither_the_weights_before_nor_a_photo_a
     run.start()
     with pytest.raises(FloatingPointError, match=r"weights were not finite before \(at\)"):
         run.record(STAGE, bad, blame=lambda: "a.jpg")
+
+
+@pytest.mark.parametrize("three", [3, np.int64(3), torch.tensor(3)])
+def test_a_count_stays_a_whole_number_and_a_measure_a_fraction(three):
+    run = a_run()
+    metrics = {"train_loss": torch.tensor(0.5), "val_accuracy": np.float32(0.5), "photos": three}
+    run.record(STAGE, metrics | {"share": np.float64(0.25)})
+    row = run.history.epochs[0]
+    assert row["photos"] == 3 and type(row["photos"]) is int
+    assert type(row["train_loss"]) is type(row["val_accuracy"]) is type(row["share"]) is float
+    with pytest.raises(ValueError, match="metric val_accuracy is no number, but 'high'"):
+        run.record(STAGE, metrics | {"val_accuracy": "high"})
