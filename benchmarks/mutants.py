@@ -49,7 +49,7 @@ MEMORY = 6 << 30  # bytes a mutant may take
 
 # a room: a module or a package of ftcourse, and the tests nearest to it, the quick ones first
 ROOMS: dict[str, tuple[str, ...]] = {
-    "data/drawing": ("tests/data/test_drawing.py",),
+    "data/drawing": ("tests/data/test_draw_sizes.py", "tests/data/test_drawing.py"),
     "data/splits": ("tests/data/test_split.py",),
     "data/transforms": ("tests/data/test_transforms.py",),
     "evaluation/calibration": ("tests/evaluation/test_calibration.py",),

@@ -113,6 +113,14 @@ def test_how_far_weights_and_statistics_moved_is_relative_to_those_loaded():
     assert rows["layer2"]["stats_moved"] == pytest.approx(1) and rows["layer2"]["moved"] == 0
 
 
+def test_in_a_wrapper_it_is_the_network_inside_that_was_loaded():
+    model = ft.load_backbone("resnet18", weights=None, num_classes=2)
+    with torch.no_grad():
+        model.conv1.weight.mul_(2)
+    assert freeze_report(torch.nn.DataParallel(model)).rows == freeze_report(model).rows
+    assert freeze_report(model).rows[0]["moved"] > 0.1
+
+
 def test_of_a_network_that_this_package_did_not_load_nobody_knows_where_it_began():
     assert {row["moved"] for row in freeze_report(tiny_resnet()).rows} == {None}
 
