@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: setup lab test unit test-browser lessons lesson lint bench docs
+.PHONY: setup lab test unit test-browser lessons lesson lint bench docs mutants reliability
 
 setup: $(READY)
 
@@ -34,6 +34,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r ftcourse -ll -c pyproject.toml
 
 lessons: $(READY)
 	$(BIN)/python authoring/build.py
@@ -44,6 +45,14 @@ lesson: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
+
+# Would the tests notice? Small mistakes, planted one at a time: make mutants ROOM=evaluation/measures SAMPLE=0
+mutants: $(READY)
+	nice $(BIN)/python benchmarks/mutants.py $(if $(ROOM),--room $(ROOM)) $(if $(SAMPLE),--sample $(SAMPLE))
+
+# docs/reliability.md, from the results of the other benchmarks
+reliability: $(READY)
+	$(BIN)/python benchmarks/reliability.py
 
 $(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt

@@ -212,7 +212,8 @@ def start(letter: str | None, photos: Data, *, fixed: bool = False, seed: int = 
     text = source(letter, fixed)
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     names: dict[str, Any] = {"__name__": name}
-    exec(compile(text, name, "exec"), names)
+    code = compile(text, name, "exec")
+    exec(code, names)  # nosec B102 # a text of this package: sound.py, with one of our edits
     torch.manual_seed(seed)
     model, optimizer, data = names["setup"](photos)
     before = {k: v.detach().clone() for k, v in model.state_dict().items()}
