@@ -68,7 +68,8 @@ def _read(url: str, headers: dict[str, str], patience: float, got: queue.Queue, 
         return False
 
     try:
-        with urlopen(Request(url, headers=headers), timeout=patience) as response:
+        # an address of ours, or what the caller named; urllib refuses a redirect to file:
+        with urlopen(Request(url, headers=headers), timeout=patience) as response:  # nosec B310
             going = put(response)
             while going and (block := response.read1(CHUNK)):
                 going = put(block)

@@ -453,7 +453,7 @@ def _reserve(handle: int, size: int) -> None:
 
 def _folder_on_disk() -> Path | None:
     """A folder for temporary files that is not in memory itself: on many systems the usual one is."""
-    usual = [tempfile.gettempdir(), "/var/tmp", str(Path.home() / ".cache")]
+    usual = [tempfile.gettempdir(), "/var/tmp", str(Path.home() / ".cache")]  # nosec B108: by mkstemp
     return next((Path(f) for f in usual if os.access(f, os.W_OK) and not _in_memory(f)), None)
 
 
