@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: setup lab test unit test-browser lessons lint bench docs mutants reliability
+.PHONY: setup lab test unit test-browser lessons lesson lint bench docs mutants reliability
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ lint: $(READY)
 
 lessons: $(READY)
 	$(BIN)/python authoring/build.py
+
+# A new one, from authoring/template/: make lesson NAME=my_topic
+lesson: $(READY)
+	$(BIN)/python authoring/new_lesson.py $(NAME)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py

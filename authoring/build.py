@@ -2,14 +2,16 @@
 
     python authoring/build.py               rebuild what changed, execute it, store the outputs
     python authoring/build.py --only 01     only this lesson
-    python authoring/build.py --force       also what has not changed (after a change in ftcourse/)
+    python authoring/build.py --force       also what has not changed (after a change in ftcourse/; in the lesson's
+                                            own module of exercises it is seen)
     python authoring/build.py --check       write nothing; fail where a notebook has drifted
 
-A source is a jupytext py:percent file. Cells tagged `exercise` go to lessons/ only, cells tagged
-`solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top of a code cell is
-taken out of it and becomes the text alternative of its figure. In lessons/ each check is followed by the
-exercise's hints, folded, which come from the lesson's module in ftcourse/exercises/. A lesson that wants
-a GPU on Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under `jupyter:`.
+A source is a jupytext py:percent file; `make lesson NAME=my_topic` begins one. Cells tagged `exercise` go to
+lessons/ only, cells tagged `solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top
+of a code cell is taken out of it and becomes the text alternative of its figure. In lessons/ each check is
+followed by the exercise's hints, folded, which come from the lesson's module in ftcourse/exercises/. A lesson
+that wants a GPU on Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under
+`jupyter:`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import jupytext
 import nbformat
@@ -101,7 +104,7 @@ def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.
         {
             **({"accelerator": asked["accelerator"]} if "accelerator" in asked else {}),
             "colab": colab,
-            "ftcourse": {"source_hash": source_hash(nb)} | needs(nb),
+            "ftcourse": {"source_hash": source_hash(nb)} | questions_hash(nb) | needs(nb),
             "kernelspec": KERNELSPEC,
             "language_info": {"name": "python"},
         }
@@ -138,13 +141,33 @@ HINTS = (
 )
 
 
-def _with_hints(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """The cells, with the folded hints of an exercise after the first cell that checks it."""
+def _questions(cells: list[nbformat.NotebookNode]) -> ModuleType | None:
+    """The module of the lesson's exercises, which its code imports as `check`."""
     code = "\n".join(c.source for c in cells if c.cell_type == "code")
     imported = re.search(r"^from ftcourse\.exercises import (\w+) as check$", code, re.M)
-    if imported is None:
+    return importlib.import_module(f"ftcourse.exercises.{imported[1]}") if imported else None
+
+
+def questions_hash(nb: nbformat.NotebookNode) -> dict[str, str]:
+    """{"questions_hash": sha256 of the module of exercises}, whose words are in the outputs; {} without one."""
+    module = _questions(nb.cells)
+    if module is None or module.__file__ is None:
+        return {}
+    text = Path(module.__file__).read_text(encoding="utf-8")
+    return {"questions_hash": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _other_questions(nb: nbformat.NotebookNode, old: nbformat.NotebookNode) -> bool:
+    """Were the outputs of `old` made with other exercises? (An older notebook does not say.)"""
+    then, now = (n.metadata.get("ftcourse", {}).get("questions_hash") for n in (old, nb))
+    return then is not None and then != now
+
+
+def _with_hints(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells, with the folded hints of an exercise after the first cell that checks it."""
+    module = _questions(cells)
+    if module is None:
         return cells
-    module = importlib.import_module(f"ftcourse.exercises.{imported[1]}")
     found, seen = [], set()
     for cell in cells:
         found.append(cell)
@@ -240,6 +263,8 @@ def take_outputs(nb: nbformat.NotebookNode, target: Path) -> bool:
     old = nbformat.read(target, as_version=4)
     if old.metadata.get("ftcourse", {}).get("source_hash") != source_hash(old):
         return False  # they may be of another source
+    if _other_questions(nb, old):
+        return False
     theirs, ours = ([c for c in n.cells if c.cell_type == "code"] for n in (old, nb))
     if [(c.id, c.source, dict(c.metadata)) for c in theirs] != [
         (c.id, c.source, dict(c.metadata)) for c in ours
@@ -248,6 +273,10 @@ def take_outputs(nb: nbformat.NotebookNode, target: Path) -> bool:
     for cell, ran in zip(ours, theirs, strict=True):
         cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
     nb.metadata["language_info"] = old.metadata["language_info"]  # the kernel's own words
+    if "questions_hash" not in old.metadata["ftcourse"]:
+        nb.metadata["ftcourse"].pop(
+            "questions_hash", None
+        )  # with which they were made is not known
     return True
 
 
@@ -260,6 +289,8 @@ def problem(nb: nbformat.NotebookNode, target: Path) -> str | None:
         return "differs from its source"
     if old.metadata.get("ftcourse", {}).get("source_hash") != source_hash(nb):
         return "has outputs of another source"
+    if _other_questions(nb, old):
+        return "has outputs of other exercises"
     if any(old.metadata.get(key) != nb.metadata.get(key) for key in ("accelerator", "colab")):
         return "has other metadata than its source asks for"
     if any(c.cell_type == "code" and c.execution_count is None for c in old.cells):

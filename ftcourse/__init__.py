@@ -11,6 +11,7 @@ ft.evaluate(model, data.test)
 from typing import TYPE_CHECKING, Any
 
 from ftcourse._moved import MODULES, put_up_signposts
+from ftcourse._starting import answer_interrupts
 
 if TYPE_CHECKING:
     from ftcourse.plots import (
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
         plot_reliability,
         show_images,
     )
+
+answer_interrupts()
 
 try:
     from ftcourse.data.audit import audit

@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, Optional
@@ -14,33 +15,123 @@ from typing import Any, Optional
 import typer
 from typer.core import TyperGroup
 
+from ftcourse._starting import started
+from ftcourse.reporting.escaping import one_line
+
 __all__ = ["app"]
 
-# What a user can put right: told in a sentence, exit code 2. FTCOURSE_DEBUG=1 shows the traceback.
+# What a user can put right: the sentence says it all. Of anything else it says also where in the package it arose.
 USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
+CLOSED_PIPE = 141  # what a shell says of a program that SIGPIPE ended
 
 
 class Commands(TyperGroup):
-    """Tells errors in one sentence instead of a traceback."""
+    """Tells any error in one sentence instead of a traceback; FTCOURSE_DEBUG=1 shows the traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        started()
+        _take_any_letter()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # `ftcourse predict ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
-        except USER_ERRORS as err:
-            if os.environ.get("FTCOURSE_DEBUG"):
+            return _flushed(super().invoke, ctx)
+        except BrokenPipeError:  # `ftcourse predict ... | head`: nobody has read all of the answer
+            _to_nowhere(sys.stdout)
+            raise typer.Exit(CLOSED_PIPE) from None
+        except KeyboardInterrupt:
+            typer.echo("ftcourse: interrupted", err=True)
+            raise typer.Exit(130) from None
+        except Exception as err:
+            own = isinstance(err, (typer.Exit, typer.Abort)) or hasattr(err, "format_message")
+            if own or os.environ.get("FTCOURSE_DEBUG"):  # of typer: a wrong option, an exit code
                 raise
-            typer.echo(f"ftcourse: {_in_options(err)}", err=True)
+            typer.echo(f"ftcourse: {_sentence(err)}", err=True)
             raise typer.Exit(2) from err
 
 
-def _in_options(err: BaseException) -> str:
+def _flushed(command: Callable[..., Any], ctx: Any) -> Any:
+    """A pipe that is closed shows at the latest when the output leaves."""
+    try:
+        result = command(ctx)
+    except typer.Exit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return result
+
+
+def _sentence(err: Exception) -> str:
+    text = one_line(" ".join(str(err).split()))
+    if isinstance(err, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return f"not enough memory ({text[:160]}); a smaller --batch-size or --size needs less"
+    if isinstance(err, USER_ERRORS):
+        return _in_options(text or type(err).__name__)
+    where = traceback.extract_tb(err.__traceback__)[-1]
+    return (
+        f"{type(err).__name__}: {text[:300]} (in {Path(where.filename).name}, line {where.lineno}); "
+        f"FTCOURSE_DEBUG=1 shows the rest"
+    )
+
+
+def _in_options(text: str) -> str:
     """The package's errors name arguments of Python; here they are options."""
-    text = str(err) or type(err).__name__
     text = text.replace('pass groups="file"', "use --groups file").replace("groups=", "--groups ")
-    return text.replace('pass on_error="skip"', "use --on-error skip")
+    text = text.replace('pass on_error="skip"', "use --on-error skip")
+    text = text.replace("give their folder (source=)", "give their folder with --photos")
+    return text.replace("choose another size", "choose another --size")
+
+
+# -- the console -------------------------------------------------------------------------------
+
+
+def _take_any_letter() -> None:
+    """What the encoding of the console does not have, or no encoding, is written as `\\u8702`."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:  # started without one
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _to_nowhere(stream: Any) -> None:
+    """What is left to write goes nowhere, or Python would complain at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Unread:
+    """A stream that goes on when nobody reads it any more: a run is not lost with the terminal that watched it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self._try(self.stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self.stream.flush)
+
+    def _try(self, do: Callable[..., Any], *args: Any) -> None:
+        try:
+            do(*args)
+        except BrokenPipeError:
+            _to_nowhere(self.stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """Work whose worth is in its files is done to the end."""
+    out, err = _Unread(sys.stdout), _Unread(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
+        yield
+        out.flush()
+        err.flush()
 
 
 app = typer.Typer(
@@ -174,17 +265,19 @@ def train(
         strategy=strategy.value, epochs=epochs, seed=seed, weights=weights, backbone=backbone,
         size=size, batch_size=batch_size, on_error=on_error.value, groups=groups,
     )  # fmt: skip
-    try:
-        with _only_json(as_json):
-            report = train_and_report(source, out, settings, resume=resume, force=force)
-    except Interrupted as stop:
-        typer.echo(f"ftcourse: {stop}", err=True)
-        raise typer.Exit(130) from stop
-    for note in report["data_notes"] + report["notes"]:
-        typer.echo(f"note: {note}", err=as_json)
-    typer.echo(f"{headline(report)}\n{out / 'report.md'} has the rest.", err=as_json)
-    if as_json:
-        _print_json(report)
+    with _whoever_reads():
+        try:
+            with _only_json(as_json):
+                report = train_and_report(source, out, settings, resume=resume, force=force)
+        except Interrupted as stop:
+            typer.echo(f"ftcourse: {one_line(stop)}", err=True)
+            raise typer.Exit(130) from stop
+        for note in report["data_notes"] + report["notes"]:
+            typer.echo(f"note: {one_line(note)}", err=as_json)
+        typer.echo(one_line(headline(report)), err=as_json)
+        typer.echo(one_line(f"{out / 'report.md'} has the rest."), err=as_json)
+        if as_json:
+            _print_json(report)
 
 
 @app.command()
@@ -207,10 +300,10 @@ def predict(
         for answer in predict_files(load_run(run), photos, top=top):
             answers.append(answer)
             if "error" in answer:
-                typer.echo(f"ftcourse: {answer['error']}", err=True)
+                typer.echo(f"ftcourse: {one_line(answer['error'])}", err=True)
             elif not as_json:
                 likely = "  ".join(f"{t['class']} {t['probability']:.1%}" for t in answer["top"])
-                typer.echo(f"{answer['file']}: {likely}")
+                typer.echo(one_line(f"{answer['file']}: {likely}"))
     if as_json:
         _print_json(answers)
     raise typer.Exit(1 if any("error" in answer for answer in answers) else 0)
@@ -248,6 +341,9 @@ def export(
     out: Path | None = typer.Option(
         None, "--out", metavar="FILE", help="Beside the model by default."
     ),
+    photos: Path | None = typer.Option(
+        None, "--photos", metavar="DIR", help="For onnx-int8; those of the training by default."
+    ),
 ) -> None:
     """Write the model for use without this package, and check that file against PyTorch.
 
@@ -256,11 +352,11 @@ def export(
     if format is ExportFormat.onnx_int8:
         from ftcourse.shipping.quantize import quantize
 
-        typer.echo(str(quantize(run, out)))
+        typer.echo(one_line(quantize(run, out, photos)))
         return
     from ftcourse.shipping.export import export as export_run
 
-    typer.echo(str(export_run(run, format.value, out)))
+    typer.echo(one_line(export_run(run, format.value, out)))
 
 
 @app.command()

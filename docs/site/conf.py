@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # pages.py and formulas.py are b
 
 import ftcourse
 
+ROOT = Path(__file__).resolve().parents[2]
 project = "ftcourse"
 author = "the ftcourse authors"
 release = version = ftcourse.__version__
@@ -28,7 +29,8 @@ nitpicky = False
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # widgets are shown by their still forms; nothing is loaded for them
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "substitution"]
+myst_substitutions = {"lessons": len(list((ROOT / "lessons").glob("*.ipynb")))}
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

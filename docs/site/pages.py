@@ -7,13 +7,17 @@ has no page is named without a link.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import posixpath
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from picture import drawn
 from sphinx import addnodes
 
 FOLDERS = {"lessons": "lessons/index", "solutions": "solutions/index"}
@@ -48,6 +52,27 @@ def add_note(app: Any, docname: str, source: list[str]) -> None:
     source[0] = json.dumps(notebook)
 
 
+def draw(app: Any, docname: str, source: list[str]) -> None:
+    """Draw the mermaid of a document, as GitHub does."""
+    source[0] = drawn(source[0])
+
+
+@cache
+def pages_of_code(repository: str) -> set[str]:
+    """The files of the package that have a page here: those in which what the reference documents is written."""
+    pages = Path(repository, "docs", "site", "reference").glob("*.rst")
+    text = "\n".join(file.read_text(encoding="utf-8") for file in pages)
+    documented = []
+    for kind, name in re.findall(r"^\.\. auto(\w+):: ([\w.]+)$", text, re.M):
+        module = importlib.import_module(name if kind == "module" else name.rpartition(".")[0])
+        names = module.__all__ if kind == "module" else [name.rpartition(".")[2]]
+        documented += [getattr(module, one) for one in names]
+    written = {one.__module__ for one in documented if hasattr(one, "__qualname__")}
+    files = (Path(inspect.getfile(importlib.import_module(name))) for name in written)
+    root = Path(repository).resolve()
+    return {file.resolve().relative_to(root).as_posix() for file in files}
+
+
 def follow(app: Any, doctree: nodes.document) -> None:
     """Turn links to files of the repository that are no pages into links to what stands for them, or into text."""
     page = app.env.docname
@@ -62,8 +87,10 @@ def follow(app: Any, doctree: nodes.document) -> None:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
         if not target or not (Path(app.config.repository) / path).exists():
             continue  # Sphinx will say that there is no such thing
-        if path.endswith(".py") and path.startswith("ftcourse/"):
-            uri = app.builder.get_relative_uri(page, "_modules/" + path.removesuffix(".py"))
+        if path in pages_of_code(app.config.repository):
+            uri = app.builder.get_relative_uri(
+                page, "_modules/" + path.removesuffix(".py").removesuffix("/__init__")
+            )
         elif path in PLACES:
             uri = app.builder.get_relative_uri(page, PLACES[path])
         else:
@@ -109,6 +136,7 @@ def repair_source_page(
 def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("repository", "", "env")
     app.connect("source-read", add_note)
+    app.connect("source-read", draw)
     app.connect("doctree-read", follow)
     app.connect("autodoc-process-docstring", as_rst, priority=100)
     app.connect("html-page-context", repair_source_page)

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ftcourse.data.deep_greys import common_bits
-from ftcourse.data.folders import Folder, scan
+from ftcourse.data.folders import EXPECTED, Folder, scan
 from ftcourse.data.inspection import Inspection, inspect_photos
 from ftcourse.data.near_copies import clusters
 from ftcourse.data.photos import MOST_RATIO
 
-__all__ = ["Audit", "Finding", "audit"]
+__all__ = ["Audit", "AuditFinding", "audit"]
 
 SEVERITIES = ("error", "warning", "info")
 SMALLEST_CLASS = 3  # one photo for each of train, val, test
@@ -31,7 +31,7 @@ FLAT_SPREAD = 20  # of 255; 12 bits taken for 16 would leave 16
 
 
 @dataclass
-class Finding:
+class AuditFinding:
     """One thing found: `kind` names it, `severity` is "error", "warning" or "info"."""
 
     kind: str
@@ -46,14 +46,14 @@ class Audit:
 
     folder: str
     counts: dict[str, dict[str, int]]
-    findings: list[Finding]
+    findings: list[AuditFinding]
 
     @property
     def ok(self) -> bool:
         """No finding is an error."""
         return all(finding.severity != "error" for finding in self.findings)
 
-    def of_kind(self, kind: str) -> list[Finding]:
+    def of_kind(self, kind: str) -> list[AuditFinding]:
         """The findings of one kind, such as "leakage"."""
         return [finding for finding in self.findings if finding.kind == kind]
 
@@ -117,8 +117,8 @@ def audit_photos(
     for one in usable:
         counts[one.photo.split][one.photo.label] += 1
     findings = [
-        *(Finding("layout", "error", problem) for problem in folder.problems),
-        *(Finding("layout", "info", note) for note in folder.notes),
+        *(AuditFinding("layout", "error", problem) for problem in folder.problems),
+        *(AuditFinding("layout", "info", note) for note in folder.notes),
         *_unreadable(folder, found),
         *_placeholders(good),
         *_copies(good),
@@ -130,10 +130,10 @@ def audit_photos(
     return Audit(str(folder.source), counts, findings)
 
 
-def _unreadable(folder: Folder, found: Iterable[Inspection]) -> Iterable[Finding]:
+def _unreadable(folder: Folder, found: Iterable[Inspection]) -> Iterable[AuditFinding]:
     broken = [f"{one.photo.name} ({one.error})" for one in found if one.error]
     if broken:
-        yield Finding(
+        yield AuditFinding(
             "undecodable",
             "error",
             f'{_files(broken)} cannot be decoded; remove them or load with on_error="skip"',
@@ -141,7 +141,7 @@ def _unreadable(folder: Folder, found: Iterable[Inspection]) -> Iterable[Finding
         )
     if folder.left_out:
         photos = [why for _, why in folder.left_out if why not in EXPECTED]
-        yield Finding(
+        yield AuditFinding(
             "left out",
             "warning" if photos else "info",
             f"{_files(folder.left_out)} left out",
@@ -149,10 +149,10 @@ def _unreadable(folder: Folder, found: Iterable[Inspection]) -> Iterable[Finding
         )
 
 
-def _placeholders(good: Iterable[Inspection]) -> Iterable[Finding]:
+def _placeholders(good: Iterable[Inspection]) -> Iterable[AuditFinding]:
     names = [f"{one.photo.name} ({one.placeholder})" for one in good if one.placeholder]
     if names:
-        yield Finding(
+        yield AuditFinding(
             "placeholder?",
             "warning",
             f"{_files(names)} left out, thought to stand in for a missing photo; look, and remove it "
@@ -161,7 +161,7 @@ def _placeholders(good: Iterable[Inspection]) -> Iterable[Finding]:
         )
 
 
-def _copies(good: Sequence[Inspection]) -> Iterable[Finding]:
+def _copies(good: Sequence[Inspection]) -> Iterable[AuditFinding]:
     by_hash: dict[str, list[Inspection]] = {}
     for one in good:
         by_hash.setdefault(one.sha256, []).append(one)
@@ -169,7 +169,7 @@ def _copies(good: Sequence[Inspection]) -> Iterable[Finding]:
     yield from _judge(groups, "the same file", "exact duplicates", "error")
 
 
-def _near_copies(groups: Iterable[list[Inspection]]) -> Iterable[Finding]:
+def _near_copies(groups: Iterable[list[Inspection]]) -> Iterable[AuditFinding]:
     usable = [[one for one in group if not one.error and not one.placeholder] for group in groups]
     several = [group for group in usable if len({one.sha256 for one in group}) > 1]
     yield from _judge(several, "nearly the same photo", "near duplicates", "warning")
@@ -177,7 +177,7 @@ def _near_copies(groups: Iterable[list[Inspection]]) -> Iterable[Finding]:
 
 def _judge(
     groups: list[list[Inspection]], what: str, kind: str, severity: str
-) -> Iterable[Finding]:
+) -> Iterable[AuditFinding]:
     """Copies by what they spoil: two labels, then leakage across splits, then only weight."""
     sorted_out: dict[str, list[list[Inspection]]] = {"two labels": [], "leakage": [], kind: []}
     for group in groups:
@@ -198,10 +198,10 @@ def _judge(
             many = f"{len(members)} time" + ("s" if len(members) > 1 else "")
             shown = [" = ".join(one.photo.name for one in group) for group in members]
             level = "info" if name == kind else severity
-            yield Finding(name, level, f"{many}: {advice[name]}", shown)
+            yield AuditFinding(name, level, f"{many}: {advice[name]}", shown)
 
 
-def _class_sizes(counts: dict[str, dict[str, int]]) -> Iterable[Finding]:
+def _class_sizes(counts: dict[str, dict[str, int]]) -> Iterable[AuditFinding]:
     name = "all" if "all" in counts else "train"
     sizes = counts.get(name, {})
     if not sizes:
@@ -210,13 +210,13 @@ def _class_sizes(counts: dict[str, dict[str, int]]) -> Iterable[Finding]:
     tiny = {label: n for label, n in sizes.items() if n < need}
     small = {label: n for label, n in sizes.items() if need <= n < SMALL_CLASS}
     if tiny:
-        yield Finding(
+        yield AuditFinding(
             "class too small",
             "error",
             f"{_shown(tiny)}: too few to split; at least {need} photos a class are needed",
         )
     if small:
-        yield Finding(
+        yield AuditFinding(
             "small class",
             "warning",
             f"{_shown(small)}: under {SMALL_CLASS} photos, so its score will be mostly luck",
@@ -224,7 +224,7 @@ def _class_sizes(counts: dict[str, dict[str, int]]) -> Iterable[Finding]:
     top = max(sizes, key=lambda label: sizes[label])
     low = min(sizes, key=lambda label: sizes[label])
     if sizes[low] and sizes[top] / sizes[low] >= IMBALANCE:
-        yield Finding(
+        yield AuditFinding(
             "class imbalance",
             "warning",
             f"{top} has {sizes[top]} photos, {low} has {sizes[low]} "
@@ -233,7 +233,7 @@ def _class_sizes(counts: dict[str, dict[str, int]]) -> Iterable[Finding]:
         )
 
 
-def _odd_files(good: Sequence[Inspection]) -> Iterable[Finding]:
+def _odd_files(good: Sequence[Inspection]) -> Iterable[AuditFinding]:
     """Files that are read, but not as they are; what is done with them."""
     usual = Counter(one.mode for one in good).most_common(1)
     tests = [
@@ -259,11 +259,11 @@ def _odd_files(good: Sequence[Inspection]) -> Iterable[Finding]:
     for kind, message, test in tests:
         names = [one.photo.name for one in good if test(one)]
         if names:
-            yield Finding(kind, "info", f"{_files(names)}: {message}", names)
+            yield AuditFinding(kind, "info", f"{_files(names)}: {message}", names)
     yield from _deep_files(good)
     flat = [one.photo.name for one in good if one.spread < FLAT_SPREAD and not one.placeholder]
     if flat:
-        yield Finding(
+        yield AuditFinding(
             "nearly one brightness",
             "warning",
             f"{_files(flat)}: under {FLAT_SPREAD} of 255 lie between dark and bright, so there is hardly "
@@ -272,7 +272,7 @@ def _odd_files(good: Sequence[Inspection]) -> Iterable[Finding]:
         )
 
 
-def _deep_files(good: Sequence[Inspection]) -> Iterable[Finding]:
+def _deep_files(good: Sequence[Inspection]) -> Iterable[AuditFinding]:
     """Greys of more than 8 bits, by the depth that they were scaled by."""
     common = common_bits(one.bits for one in good)
     by_depth: dict[int, list[str]] = {}
@@ -287,7 +287,7 @@ def _deep_files(good: Sequence[Inspection]) -> Iterable[Finding]:
             else f"hold {bits} bits: {2**bits - 1} becomes white, 255"
         )
         level = "warning" if unlike else "info"
-        yield Finding("16 bit", level, f"{_files(names)}: {how}{unlike}", names)
+        yield AuditFinding("16 bit", level, f"{_files(names)}: {how}{unlike}", names)
 
 
 def _shown(sizes: dict[str, int]) -> str:

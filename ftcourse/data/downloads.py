@@ -12,6 +12,8 @@ another hash is refused.
 
 from __future__ import annotations
 
+import errno
+import gzip
 import hashlib
 import os
 import re
@@ -23,28 +25,40 @@ import tempfile
 import time
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from tqdm.auto import tqdm
 
+from ftcourse._transfer import receive
+
 __all__ = ["DATASETS", "RealDataset", "RemoteFile", "cache_dir", "cached", "fetch"]
 
-CHUNK = 1 << 18  # bytes read at a time
-TIMEOUT = 30.0  # seconds without a byte until a source counts as dead
+CHUNK = 1 << 18  # bytes written at a time
+TIMEOUT = 30.0  # seconds without a byte, or with too few, until a source counts as dead
 ATTEMPTS = 3  # times one source may break off and be resumed
+LARGER = 10  # times its own size that an archive may unpack to; photos are packed already
+# What a system says of a name that is no name, or is a file and a folder at once.
+OF_THE_ENTRY = {
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.EILSEQ,
+}
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp"}
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a data set, at two or more addresses; `bytes` is for the progress bar only."""
+    """One file of a data set, at two or more addresses; no source may send more than `bytes`."""
 
     name: str
     sha256: str
@@ -69,15 +83,25 @@ class RealDataset:
 
 
 def cache_dir() -> Path:
-    """`FTCOURSE_CACHE` if it is set, else the folder for caches of this platform."""
+    """`FTCOURSE_CACHE` if it is set, else the folder for caches of this platform.
+
+    An account without a home has it in the folder for temporary files.
+    """
     if chosen := os.environ.get("FTCOURSE_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base = os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local"
         return Path(base) / "ftcourse" / "Cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "ftcourse"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftcourse"
+        return _home() / "Library" / "Caches" / "ftcourse"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "ftcourse"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # neither HOME nor an entry among the users
+        return Path(tempfile.gettempdir()) / f"ftcourse-{getattr(os, 'getuid', lambda: 0)()}"
 
 
 def cached(name: str, cache: str | os.PathLike | None = None) -> Path | None:
@@ -166,13 +190,16 @@ def _download(url: str, target: Path, file: RemoteFile) -> None:
 
     Raises:
         OSError: the source does not answer, or keeps breaking off.
-        ValueError: the whole file came, with another hash; it is removed.
+        ValueError: the whole file came, with another hash, or more than the file; it is removed.
     """
     part = target.with_name(target.name + ".part")
     for attempt in range(ATTEMPTS):
         resumed = part.exists() and part.stat().st_size > 0
         try:
             _receive(url, part, file)
+        except ValueError:  # too much: what there is of it is of no use
+            part.unlink(missing_ok=True)
+            raise
         except (OSError, HTTPException) as err:
             final = isinstance(err, HTTPError) or attempt == ATTEMPTS - 1
             if final:
@@ -196,21 +223,24 @@ def _receive(url: str, part: Path, file: RemoteFile) -> None:
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        # of the list below, or what the caller named; urllib refuses a redirect to file:
-        response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)  # nosec B310
+        incoming = receive(url, headers, patience=TIMEOUT, most=file.bytes)
     except HTTPError as err:
         if err.code == 416:  # nothing is missing, or `part` is too long: the hash will tell
             return
         raise
-    with response:
-        if response.status != 206 or not _continues(response.headers, have):
+    with closing(incoming):
+        if incoming.status != 206 or not _continues(incoming.headers, have):
             have = 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else file.bytes
+        length = incoming.headers.get("Content-Length") or ""
+        total = have + int(length) if length.isdigit() else file.bytes
+        if total > file.bytes:
+            raise ValueError(f"would send {total} bytes instead of {file.bytes}")
         _check_space(part.parent, total - have)
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=file.name)
         with bar, part.open("ab" if have else "wb") as out:
-            while block := response.read(CHUNK):
+            for block in incoming.blocks:
+                if out.tell() + len(block) > file.bytes:
+                    raise ValueError(f"sends more than the {file.bytes} bytes that it should")
                 out.write(block)
                 bar.update(len(block))
     if length and part.stat().st_size < total:
@@ -249,21 +279,25 @@ def _unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or a tar into `folder`; a file that is neither is copied.
 
     Every entry is judged before the first is written: absolute paths, `..`, drive letters and links
-    are refused.
+    are refused, and archives that unpack to far more than they are.
 
     Raises:
         ValueError: such an entry, or a damaged archive; the message names it.
     """
     try:
+        most = LARGER * archive.stat().st_size + 10_000_000
         if archive.name.endswith((".tgz", ".tar.gz", ".tar")):
-            with tarfile.open(archive) as packed_tar:
-                _write(archive, folder, _tar_entries(archive, packed_tar))
+            packed: Any = open if archive.suffix == ".tar" else gzip.open
+            with packed(archive, "rb") as stream:
+                bounded = _Bounded(stream, archive, most)
+                with tarfile.open(fileobj=bounded, mode="r:") as tar:
+                    _write(archive, folder, _tar_entries(archive, tar), most)
         elif archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as packed:
-                _write(archive, folder, _zip_entries(archive, packed))
+            with zipfile.ZipFile(archive) as unzipped:
+                _write(archive, folder, _zip_entries(archive, unzipped, most), most)
         else:
             shutil.copy(archive, folder / archive.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as err:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as err:
         if isinstance(err, OSError) and err.errno is not None:
             raise  # the disk, not the archive
         raise ValueError(f"{archive}: is damaged ({err}); remove it and try again") from err
@@ -272,11 +306,45 @@ def _unpack(archive: Path, folder: Path) -> None:
 Entry = tuple[PurePosixPath, Callable[[], Any]]  # the place inside the folder, how to open it
 
 
-def _zip_entries(archive: Path, packed: zipfile.ZipFile) -> list[Entry]:
+class _Bounded:
+    """A stream of which no more than `most` bytes are read; a tar keeps its headers in memory."""
+
+    def __init__(self, stream: Any, archive: Path, most: int) -> None:
+        self.stream, self.archive, self.most = stream, archive, most
+
+    def read(self, size: int = -1) -> bytes:
+        self._check(self.stream.tell() + size if size >= 0 else self.most + 1)
+        return self.stream.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_SET:
+            self._check(offset)
+        return self.stream.seek(offset, whence)
+
+    def _check(self, position: int) -> None:
+        if position > self.most + tarfile.RECORDSIZE:  # it reads a little ahead
+            raise _too_large(self.archive, self.most)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _too_large(archive: Path, most: int) -> ValueError:
+    return ValueError(
+        f"{archive}: refused, it unpacks to more than {most / 1e6:.0f} MB, which no archive of photos of its "
+        f"size does; get it from another source"
+    )
+
+
+def _zip_entries(archive: Path, packed: zipfile.ZipFile, most: int) -> list[Entry]:
     entries: list[Entry] = []
+    if sum(info.file_size for info in packed.infolist()) > most:
+        raise _too_large(archive, most)
     for info in packed.infolist():
         if stat.S_ISLNK(info.external_attr >> 16):
             raise _refused(archive, info.filename, "is a link")
+        if info.flag_bits & 1:
+            raise _refused(archive, info.filename, "needs a password")
         inside = _inside(archive, info.filename)
         if not info.is_dir():
             entries.append((inside, lambda info=info: packed.open(info)))  # type: ignore[misc]
@@ -285,8 +353,10 @@ def _zip_entries(archive: Path, packed: zipfile.ZipFile) -> list[Entry]:
 
 def _tar_entries(archive: Path, packed: tarfile.TarFile) -> list[Entry]:
     entries: list[Entry] = []
-    for info in packed.getmembers():
+    for info in packed:
         inside = _inside(archive, info.name)
+        if info.issparse():
+            raise _refused(archive, info.name, "has holes")
         if info.isfile():
             entries.append((inside, lambda info=info: packed.extractfile(info)))  # type: ignore[misc]
         elif not info.isdir():
@@ -305,15 +375,26 @@ def _refused(archive: Path, name: str, why: str) -> ValueError:
     return ValueError(f"{archive}: refused, its entry {name!r} {why}; get it from another source")
 
 
-def _write(archive: Path, folder: Path, entries: Iterable[Entry]) -> None:
+def _write(archive: Path, folder: Path, entries: Iterable[Entry], most: int) -> None:
     entries = list(entries)
+    left = most
     for inside, opener in tqdm(
         entries, desc=f"unpack {archive.name}", leave=False, disable=len(entries) < 500
     ):
         target = folder / inside
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _opened(opener) as source, target.open("wb") as out:
-            shutil.copyfileobj(source, out)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _opened(opener) as source, target.open("wb") as out:
+                while block := source.read(CHUNK):
+                    left -= len(block)
+                    if left < 0:
+                        raise _too_large(archive, most)
+                    out.write(block)
+        except OSError as err:
+            if err.errno not in OF_THE_ENTRY:
+                raise
+            why = f"cannot be written there ({os.strerror(err.errno or 0)})"
+            raise _refused(archive, str(inside), why) from err
 
 
 @contextmanager

@@ -154,9 +154,10 @@ class Index:
         known: dict[bytes, tuple] = {}
         for start in range(0, len(keys), AT_ONCE):
             some = keys[start : start + AT_ONCE]
+            places = ", ".join("?" * len(some))  # all that is put into the text; names are bound
             rows = db.execute(
-                "SELECT path, size, changed, facts, hashes, used FROM photos WHERE side = ? AND version = ? "
-                f"AND path IN ({', '.join('?' * len(some))})",
+                "SELECT path, size, changed, facts, hashes, used FROM photos "  # nosec B608
+                f"WHERE side = ? AND version = ? AND path IN ({places})",
                 [self.side, self.version, *some],
             )
             known |= {row[0]: row[1:] for row in rows}

@@ -36,7 +36,7 @@ from ftcourse.data.transforms import (
 
 __all__ = ["BUILT_IN", "load_data", "load_folder"]
 
-BUILT_IN = ("pocket-insects", "hymenoptera", "flowers", "pets")
+BUILT_IN = ("pocket-insects", *downloads.DATASETS)
 
 
 def load_data(

@@ -7,15 +7,19 @@ never stops a lesson.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import pkgutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 __all__ = ["location", "record", "reset", "state", "summary"]
+
+WAIT = 5.0  # seconds for another notebook to finish writing
 
 _here: dict[str, dict[str, Any]] = {}  # what this process has seen, should the file be unwritable
 
@@ -27,7 +31,10 @@ def location() -> Path | None:
         return None if chosen.strip().lower() in ("", "off", "0", "none") else Path(chosen)
     if any(name in os.environ for name in ("CI", "PYTEST_VERSION", "PYTEST_CURRENT_TEST")):
         return None
-    return _user_data() / "ftcourse" / "progress.json"
+    try:
+        return _user_data() / "ftcourse" / "progress.json"
+    except RuntimeError:  # an account without a home
+        return None
 
 
 def _user_data() -> Path:
@@ -62,22 +69,40 @@ def record(number: str, event: str) -> None:
     """Note an event of one exercise: "right", "wrong", "hint" or "solution". Never raises."""
     try:
         file = location()
-        # The file is read again each time: two notebooks may be open at once.
-        entries = _read(file) if file is not None else _here
-        entry = entries.setdefault(number, {})
-        if event in ("right", "wrong"):
-            if not entry.get("right"):
-                entry["tries"] = entry.get("tries", 0) + 1
-            entry["right"] = entry.get("right", False) or event == "right"
-        elif event == "hint":
-            entry["hints"] = entry.get("hints", 0) + 1
-        elif event == "solution":
-            entry["solution"] = True
-        _here[number] = entry
-        if file is not None:
-            _write(file, entries)
+        with _alone(file):
+            # The file is read again each time: two notebooks may be open at once.
+            entries = _read(file) if file is not None else _here
+            entry = entries.setdefault(number, {})
+            _note(entry, event)
+            _here[number] = entry
+            if file is not None:
+                _write(file, entries)
     except Exception:  # a full disk or a read-only home must not stop a lesson
         return
+
+
+def _note(entry: dict[str, Any], event: str) -> None:
+    if event in ("right", "wrong"):
+        if not entry.get("right"):
+            entry["tries"] = entry.get("tries", 0) + 1
+        entry["right"] = entry.get("right", False) or event == "right"
+    elif event == "hint":
+        entry["hints"] = entry.get("hints", 0) + 1
+    elif event == "solution":
+        entry["solution"] = True
+
+
+@contextlib.contextmanager
+def _alone(file: Path | None) -> Iterator[None]:
+    """Between reading the file and writing it no other notebook writes, where locks are to be had."""
+    with contextlib.ExitStack() as stack:
+        if file is not None:
+            from ftcourse.training.locks import locked
+
+            with contextlib.suppress(OSError):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(file.with_name(f".{file.name}.lock"), wait=WAIT))
+        yield
 
 
 def _write(file: Path, entries: dict[str, dict[str, Any]]) -> None:

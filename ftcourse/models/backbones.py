@@ -7,30 +7,41 @@ weights came from (`origin_of`), so that `freeze_report` can say what has moved 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
+from tqdm.auto import tqdm
 
+from ftcourse._transfer import receive
 from ftcourse.models.groups import head_of, layer_groups, replace_head
 from ftcourse.models.pocket import FILE as POCKET
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.states import (
+    SUFFIXES,
+    State,
+    Stored,
+    build,
+    known_architecture,
+    load_state,
+    open_state,
+    plain_names,
+)
+
+TIMEOUT = 30.0  # seconds without a byte, or with too few, until a source counts as dead
 
 __all__ = ["head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of"]
-
-
-State = dict[str, Tensor]
 
 
 @dataclass
@@ -79,20 +90,14 @@ def load_backbone(
 
     Source: https://docs.pytorch.org/vision/stable/models.html
     """
-    if name not in models.list_models(module=models):
+    if not known_architecture(name):
         raise ValueError(f"{name!r} is not a torchvision model; try 'resnet18' or 'resnet50'")
-    state, chosen, file = _resolve(name, weights)
-    head = [v for k, v in (state or {}).items() if k.endswith(".weight") and v.ndim == 2]
-    outputs = {"num_classes": len(head[-1])} if head else {}
-    model = models.get_model(name, weights=None, **outputs)
+    found, chosen, file = _resolve(name, weights)
+    model: Any = build(name) if found is None else load_state(name, found, None, chosen)
     if hasattr(model, "transform_input") and isinstance(chosen, WeightsEnum):
-        model.transform_input = (
-            True  # GoogLeNet and Inception v3: torchvision's builder sets it with its weights
-        )
-    if state is not None:
-        _load_state(model, state, chosen)
+        model.transform_input = True  # GoogLeNet, Inception v3: as torchvision's builder does
     if file is not None:  # it is there to be read again: memory is dearer
-        kept: State | Callable[[], State] = partial(_read_again, file, _stamp(file))
+        kept: State | Callable[[], State] = partial(_read_again, file, _stamp(file), name)
     else:
         kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
     model.ftcourse_origin = Origin(name, chosen, kept)
@@ -103,8 +108,8 @@ def load_backbone(
 
 def _resolve(
     name: str, weights: str | Path | WeightsEnum | None
-) -> tuple[State | None, WeightsEnum | str | None, Path | None]:
-    """The state dict, the weights object (or the path) and the file that a `weights=` argument means."""
+) -> tuple[Stored | None, WeightsEnum | str | None, Path | None]:
+    """The tensors, the weights object (or the path) and the file that a `weights=` argument means."""
     if weights is None or weights == "none":
         return None, None, None
     if isinstance(weights, ResNet18_Pocket_Weights) or weights == "pocket":
@@ -114,21 +119,21 @@ def _resolve(
                 f"use weights='DEFAULT' (needs a network once) or a path"
             )
         chosen = ResNet18_Pocket_Weights.DEFAULT
-        return chosen.get_state_dict(), chosen, POCKET
+        return open_state(POCKET), chosen, POCKET
     if isinstance(weights, WeightsEnum):
-        file = _download(_url_of(weights))
-        return _read_state(file), weights, file
+        file = _download(_url_of(weights), _size_of(weights))
+        return open_state(file), weights, file
     if isinstance(weights, str) and weights in (enum := models.get_model_weights(name)).__members__:
-        file = _download(_url_of(enum[weights]))
-        return _read_state(file), enum[weights], file
+        file = _download(_url_of(enum[weights]), _size_of(enum[weights]))
+        return open_state(file), enum[weights], file
     path = Path(weights)
-    if path.suffix not in {".safetensors", ".pth", ".pt"}:
+    if path.suffix not in SUFFIXES:
         known = ", ".join(models.get_model_weights(name).__members__)
         raise ValueError(
             f"weights={str(weights)!r} is not known for {name}: use 'pocket', None, "
             f"{known}, or a path that ends in .safetensors or .pth"
         )
-    return _read_state(path), str(path), path.resolve()
+    return open_state(path), str(path), path.resolve()
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -137,10 +142,13 @@ def _stamp(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _read_again(file: Path, stamp: tuple[int, int]) -> State:
+def _read_again(file: Path, stamp: tuple[int, int], name: str) -> State:
     """The tensors of a weights file if it still is what it was; nothing and a warning if not."""
     if file.exists() and _stamp(file) == stamp:
-        return _read_state(file)
+        found = open_state(file)
+        state = found.read()
+        names = plain_names(found.shapes, name)
+        return {mine: _as_float(state[theirs]) for mine, theirs in names.items()}
     warnings.warn(
         f"{file}: is gone, or another one than the network was loaded from; so how far the weights have moved "
         f"since is not known",
@@ -153,20 +161,15 @@ def _url_of(weights: WeightsEnum) -> str:
     return weights.url
 
 
-def _download(url: str) -> Path:
+def _download(url: str, most: int | None = None) -> Path:
     """torchvision's file, from the cache folder or the network, its sha256 checked either way."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     match = re.search(r"-([0-9a-f]{8,})\.", file.name)  # torchvision names files by their hash
     prefix = match[1] if match else ""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(file), hash_prefix=prefix or None)
-        except RuntimeError as err:  # torch's word for a hash that differs; it kept no file
-            raise ValueError(
-                f"{url}: damaged on the way ({err}); nothing was kept, try again"
-            ) from err
-        except (URLError, OSError) as err:
+            _fetch(url, file, prefix, most)
+        except (OSError, HTTPException) as err:
             raise ConnectionError(
                 f"cannot download {url} ({err}); use weights='pocket' (needs no network), "
                 f"or put that file at {file}"
@@ -180,45 +183,42 @@ def _download(url: str) -> Path:
     return file
 
 
-def _read_state(path: Path) -> State:
-    """The tensors of a `.safetensors` or `.pth` file, in float32; no object is ever unpickled."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such weights file")
+def _fetch(url: str, file: Path, prefix: str, most: int | None) -> None:
+    """Into a file beside, which takes its name when all of it is there and its hash is right."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    digest, had = hashlib.sha256(), 0
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as err:
-        raise ValueError(f"{path}: not a readable weights file ({_first_line(err)})") from err
-    except Exception as err:  # pickle.UnpicklingError, and whatever a malformed pickle raises
-        raise ValueError(
-            f"{path}: holds more than tensors, so loading it could run code ({_first_line(err)}); "
-            f"ask for a .safetensors file, or for torch.save(model.state_dict())"
-        ) from err
-    for key in ("state_dict", "model", "model_state_dict"):  # the usual wrappings
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: expected a state dict (names to tensors)")
-    return {
-        k.removeprefix("module."): v.float() if v.is_floating_point() else v
-        for k, v in state.items()
-    }
+        incoming = receive(url, {"User-Agent": "ftcourse"}, patience=TIMEOUT, most=most)
+        length = incoming.headers.get("Content-Length") or ""
+        total = int(length) if length.isdigit() else None
+        bar = tqdm(total=total, unit="B", unit_scale=True, desc=file.name)
+        with closing(incoming), bar, part.open("wb") as out:
+            for block in incoming.blocks:
+                out.write(block)
+                digest.update(block)
+                had += len(block)
+                bar.update(len(block))
+        if total is not None and had < total:
+            raise OSError(f"broke off after {had} of {total} bytes")
+        if not digest.hexdigest().startswith(prefix):
+            found = digest.hexdigest()[: len(prefix)]
+            raise ValueError(f"its sha256 starts with {found}, not with {prefix}")
+        os.replace(part, file)
+    except ValueError as err:
+        raise ValueError(f"{url}: damaged on the way ({err}); nothing was kept, try again") from err
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _load_state(model: nn.Module, state: State, source: Any) -> None:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as err:
-        lines = str(err).strip().splitlines()
-        detail = "; ".join(line.strip() for line in lines[1:3])
-        kind = type(model).__name__
-        raise ValueError(f"{source}: these weights do not fit this {kind}: {detail}") from err
+def _size_of(weights: WeightsEnum) -> int | None:
+    """The most bytes that the file can have; torchvision tells its megabytes (of 2**20 bytes) to three digits."""
+    megabytes = weights.meta.get("_file_size")
+    return None if megabytes is None else int((megabytes + 0.001) * 2**20) + 1
 
 
-def _first_line(err: Exception) -> str:
-    return (str(err).splitlines() or [type(err).__name__])[0][:120]
+def _as_float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def origin_of(model: nn.Module) -> Origin | None:

@@ -12,8 +12,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ftcourse.reporting.escaping import escaped, fenced
 from ftcourse.reporting.report_page import headline
-from ftcourse.training.checkpoints import write_atomic
+from ftcourse.training.checkpoints import blaming, write_atomic
+from ftcourse.training.records import REPORT, read_record
 
 __all__ = ["model_card", "write_card"]
 
@@ -25,6 +27,7 @@ def write_card(run: str | os.PathLike, out: str | os.PathLike | None = None) -> 
 
     Raises:
         FileNotFoundError: the run has no `report.json`.
+        ValueError: its `report.json` is damaged, or not of this package.
         FileExistsError: the file is there already: people fill cards in, so none is written over.
     """
     folder = Path(run)
@@ -34,17 +37,30 @@ def write_card(run: str | os.PathLike, out: str | os.PathLike | None = None) -> 
     path = Path(out) if out else folder / "model_card.md"
     if path.exists():
         raise FileExistsError(f"{path}: exists, and may have been filled in; give another --out")
-    return write_atomic(path, model_card(json.loads(report.read_text(encoding="utf-8"))).encode())
+    found = read_record(report, REPORT, _matches)
+    with blaming(report, "no card can be made from it"):
+        text = model_card(found)
+    return write_atomic(path, text.encode(errors="backslashreplace"))
+
+
+def _matches(report: dict[str, Any]) -> str | None:
+    """A report's table of confusions has a row and a column for each class."""
+    n = len(report["classes"])
+    rows = report["test"]["confusion"]
+    if len(rows) != n or any(len(row) != n for row in rows):
+        return f"test.confusion must have {n} rows of {n} numbers, one for each class"
+    return None
 
 
 def model_card(report: dict[str, Any]) -> str:
     """The card as Markdown, from the contents of a `report.json`."""
+    header, report = _header(report), escaped(report, keep=("command",))
     test, classes = report["test"], ", ".join(report["classes"])
     weights = {"none": "random weights", "pocket": "the pocket weights of ftcourse"}.get(
         report["weights"], f"the weights {report['weights']}"
     )
     parts = [
-        _header(report),
+        header,
         f"# {report['name'].rstrip('/')}: a {report['backbone']} for {len(report['classes'])} classes",
         headline(report),
         "## What it is for",
@@ -54,7 +70,7 @@ def model_card(report: dict[str, Any]) -> str:
         "## How it was made",
         f"{report['backbone']}, fine-tuned from {weights}; strategy {report['strategy']}, "
         f"{report['epochs']} epochs, input {report['size']} pixels, seed {report['seed']}. The command:",
-        f"```\n{report['command']}\n```",
+        fenced(report["command"]),
         "## The photos",
         _photos(report),
         f"Who took them, where and when, under which licence: {OPEN}.",

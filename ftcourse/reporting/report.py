@@ -6,12 +6,17 @@ time. `report.json` has every number, `report.md` is the same for people (`repor
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
 import platform
+import re
+import shutil
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ftcourse.data.loading import load_data
@@ -32,14 +36,23 @@ from ftcourse.evaluation.baselines import (
     majority_class,
     pooled_features,
 )
-from ftcourse.models.backbones import load_backbone, replace_head, weights_of
+from ftcourse.models.backbones import layer_groups, load_backbone, replace_head, weights_of
+from ftcourse.models.states import check_input
 from ftcourse.plots import plot_confusion, plot_history, show_images
 from ftcourse.reporting.report_page import command_of, page
 from ftcourse.shipping.inference import measure
 from ftcourse.training import recipes
-from ftcourse.training.checkpoints import save_model, write_atomic
+from ftcourse.training.checkpoints import (
+    read_header,
+    remove_leftovers,
+    save_model,
+    write_atomic,
+)
 from ftcourse.training.history import History
+from ftcourse.training.locks import Held, holder, locked
 from ftcourse.training.loop import best_device, finetune, predict
+from ftcourse.training.records import SETTINGS, read_record
+from ftcourse.training.stages import Stage
 
 __all__ = ["Interrupted", "Settings", "train_and_report", "write_report"]
 
@@ -47,6 +60,8 @@ FILES = (
     "settings.json", "checkpoint.pt", "history.json", "model.safetensors", "report.json",
     "report.md", "curves.png", "confusion.png", "worst.png",
 )  # fmt: skip
+LOCK = ".lock"
+LEFTOVER = rf"\.({'|'.join(map(re.escape, FILES))})\.\d+\.part"  # of `write_atomic`
 WORST = 12
 
 
@@ -100,18 +115,29 @@ def train_and_report(
         The contents of `report.json`.
 
     Raises:
-        FileExistsError: `out` is not empty, and neither `resume` nor `force` was asked for.
+        FileExistsError: `out` holds a run, and neither `resume` nor `force` was asked for; or another process
+            is writing to it.
         Interrupted: stopped by the user after some epochs; the test split has not been touched.
         ValueError, OSError: from reading the photos and the weights; each says what and where.
     """
     settings, out = settings or Settings(), Path(out)
     _check_out(out, resume, force)
+    if (by := holder(out / LOCK)) is not None:
+        raise _busy(out, by)
+    with _full_disk_told(out):
+        return _train_and_report(source, out, settings, resume, force, progress)
+
+
+def _train_and_report(
+    source: Any, out: Path, settings: Settings, resume: bool, force: bool, progress: bool
+) -> dict[str, Any]:
     clock = Clock()
     torch.manual_seed(settings.seed)
     model = load_backbone(
         settings.backbone, None if settings.weights == "none" else settings.weights
     )
     shape = input_of(model, settings)
+    check_input(settings.backbone, shape["crop_size"])
     data = _load(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
@@ -119,37 +145,37 @@ def train_and_report(
         settings.strategy, len(data.train), len(data.classes), settings.epochs,
         from_scratch=settings.weights == "none",
     )  # fmt: skip
-    resume = _begin(out, settings, data, source, resume, force)
-    clock.lap("data")
-    features = [pooled_features(model, s) for s in (_as_tested(data), data.val)]
-    untouched = {k: v.clone() for k, v in model.state_dict().items()}  # for the test's features
-    clock.lap("baselines")
-    history = finetune(
-        model, data, stages, out_dir=out, resume=resume, batch_size=settings.batch_size,
-        seed=settings.seed, progress=progress, **recipes.FINETUNE,
-    )  # fmt: skip
-    clock.lap("training")
-    _stop_if_interrupted(history, out)
-    probe = LinearProbe(*features)
-    clock.lap("baselines")
-    side = getattr(data.test.images, "side", None)
-    _save(model, out / "model.safetensors", data.classes, settings, shape, side)
-    tested = _test(model, untouched, data, probe, settings.seed)
-    clock.lap("test")
-    seconds = (
-        clock.total - clock.laps["training"] + history.seconds
-    )  # with what was done before resuming
-    report = _report(source, out, settings, shape, data, stages, history, probe, tested)
-    report |= {"seconds": round(seconds, 2), "times": clock.rounded()}
-    write_report(out, report, history, data)
-    return report
+    _check_disk(out, model, stages)
+    with _alone(out):
+        _check_out(out, resume, force)  # another process may have been quicker
+        remove_leftovers(out, FILES)
+        resume = _begin(out, settings, data, source, resume, force)
+        clock.lap("data")
+        features = [pooled_features(model, s) for s in (_as_tested(data), data.val)]
+        untouched = {k: v.clone() for k, v in model.state_dict().items()}  # for the test's features
+        clock.lap("baselines")
+        history = finetune(
+            model, data, stages, out_dir=out, resume=resume, batch_size=settings.batch_size,
+            seed=settings.seed, progress=progress, **recipes.FINETUNE,
+        )  # fmt: skip
+        clock.lap("training")
+        _stop_if_interrupted(history, out)
+        probe = LinearProbe(*features)
+        clock.lap("baselines")
+        side = getattr(data.test.images, "side", None)
+        _save(model, out / "model.safetensors", data.classes, settings, shape, side)
+        tested = _test(model, untouched, data, probe, settings.seed)
+        clock.lap("test")
+        report = _report(source, out, settings, shape, data, stages, history, probe, tested)
+        write_report(out, report | clock.times(history.seconds), history, data)
+    return report | clock.times(history.seconds)
 
 
 class Clock:
     """Seconds of wall time for each part of a run."""
 
     def __init__(self) -> None:
-        self.start = self.last = time.perf_counter()
+        self.last = time.perf_counter()
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
@@ -157,12 +183,15 @@ class Clock:
         self.laps[name] = self.laps.get(name, 0.0) + now - self.last
         self.last = now
 
-    @property
-    def total(self) -> float:
-        return self.last - self.start
+    def times(self, trained: float) -> dict[str, Any]:
+        """`times` of the parts, and `seconds`, which is their sum.
 
-    def rounded(self) -> dict[str, float]:
-        return {name: round(seconds, 2) for name, seconds in self.laps.items()}
+        Args:
+            trained: seconds of all epochs; more than this process trained for if the run was resumed.
+        """
+        laps = self.laps | {"training": max(trained, self.laps.get("training", 0.0))}
+        parts = {name: round(seconds, 1) for name, seconds in laps.items()}
+        return {"seconds": round(sum(parts.values()), 1), "times": parts}
 
 
 # -- before training ---------------------------------------------------------------------------
@@ -176,11 +205,78 @@ def _check_out(out: Path, resume: bool, force: bool) -> None:
         raise NotADirectoryError(f"{out}: is a file; give a folder for the run")
     if resume and not (out / "settings.json").exists():
         raise FileNotFoundError(f"{out}: no run to resume there; train without --resume")
-    if not resume and not force and out.exists() and any(out.iterdir()):
+    if not resume and not force and out.exists() and _holds_more_than_a_start(out):
         raise FileExistsError(
             f"{out}: exists and is not empty; give another folder, go on with that run (--resume), "
             f"or replace it (--force: its files are moved to {out / 'before-1'}, or 2, 3, ...)"
         )
+
+
+def _holds_more_than_a_start(out: Path) -> bool:
+    """Settings alone, and what a killed process left of a file it was writing, are no run."""
+    return any(
+        file.name not in ("settings.json", LOCK) and not re.fullmatch(LEFTOVER, file.name)
+        for file in out.iterdir()
+    )
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """The only process that writes to a run's folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out / LOCK):
+            yield
+    except Held as err:
+        raise _busy(out, holder(out / LOCK) or "") from err
+
+
+def _busy(out: Path, by: str) -> FileExistsError:
+    return FileExistsError(
+        f"{out}: another run is being written there{by}; wait for it, or give another folder"
+    )
+
+
+def _check_disk(out: Path, model: nn.Module, stages: Sequence[Stage]) -> None:
+    """Refuse before any training where the files of the run will not fit."""
+    old = out / "checkpoint.pt"
+    needed = bytes_of_a_run(model, stages) - (old.stat().st_size if old.is_file() else 0)
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise OSError(
+            f"{out}: the run needs about {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free there; "
+            f"free some, or give a folder on another disk"
+        )
+
+
+def bytes_of_a_run(model: nn.Module, stages: Sequence[Stage]) -> int:
+    """The most that a run's files take: two checkpoints while one replaces the other; or one, and the model.
+
+    A checkpoint has the weights, the best ones, and what the optimizer keeps of each that trains: two numbers for
+    AdamW, one for SGD.
+    """
+    weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    groups, kept = layer_groups(model), 0
+    for stage in stages:
+        modules = [m for name in stage.groups(model) for m in groups[name]]
+        trains = {id(p): p.numel() * p.element_size() for m in modules for p in m.parameters()}
+        kept = max(kept, sum(trains.values()) * (2 if stage.optimizer == "adamw" else 1))
+    checkpoint = 2 * weights + kept
+    return checkpoint + max(checkpoint, weights) + 5_000_000  # and pictures
+
+
+@contextmanager
+def _full_disk_told(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"{out}: the disk is full ({err.strerror}, {err.filename or 'while writing'}); what was written "
+            f"before is whole: free some space, and the same command with --resume goes on"
+        ) from err
 
 
 def _begin(
@@ -194,7 +290,7 @@ def _begin(
     if not resume:
         write_atomic(out / "settings.json", json.dumps(mine, indent=1).encode())
         return False
-    then = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    then = read_record(out / "settings.json", SETTINGS)
     for name, value in mine.items():
         if then.get(name) != value:
             if name == "photos":
@@ -255,13 +351,7 @@ def input_of(model: nn.Module, settings: Settings) -> dict[str, Any]:
 
 def _header(weights: str) -> dict[str, Any]:
     """What a weights file of this package says of itself."""
-    if Path(weights).suffix != ".safetensors":
-        return {}
-    try:
-        with safe_open(weights, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("ftcourse", "{}"))
-    except (SafetensorError, OSError, ValueError):  # load_backbone has told, or it is foreign
-        return {}
+    return (Path(weights).suffix == ".safetensors" and read_header(weights)) or {}
 
 
 def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
@@ -488,5 +578,5 @@ def write_report(
         images = [data.test.image(w["index"]) for w in report["worst"]]
         titles = [f"{w['true']},\nnot {w['predicted']}" for w in report["worst"]]
         plt.close(show_images(images, titles, path=run / "worst.png"))
-    write_atomic(run / "report.md", page(report).encode())
+    write_atomic(run / "report.md", page(report).encode(errors="backslashreplace"))
     write_atomic(run / "report.json", json.dumps(report, indent=1, allow_nan=False).encode())

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from ftcourse.reporting.escaping import escaped, fenced
+
 __all__ = ["command_of", "headline", "page"]
 
 
@@ -46,7 +48,8 @@ def command_of(source: Any, out: Any, settings: dict[str, Any]) -> str:
 
 
 def page(report: dict[str, Any]) -> str:
-    """The whole page."""
+    """The whole page; whatever names the report has, they are shown and do nothing else."""
+    report = escaped(report, keep=("command",))
     parts = [
         f"# {report['name'].rstrip('/')}: {len(report['classes'])} classes",
         headline(report),
@@ -107,7 +110,7 @@ def _training(report: dict[str, Any]) -> list[str]:
         f"validation split ({best['val_accuracy']:.1%}).",
         _table(["trains", "epochs", "learning rate", "of the head"], rows),
         "![Loss and accuracy over the epochs](curves.png)",
-        f"It took {report['seconds']:.0f} s on {report['device']} ({times}).",
+        f"It took {report['seconds']:.1f} s on {report['device']} ({times}).",
         *_bullets([f"{f['what']}: {f['evidence']}. {f['fix']}." for f in report["findings"]]),
     ]
 
@@ -138,7 +141,7 @@ def _remade(report: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {value}" for name, value in report["versions"].items())
     return [
         "## To make this again",
-        f"```\n{report['command']}\n```",
+        fenced(report["command"]),
         f"With {versions}. The test split was looked at once, after training; the linear probe is logistic "
         "regression on the pooled features of the backbone before training, its penalty chosen on the validation "
         "split. Intervals: percentile bootstrap over the test photos, 2000 resamples.",
@@ -155,11 +158,7 @@ def _number(value: float | None) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|")
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def evaluation(result: dict[str, Any]) -> str:

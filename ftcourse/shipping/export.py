@@ -4,13 +4,17 @@
 
     with safetensors.safe_open("export.safetensors", "pt") as file:
         meta = json.loads(file.metadata()["ftcourse"])
-    model = torchvision.models.get_model(meta["architecture"], num_classes=len(meta["classes"]))
+    model = torchvision.models.get_model(meta["architecture"], num_classes=len(meta["classes"]))  # *
     model.load_state_dict(safetensors.torch.load_file("export.safetensors"))
     model.eval()
 
+(* googlenet and inception_v3 also take `aux_logits=False, init_weights=False`.)
+
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
-The metadata has `classes`, `mean`, `std`, `size` and `resize_size` as JSON: resize the short side to
-`resize_size`, crop the centre to `size`, divide by 255, subtract `mean`, divide by `std`.
+The metadata has as JSON `classes`, and what a photo goes through before, in this order (`STEPS`, also there as
+`preprocess`): upright by its EXIF tag, RGB on white; where the short side is longer than `working_size`, it is
+shrunk to that with a bicubic filter; it becomes `resize_size` long with a bilinear one, both antialiased; the
+centre, `size` x `size`, is cut out, divided by 255, less `mean`, divided by `std`.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import importlib.util
 import io
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -32,15 +37,24 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision import models
 
 from ftcourse.data.photos import read_pixels
+from ftcourse.data.transforms import MEAN, STD
+from ftcourse.models.states import build
 from ftcourse.shipping.inference import Classifier, find_photos, load_run
 from ftcourse.training.checkpoints import save_model, write_atomic
+from ftcourse.training.records import read_record
 
 __all__ = ["FORMATS", "Exported", "export", "need_onnx"]
 
 FORMATS = ("safetensors", "onnx")
+STEPS = (
+    "turn upright by the EXIF tag, convert to RGB, lay transparency on white",
+    "if the short side is longer than working_size: shrink it to working_size, bicubic, antialiased",
+    "resize the short side to resize_size, bilinear, antialiased",
+    "crop the centre to size x size",
+    "divide by 255, subtract mean, divide by std, each by channel; order of the axes: channel, row, column",
+)
 TOLERANCE = 1e-3  # of a logit
 REAL = 8  # photos to check with, where they are still there
 
@@ -76,11 +90,8 @@ def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = 
         need_onnx()
     classifier = load_run(run)
     classifier.model.cpu()
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
-    name = "model.onnx" if format == "onnx" else "export.safetensors"
-    path = Path(out) if out else folder / name
-    if path.is_dir():
-        path = path / name
+    folder = folder_of(run)
+    path = target(run, out, "model.onnx" if format == "onnx" else "export.safetensors")
     source = folder / "model.safetensors" if Path(run).is_dir() else Path(run)
     if path.resolve() == source.resolve():
         raise ValueError(f"{path}: is the model that is to be exported; give another --out")
@@ -100,6 +111,37 @@ def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = 
     return Exported(path, difference, checked_on)
 
 
+def folder_of(run: str | os.PathLike) -> Path:
+    """The folder of a run that is named by its folder or by its model's file."""
+    return Path(run) if Path(run).is_dir() else Path(run).parent
+
+
+def target(run: str | os.PathLike, out: str | os.PathLike | None, name: str) -> Path:
+    """The file to write: `out`, or `name` in the folder `out`, or beside the model; its folder is made."""
+    path = Path(out) if out else folder_of(run) / name
+    if path.is_dir():
+        path = path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def source_of(folder: Path) -> str | None:
+    """The photos that a run was trained on, as its report names them; None where it does not.
+
+    A relative path is looked for where the command runs, then in the folders around the run: one of them is where
+    the training ran, if the run was written below that.
+
+    Raises:
+        ValueError: the report is damaged.
+    """
+    file = folder / "report.json"
+    if not file.exists():
+        return None
+    source = read_record(file, {"source": str})["source"]
+    around = [Path(source), *(parent / source for parent in folder.absolute().parents)]
+    return next((str(path) for path in around if path.is_dir()), source)
+
+
 Answer = Callable[[Tensor], np.ndarray]
 
 
@@ -108,7 +150,7 @@ def _to_safetensors(classifier: Classifier, file: Path) -> Answer:
     save_model(classifier.model, file, **meta)
     with safe_open(file, framework="pt") as opened:
         header = json.loads(opened.metadata()["ftcourse"])
-    model = models.get_model(header["architecture"], num_classes=len(header["classes"]))
+    model = build(header["architecture"], len(header["classes"]))
     model.load_state_dict(load_file(file))
     model.eval()
     return lambda images: model(images).numpy()
@@ -157,10 +199,18 @@ def _onnx_proto(classifier: Classifier) -> Any:
 
 def _metadata(classifier: Classifier) -> dict[str, Any]:
     meta = classifier.meta
-    same: dict[str, Any] = {
-        k: meta[k] for k in ("architecture", "mean", "std", "resize_size") if k in meta
+    same: dict[str, Any] = {k: meta[k] for k in ("architecture", "mean", "std") if k in meta}
+    return {
+        "format": "ftcourse-1",
+        "classes": classifier.classes,
+        "size": classifier.size,
+        "resize_size": math.ceil(1.14 * classifier.size),  # what `eval_transforms` does
+        "working_size": classifier.side,
+        "mean": MEAN,
+        "std": STD,
+        "preprocess": STEPS,
+        **same,
     }
-    return {"format": "ftcourse-1", "classes": classifier.classes, "size": classifier.size, **same}
 
 
 def _inputs(classifier: Classifier, folder: Path) -> tuple[list[Tensor], str]:
@@ -177,11 +227,11 @@ def _inputs(classifier: Classifier, folder: Path) -> tuple[list[Tensor], str]:
 
 def _photos(classifier: Classifier, folder: Path) -> list[Tensor]:
     try:
-        source = json.loads((folder / "report.json").read_text(encoding="utf-8"))["source"]
-    except (OSError, ValueError, KeyError):
+        source = source_of(folder)
+    except (OSError, ValueError):  # a damaged report: the export needs none
         return []
     found: list[Tensor] = []
-    if not Path(source).is_dir():
+    if source is None or not Path(source).is_dir():
         return found
     files = find_photos([source])
     for file in files[:: max(1, len(files) // REAL)][:REAL]:

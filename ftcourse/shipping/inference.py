@@ -28,6 +28,7 @@ from ftcourse.evaluation.measures import (
     macro_f1,
 )
 from ftcourse.evaluation.measures import per_class as measure_classes
+from ftcourse.models.states import check_input
 from ftcourse.training.checkpoints import load_model
 from ftcourse.training.loop import best_device, predict
 
@@ -68,9 +69,13 @@ def load_run(run: str | os.PathLike) -> Classifier:
         more = "; resume the training first" if (path / "checkpoint.pt").exists() else ""
         raise FileNotFoundError(f"{file}: no trained model there{more}")
     model, meta = load_model(file)
-    size = int(meta.get("crop_size", DEFAULT_SIZE))
+    size = meta.get("crop_size", DEFAULT_SIZE)
+    try:
+        check_input(meta["architecture"], size)
+    except ValueError as err:
+        raise ValueError(f"{file}: {err}") from err
     transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
-    side = int(meta.get("working_size", max(160, math.ceil(1.25 * size))))
+    side = meta.get("working_size", max(160, math.ceil(1.25 * size)))
     model.to(best_device())
     return Classifier(model, list(meta["classes"]), transform, size, side, meta)
 
@@ -227,17 +232,26 @@ def evaluate_folder(
         raise ValueError(f"split={split!r}: use {', '.join(SPLITS)}")
     classifier = load_run(run)
     photos, near_train = _labelled(classifier, source, split, on_error)
-    unknown = [c for c in photos.classes if c not in classifier.classes]
+    index = class_index(classifier, photos.classes, source)
+    logits, own = predict(classifier.model, photos, batch_size=batch_size)
+    seed = int(classifier.meta.get("seed", 0))
+    result = measure(logits, index[own], classifier.classes, seed, near_train=near_train)
+    return {"source": str(source), "split": split, **result}
+
+
+def class_index(classifier: Classifier, classes: Sequence[str], source: Any) -> Tensor:
+    """The classifier's number of each class of a folder, int64 (C,).
+
+    Raises:
+        ValueError: the folder has a class that the run does not know.
+    """
+    unknown = [c for c in classes if c not in classifier.classes]
     if unknown:
         raise ValueError(
             f"{source}: the run does not know the class {unknown[0]!r}; "
             f"it knows {', '.join(classifier.classes[:20])}"
         )
-    logits, own = predict(classifier.model, photos, batch_size=batch_size)
-    index = torch.tensor([classifier.classes.index(c) for c in photos.classes])
-    seed = int(classifier.meta.get("seed", 0))
-    result = measure(logits, index[own], classifier.classes, seed, near_train=near_train)
-    return {"source": str(source), "split": split, **result}
+    return torch.tensor([classifier.classes.index(c) for c in classes])
 
 
 def labelled(classifier: Classifier, source: str | os.PathLike, split: str, on_error: str) -> Split:

@@ -7,21 +7,19 @@ Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ftcourse.shipping.export import export, need_onnx
-from ftcourse.shipping.inference import labelled, load_run
+from ftcourse.data.splits import Split
+from ftcourse.shipping.export import export, folder_of, need_onnx, source_of, target
+from ftcourse.shipping.inference import class_index, labelled, load_run
 from ftcourse.training.loop import predict
 
 __all__ = ["Quantized", "quantize", "quantize_file"]
@@ -60,34 +58,36 @@ def quantize(
     """Write a run's model as ONNX with eight-bit weights and activations, `model-int8.onnx` by default.
 
     Args:
-        run: the folder of a run.
-        out: the file to write.
+        run: the folder of a run, or a `model.safetensors` in one.
+        out: the file to write, or a folder for it; folders are made.
         source: the photos, by default those that the run was trained on; split as in training.
 
     Raises:
         ImportError: onnxruntime or onnx is not installed.
         FileNotFoundError: there is no trained model, or its photos are no longer there.
+        ValueError: the photos have a class that the run does not know, or the report is damaged.
     """
     need_onnx()
     classifier = load_run(run)
     classifier.model.cpu()
-    source = source or _source(Path(run))
+    path = target(run, out, "model-int8.onnx")
+    source = source or _source(folder_of(run))
     train, val = (labelled(classifier, source, split, "skip") for split in ("train", "val"))
+    index = class_index(classifier, val.classes, source)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
     images = torch.stack([train[int(i)][0] for i in order[:CALIBRATION]])
-    path = Path(out) if out else Path(run) / "model-int8.onnx"
     with tempfile.TemporaryDirectory() as folder:
         float32 = export(run, "onnx", Path(folder) / "model.onnx").path
         quantize_file(float32, images, path)
     logits, targets = predict(classifier.model, val)
-    answers = _answers(path, torch.stack([val[i][0] for i in range(len(val))]))
-    before = logits.argmax(1).numpy()
+    answers = _answers(path, val)
+    before, truth = logits.argmax(1).numpy(), index[targets].numpy()
     return Quantized(
         path,
         path.stat().st_size / 1e6,
         float((answers == before).mean()),
-        float((answers == targets.numpy()).mean()),
-        float((before == targets.numpy()).mean()),
+        float((answers == truth).mean()),
+        float((before == truth).mean()),
         len(val),
     )
 
@@ -136,19 +136,24 @@ def quantize_file(source: str | os.PathLike, images: Tensor, out: str | os.PathL
     return out
 
 
-def _answers(path: Path, images: Tensor) -> np.ndarray:
+def _answers(path: Path, photos: Split) -> np.ndarray:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    batches: Sequence[Any] = images.split(BATCH)
-    return np.concatenate([session.run(None, {"images": b.numpy()})[0] for b in batches]).argmax(1)
+    found = []
+    for start in range(0, len(photos), BATCH):
+        some = range(start, min(start + BATCH, len(photos)))
+        images = torch.stack([photos[i][0] for i in some])
+        found.append(session.run(None, {"images": images.numpy()})[0])
+    return np.concatenate(found).argmax(1)
 
 
-def _source(run: Path) -> str:
-    """The photos that a run was trained on, as its report names them."""
-    report = run / "report.json"
-    if not report.exists():
+def _source(folder: Path) -> str:
+    """The photos that a run was trained on."""
+    source = source_of(folder)
+    if source is None:
         raise FileNotFoundError(
-            f"{report}: not there, so the photos to calibrate with are unknown; give their folder"
+            f"{folder / 'report.json'}: not there, so the photos to calibrate with are unknown; "
+            f"give their folder (source=)"
         )
-    return json.loads(report.read_text(encoding="utf-8"))["source"]
+    return source

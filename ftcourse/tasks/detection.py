@@ -12,7 +12,7 @@ otherwise a list of dicts with `boxes`, `labels` and `scores`. Torchvision's own
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,9 +41,34 @@ class Detection(Task):
 
     @staticmethod
     def collate(items: list) -> tuple[list[Tensor], list[Boxes]]:
-        """Lists, since photos differ in their number of boxes, and may differ in size."""
-        images = [image for image, _ in items]
-        return images, [{k: target[k] for k in ("boxes", "labels")} for _, target in items]
+        """Lists, since photos differ in their number of boxes, and may differ in size.
+
+        Raises:
+            ValueError: a target without boxes or labels, of another kind, or of unequal numbers.
+        """
+        return [image for image, _ in items], [_plain(target) for _, target in items]
+
+    def wrong_targets(
+        self, model: nn.Module, inputs: Any, targets: Any
+    ) -> Iterator[tuple[str, str, str, str]]:
+        """Boxes and labels that a detector takes without a word and cannot learn from."""
+        boxes = torch.cat([t["boxes"] for t in targets])
+        labels = torch.cat([t["labels"] for t in targets])
+        if not len(boxes):
+            yield (
+                "no boxes", "there is no box in any photo", f"{len(targets)} photos were looked at",
+                "look at how boxes are read",
+            )  # fmt: skip
+            return
+        classes = _classes(model)
+        if labels.min() < 1 or (classes is not None and labels.max() >= classes):
+            yield (
+                "label out of range", "labels of boxes are not counted from 1",
+                f"they go from {labels.min()} to {labels.max()}"
+                + (f", and the detector has {classes} classes with the background" if classes else ""),
+                "0 is the background: add 1 to the labels, and 1 to the detector's num_classes",
+            )  # fmt: skip
+        yield from _wrong_boxes(inputs, targets, boxes)
 
     def forward(self, model: nn.Module, inputs: list[Tensor], targets: Any = None) -> Any:
         return model(inputs) if targets is None else model(inputs, targets)
@@ -64,6 +89,71 @@ class Detection(Task):
             },
             "samples": len(found),
         }
+
+
+def _plain(target: Boxes) -> Boxes:
+    """Boxes float32 (n, 4) and labels int64 (n,); the usual `torch.tensor([])` stands for none."""
+    missing = [k for k in ("boxes", "labels") if k not in target]
+    if missing:
+        raise ValueError(f"Detection: a target has no {missing[0]!r}, only {', '.join(target)}")
+    boxes, labels = (torch.as_tensor(target[k]) for k in ("boxes", "labels"))
+    if boxes.numel() % 4 or (boxes.numel() and boxes.shape[-1] != 4):
+        raise ValueError(f"Detection: boxes are {tuple(boxes.shape)}, expected (n, 4)")
+    boxes = boxes.reshape(-1, 4).float()
+    if labels.numel() and labels.is_floating_point():
+        raise ValueError(f"Detection: labels are {labels.dtype}; give int64, counted from 1")
+    labels = labels.reshape(-1).long()
+    if len(boxes) != len(labels):
+        raise ValueError(f"Detection: a target has {len(boxes)} boxes and {len(labels)} labels")
+    return {"boxes": boxes, "labels": labels}
+
+
+def _classes(model: nn.Module) -> int | None:
+    """How many classes a torchvision detector was made for, with the background."""
+    for part in (getattr(model, "head", None), getattr(model, "roi_heads", None)):
+        for name in ("classification_head", "box_predictor"):
+            inner: Any = getattr(part, name, None)
+            if isinstance(getattr(inner, "num_classes", None), int):
+                return inner.num_classes
+            if hasattr(inner, "cls_score"):
+                return inner.cls_score.out_features
+    return None
+
+
+def _wrong_boxes(
+    images: Sequence[Tensor], targets: Sequence[Boxes], boxes: Tensor
+) -> Iterator[tuple[str, str, str, str]]:
+    if boxes.max() <= 1.0:
+        yield (
+            "boxes not in pixels", "boxes are not in pixels",
+            f"no side of {len(boxes)} boxes lies beyond {boxes.max():.2f}",
+            "multiply left and right by the photo's width, top and bottom by its height",
+        )  # fmt: skip
+        return
+    turned = (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    if turned.any():
+        yield (
+            "boxes without an area", "boxes are not left, top, right, bottom",
+            f"{int(turned.sum())} of {len(boxes)} have their right or bottom before their left or top, "
+            f"{[round(v, 1) for v in boxes[turned][0].tolist()]} for one",
+            "boxes as left, top, width, height: torchvision.ops.box_convert(boxes, 'xywh', 'xyxy')",
+        )  # fmt: skip
+        return
+    away = []
+    for image, target in zip(images, targets, strict=True):
+        size = torch.tensor([image.shape[-1], image.shape[-2]] * 2, device=target["boxes"].device)
+        beyond = target["boxes"] - size
+        away += [
+            (b[:2] >= -1e-3).any() | (b[2:] > 0.1 * size[2:]).any() | (box[2:] <= 0).any()
+            for b, box in zip(beyond, target["boxes"], strict=True)
+        ]
+    outside = int(torch.stack(away).sum())
+    if outside:
+        yield (
+            "boxes outside of the photo", "boxes lie outside of their photos",
+            f"{outside} of {len(boxes)} boxes, wholly or by more than a tenth",
+            "resize boxes with their photos (tv_tensors.BoundingBoxes); is it x before y?",
+        )  # fmt: skip
 
 
 def mean_average_precision(

@@ -9,7 +9,7 @@ An item of the data is (image float32 (3, H, W), mask int64 (H, W)). torchvision
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -54,7 +54,61 @@ class Segmentation(Task):
         return (outputs["out"] if isinstance(outputs, dict) else outputs).float()
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self.criterion.to(outputs.device)(outputs, targets)
+        """Mean over the pixels that have a truth; 0, with a gradient of 0, where a batch has none.
+
+        Raises:
+            ValueError: masks that are no class numbers, or not of the logits' size.
+        """
+        if targets.is_floating_point() or targets.ndim != 3:
+            raise ValueError(
+                f"Segmentation: masks are {targets.dtype} {tuple(targets.shape)}; give class numbers "
+                f"int64 (N, H, W)"
+            )
+        loss = self.criterion.to(outputs.device)(outputs, targets.long())
+        known = (targets != self.ignore_index).any()  # of nothing, the mean is 0/0
+        return torch.where(known, loss, torch.zeros_like(loss))
+
+    def wrong_targets(
+        self, model: nn.Module, inputs: Any, targets: Any
+    ) -> Iterator[tuple[str, str, str, str]]:
+        """Masks that the loss refuses, or from which nothing can be learnt."""
+        shape = f"{str(targets.dtype).removeprefix('torch.')} {tuple(targets.shape)}"
+        if targets.is_floating_point() or targets.ndim != 3:
+            yield (
+                "labels of the wrong kind", "masks are not one class number a pixel",
+                f"a batch of masks is {shape}", "give int64 (H, W): mask.squeeze(0).long()",
+            )  # fmt: skip
+            return
+        if isinstance(inputs, Tensor) and inputs.shape[-2:] != targets.shape[-2:]:
+            yield (
+                "masks of another size", "masks are not of the size of their images",
+                f"images {tuple(inputs.shape[-2:])}, masks {tuple(targets.shape[-2:])}",
+                "move both by one transform: see segmentation_transforms",
+            )  # fmt: skip
+        values = targets.unique().tolist()
+        known = [v for v in values if v != self.ignore_index]
+        outside = [v for v in known if not 0 <= v < self.num_classes]
+        if outside:
+            yield (
+                "label out of range", "mask values lie outside of 0 to the number of classes - 1",
+                f"values {outside[:5]}, with {self.num_classes} classes; {self.ignore_index} is left out",
+                "number the classes from 0, and give pixels without truth the value of ignore_index",
+            )  # fmt: skip
+        elif not known:
+            yield (
+                "masks of nothing", "masks are void throughout",
+                f"all pixels of {len(targets)} masks are {self.ignore_index}, which counts neither in the loss "
+                f"nor in the score", "look at how masks are read and resized",
+            )  # fmt: skip
+        elif len(known) == 1 and len(targets) > 3:
+            told = (
+                f"; the rest is {self.ignore_index}, which is left out" if len(values) > 1 else ""
+            )
+            yield (
+                "masks of one class", "masks have one class only",
+                f"{len(targets)} masks have no other value than {known[0]}{told}",
+                "masks saved as 0 and 255 need 255 made 1; or give another ignore_index",
+            )  # fmt: skip
 
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The share of right pixels of each image, summed over the batch."""

@@ -47,6 +47,12 @@ class Task:
         """How many samples of a batch are right (a sample may count in part); nan where training does not tell."""
         return torch.full((), torch.nan)
 
+    def wrong_targets(
+        self, model: nn.Module, inputs: Any, targets: Any
+    ) -> Iterator[tuple[str, str, str, str]]:
+        """What is wrong with a batch's targets and raises no error, for preflight: name, what, evidence, fix."""
+        return iter(())
+
     def predictions(self, outputs: Any) -> Any:
         """What `predict` keeps: a tensor with one row a sample, or a list with one entry a sample."""
         return outputs

@@ -161,7 +161,7 @@ class Shortcut:
             self._lapse(_MISMATCH, wrong)
 
 
-_COMPARED = 4  # images of the first batch that are computed both ways
+_COMPARED = 3  # images of the first batch that are computed both ways
 _MISMATCH = "nothing is kept: both halves of the model do not compute what the whole does"
 
 
@@ -320,8 +320,8 @@ class FeatureCache:
         with random_kept():
             items, restless = looked_at(split, again=not drawn)
             entry = self._entry(prefix, split, drawn, restless)
-        rows = list(items)
-        images = _stack(list(items.values())).to(prefix.device)
+        rows = sorted({min(items), max(items)})
+        images = _stack([items[i] for i in rows]).to(prefix.device)
         kept = None if drawn else entry.features[rows].to(prefix.device)  # a view is drawn anew
         wrong = disagreement(model, cut, prefix, images, kept)
         if wrong:
@@ -453,7 +453,7 @@ def _reserve(handle: int, size: int) -> None:
 
 def _folder_on_disk() -> Path | None:
     """A folder for temporary files that is not in memory itself: on many systems the usual one is."""
-    usual = [tempfile.gettempdir(), "/var/tmp", str(Path.home() / ".cache")]
+    usual = [tempfile.gettempdir(), "/var/tmp", str(Path.home() / ".cache")]  # nosec B108: by mkstemp
     return next((Path(f) for f in usual if os.access(f, os.W_OK) and not _in_memory(f)), None)
 
 

@@ -518,6 +518,7 @@ class Prefix:
         after: Prefix | None = None,
     ) -> None:
         self.fingerprint, self.after = fingerprint, after
+        self.agreed = False  # with the model itself, as far as was tried
         tensors = [*plain.parameters(), *plain.buffers()]
         self.device: torch.device = tensors[0].device if tensors else after.device  # type: ignore[union-attr]
         self.batch = 8 if self.device.type == "cpu" else 32
@@ -629,25 +630,15 @@ def disagreement(
     """How far both halves of a cut model are from the whole on some images, in words; None if it is rounding.
 
     The fast frozen part is compared with the model's own modules, in another grouping of the images, and what
-    comes out of both halves with what comes out of the model, all in eval mode; `kept` features of these images
-    with those computed now.
+    comes out of both halves with what comes out of the model, all in eval mode; once for each prefix, `kept`
+    features of these images each time.
     """
+    pairs: list[tuple[str, Tensor, Tensor]] = []
     with eval_mode(model), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-        outputs = type(model).forward(
-            model, images
-        )  # past what stands in its place while it trains
-        features = cut.plain_prefix(model)(images)
-        fast = torch.cat([prefix(part) for part in (images[:1], images[1:]) if len(part)])
-        pairs = [("features", features, fast)]
+        if kept is not None or not prefix.agreed:
+            fast = torch.cat([prefix(part) for part in (images[:1], images[1:]) if len(part)])
         pairs += [] if kept is None else [("kept features", fast, kept)]
-        ends = (
-            tree_leaves(outputs),
-            tree_leaves(cut.rest(model)(features.clone())),
-        )  # it may work in place
-    whole, halves = ([x for x in end if isinstance(x, Tensor)] for end in ends)
-    if len(whole) != len(halves):
-        return f"outputs are {len(halves)} tensors, not {len(whole)}"
-    pairs += [("outputs", one, two) for one, two in zip(whole, halves, strict=True)]
+        pairs += [] if prefix.agreed else _both_ways(model, cut, fast, images)
     for what, right, seen in pairs:
         if right.shape != seen.shape:
             return f"{what} have the shape {tuple(seen.shape)}, not {tuple(right.shape)}"
@@ -657,7 +648,21 @@ def disagreement(
         off = _distance(right.double(), seen.double())
         if off > allowed:
             return f"{what} differ by {off:.1g} of their size, where rounding is below {allowed:g}"
+    prefix.agreed = True
     return None
+
+
+def _both_ways(
+    model: nn.Module, cut: Cut, fast: Tensor, images: Tensor
+) -> list[tuple[str, Tensor, Tensor]]:
+    """Features and outputs: what they should be, and what they are."""
+    # past what stands in its forward's place while it trains
+    outputs = tree_leaves(type(model).forward(model, images))
+    features = cut.plain_prefix(model)(images)
+    pairs = [("features", features, fast)]
+    halves = tree_leaves(cut.rest(model)(features.clone()))  # it may work in place
+    ends = [(one, two) for one, two in zip(outputs, halves, strict=True) if isinstance(one, Tensor)]
+    return pairs + [("outputs", one, two) for one, two in ends]
 
 
 def _distance(right: Tensor, seen: Tensor) -> float:

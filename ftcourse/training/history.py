@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftcourse.training.checkpoints import write_atomic
+from ftcourse.training.checkpoints import blaming, write_atomic
+from ftcourse.training.records import HISTORY, read_record
 
 __all__ = ["History"]
 
@@ -19,8 +20,8 @@ class History:
     `epochs` has one dict an epoch: `epoch` (from 1), `stage` (from 1), `train` (what trained), `lr` (of the head
     at the end of the epoch), `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`, `seconds`. Losses are in
     nats, accuracies are fractions, both averaged over samples. `best` is the row whose weights were kept: the one
-    with the highest `val_` + `score` (nan is below any other); empty until an epoch has ended. Another task than
-    classification has its own columns in their place.
+    with the highest `val_` + `score` (nan is below any other); empty until an epoch has ended.
+    Another task than classification has its own columns in their place.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -51,8 +52,15 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """The history that `save` wrote, or `finetune` into `out_dir/history.json`."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """The history that `save` wrote, or `finetune` into `out_dir/history.json`.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: the file is damaged, or no history; the message names it.
+        """
+        found = read_record(path, HISTORY)
+        with blaming(path, "not a history of this package"):
+            return cls(**found)
 
     def plot(self, path: str | Path | None = None, *, theme: str | None = None):
         """Loss, score and learning rates over the epochs; returns the matplotlib Figure."""

@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ftcourse.training.checkpoints import load_checkpoint, save_checkpoint
+from ftcourse.training.checkpoints import (
+    blaming,
+    check_network,
+    load_checkpoint,
+    save_checkpoint,
+)
 from ftcourse.training.history import History
 from ftcourse.training.settings import difference, stage_difference
 from ftcourse.training.stages import Stage
@@ -57,8 +62,10 @@ class Run:
     def begin(self, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
         """Give a new optimizer and scheduler the state they had, where a stage is resumed half-way."""
         if self._saved is not None and self.epoch > 0:
-            optimizer.load_state_dict(self._saved["optimizer"])
-            scheduler.load_state_dict(self._saved["scheduler"])
+            file = Path(self.out_dir or ".") / "checkpoint.pt"
+            with blaming(file, "its optimizer or scheduler is not that of this stage"):
+                optimizer.load_state_dict(self._saved["optimizer"])
+                scheduler.load_state_dict(self._saved["scheduler"])
         self._saved = None
 
     def next_stage(self) -> None:
@@ -131,7 +138,8 @@ class Run:
         """
         file = Path(self.out_dir or ".") / "checkpoint.pt"
         saved, history = load_checkpoint(file), self.history
-        then = History(**saved["history"])
+        with blaming(file, "not a checkpoint of this package"):
+            then = History(**saved["history"])
         other, untold = difference(then.settings, history.settings)
         if other:
             raise ValueError(
@@ -146,10 +154,13 @@ class Run:
             history.notes.append(
                 f"{file} is of an earlier version and does not tell {', '.join(untold)}: taken to be the same"
             )
+        check_network(file, saved, self.model.state_dict())
         history.epochs, history.best, history.findings = then.epochs, then.best, then.findings
+        history.notes[:0] = [note for note in then.notes if note not in history.notes]
         self.model.load_state_dict(saved["model"])
         if self.average is not None:
-            self.average.load_state_dict(saved["average"])
+            with blaming(file, "its averaged weights are not those of this network"):
+                self.average.load_state_dict(saved["average"])
         self.best, self.stage, self.epoch = saved["best"], saved["stage"], saved["epoch"]
         self._saved = saved
 

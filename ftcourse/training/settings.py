@@ -66,7 +66,9 @@ def _check_split(data: Any, name: str, least: int) -> None:
         )
     if len(split) < least:
         verb = "train on" if name == "train" else "validate on"
-        raise ValueError(f"data.{name} has {len(split)} samples; to {verb}, give at least {least}")
+        raise ValueError(
+            f"data.{name} has {len(split) or 'no'} samples; to {verb}, give at least {least}"
+        )
 
 
 # -- what a run was asked for ------------------------------------------------------------------

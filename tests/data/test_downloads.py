@@ -7,6 +7,7 @@ import io
 import re
 import socket
 import tarfile
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -57,6 +58,9 @@ class Served:
     files: dict[str, bytes]
     ranges: bool = True
     break_after: int | None = None  # bytes of a body, once
+    drip: str = ""  # "answer" or "body": sent letter by letter, for ever
+    endless: bool = False  # the body goes on and on
+    stop: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
 
@@ -73,6 +77,9 @@ def server() -> Iterator[Served]:
             if body is None:
                 self.send_error(404)
                 return
+            if served.drip or served.endless:
+                self.misbehave(body)
+                return
             start = int(re.match(r"bytes=(\d+)-", wanted)[1]) if wanted and served.ranges else 0
             if start >= len(body):
                 self.send_error(416)
@@ -87,6 +94,17 @@ def server() -> Iterator[Served]:
                 piece, served.break_after = piece[: served.break_after], None
             self.wfile.write(piece)
 
+        def misbehave(self, body: bytes) -> None:
+            try:
+                if served.drip != "answer":
+                    self.send_response(200)
+                    self.end_headers()
+                while not served.stop.wait(0 if served.endless else 0.05):
+                    self.wfile.write(body if served.endless else b"x")
+                    self.wfile.flush()
+            except OSError:  # nobody listens any more
+                self.close_connection = True
+
         def log_message(self, *args: object) -> None:
             pass
 
@@ -95,6 +113,7 @@ def server() -> Iterator[Served]:
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield served
+    served.stop.set()
     http.shutdown()
     thread.join()
     http.server_close()
@@ -250,9 +269,34 @@ def test_a_full_disk_is_noticed_before_the_download(tiny_set, tmp_path, monkeypa
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(
-        ValueError, match="no data set 'cars'; there are flowers, hymenoptera, pets"
+        ValueError, match=r"no data set 'cars'; there are flowers, hymenoptera.* pets"
     ):
         fetch("cars", cache=tmp_path)
+
+
+def test_a_source_that_never_stops_sending_is_left_at_the_known_size(tiny_set, server, tmp_path):
+    server.endless = True
+    with pytest.raises(ConnectionError, match=f"sends more than the {len(ARCHIVE)} bytes"):
+        fetch("tiny", cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_announces_too_much_is_left_at_once(tiny_set, server, tmp_path):
+    server.files["/tiny_data.zip"] = ARCHIVE + bytes(10)
+    with pytest.raises(ConnectionError, match=f"would send {len(ARCHIVE) + 10} bytes instead of"):
+        fetch("tiny", cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["answer", "body"])
+def test_a_source_that_sends_letter_by_letter_is_left(
+    tiny_set, server, tmp_path, monkeypatch, where
+):
+    server.drip = where
+    monkeypatch.setattr(datasets, "TIMEOUT", 0.5)
+    monkeypatch.setattr(datasets.time, "sleep", lambda seconds: None)
+    with pytest.raises(ConnectionError, match=r"no answer within|too slow: "):
+        fetch("tiny", cache=tmp_path)
 
 
 # --- unpacking -----------------------------------------------------------------------------------
@@ -294,11 +338,82 @@ def test_a_tar_that_would_write_outside_its_folder_is_refused(tmp_path):
         datasets._unpack(tmp_path / "bad.tgz", tmp_path)
 
 
+def bomb(name: str, megabytes: int) -> bytes:
+    """An archive of zeros, a thousandth of their size."""
+    out, zeros = io.BytesIO(), bytes(1 << 20)
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+            for i in range(megabytes):
+                packed.writestr(f"{i}.jpg", zeros)
+    else:
+        with tarfile.open(fileobj=out, mode="w:gz", compresslevel=9) as packed:
+            for i in range(megabytes):
+                entry = tarfile.TarInfo(f"{i}.jpg")
+                entry.size = len(zeros)
+                packed.addfile(entry, io.BytesIO(zeros))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["bomb.zip", "bomb.tar.gz"])
+def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused_before_it_is_written(
+    tmp_path, name
+):
+    (tmp_path / name).write_bytes(bomb(name, 100))
+    assert (tmp_path / name).stat().st_size < 500_000
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ValueError, match=rf"{name}: refused, it unpacks to more than 1\d MB"):
+        datasets._unpack(tmp_path / name, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_archive_whose_headers_lie_is_stopped_while_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "bomb.zip").write_bytes(bomb("bomb.zip", 40))
+    (tmp_path / "out").mkdir()
+    true = datasets._zip_entries
+    monkeypatch.setattr(datasets, "_zip_entries", lambda a, p, most: true(a, p, 10**12))
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        datasets._unpack(tmp_path / "bomb.zip", tmp_path / "out")
+    assert sum(p.stat().st_size for p in (tmp_path / "out").iterdir()) < 12_000_000
+
+
+def test_a_tar_whose_names_alone_are_a_gigabyte_is_refused_without_the_memory(tmp_path):
+    import gzip
+
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb") as out:
+        out.write(entry.tobuf())
+        out.write(bytes(1 << 20))
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        datasets._unpack(tmp_path / "bomb.tar.gz", tmp_path)
+
+
+@pytest.mark.parametrize("names", [["a", "a/b"], ["a/b", "a"], ["."], ["x" * 300], ["a/."]])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_no_folder_can_have_are_refused_in_a_sentence(tmp_path, names, kind):
+    file = tmp_path / f"odd.{kind}"
+    if kind == "zip":
+        file.write_bytes(zipped(dict.fromkeys(names, b"content")))
+    else:
+        with tarfile.open(file, "w") as packed:
+            for name in names:
+                packed.addfile(tarfile.TarInfo(name))
+    (tmp_path / "out").mkdir()
+    try:
+        datasets._unpack(file, tmp_path / "out")
+    except ValueError as err:
+        assert f"odd.{kind}: refused, its entry" in str(err) and "cannot be written there" in str(
+            err
+        )
+    else:
+        assert names == ["a/."] or (names == ["."] and kind == "tar")
+
+
 # --- the sets we know ----------------------------------------------------------------------------
 
 
 def test_each_set_has_two_sources_and_a_sha256_for_each_file():
-    assert sorted(DATASETS) == ["flowers", "hymenoptera", "pets"]
+    assert {"flowers", "hymenoptera", "pets"} <= set(DATASETS)
     for dataset in DATASETS.values():
         for file in dataset.files:
             assert len(set(file.urls)) >= 2
@@ -389,6 +504,16 @@ def test_pets_are_laid_out_in_their_official_splits(tmp_path):
         "train/Abyssinian/Abyssinian_1.jpg",
         "train/great_pyrenees/great_pyrenees_1.jpg",
     ]
+
+
+def test_an_account_without_a_home_has_its_cache_among_the_temporary_files(monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("FTCOURSE_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(datasets.Path, "home", none)
+    assert str(cache_dir()).startswith(tempfile.gettempdir())
 
 
 @pytest.mark.parametrize(

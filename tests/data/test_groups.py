@@ -56,7 +56,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_photos_of_one_patient_lie_in_one_split_however_that_is_said(patients, way):
-    data = load_data(patients, size=16, groups=WAYS[way](patients))
+    data = load_data(patients, layout="classes", size=16, groups=WAYS[way](patients))
     train, val, test = patients_of(data)
     assert not train & val and not train & test and not val & test
     assert data.counts == {"train": 32, "val": 8, "test": 8}  # 2 of 12 patients each
@@ -64,7 +64,7 @@ def test_photos_of_one_patient_lie_in_one_split_however_that_is_said(patients, w
 
 
 def test_without_groups_patients_are_split_apart(patients):
-    train, _, test = patients_of(load_data(patients, size=16))
+    train, _, test = patients_of(load_data(patients, layout="classes", size=16))
     assert train & test
 
 
@@ -81,31 +81,31 @@ def test_without_groups_patients_are_split_apart(patients):
 )
 def test_groups_that_cannot_be_meant_are_refused_with_the_reason(patients, groups, sentence):
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
-        load_data(patients, size=16, groups=groups)
+        load_data(patients, layout="classes", size=16, groups=groups)
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(patients):
     with pytest.raises(ValueError, match=r"no column 'camera'; it has file, patient"):
-        load_data(patients, size=16, groups=f"{table(patients)}:camera")
+        load_data(patients, layout="classes", size=16, groups=f"{table(patients)}:camera")
 
 
 def test_a_table_that_gives_a_file_two_groups_is_refused_with_the_line(patients):
     file = table(patients)
     file.write_text("file,patient\np00_000.png,one\np00_000.png,two\n")
     with pytest.raises(ValueError, match=r"line 3: p00_000\.png is in two groups, two and one"):
-        load_data(patients, size=16, groups=f"{file}:patient")
+        load_data(patients, layout="classes", size=16, groups=f"{file}:patient")
 
 
 def test_another_kind_of_groups_says_what_may_be_given(patients):
     with pytest.raises(TypeError, match=r'give "parent", "file", a regular expression'):
-        load_data(patients, size=16, groups=5)
+        load_data(patients, layout="classes", size=16, groups=5)
 
 
 def test_photos_in_no_group_are_counted_and_stand_for_themselves(patients):
     for i in range(3):
         pixels = np.random.default_rng(99 + i).integers(0, 256, (20, 20, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(patients / "a" / f"loose{i}.png")
-    data = load_data(patients, size=16, groups="parent")
+    data = load_data(patients, layout="classes", size=16, groups="parent")
     note = next(n for n in data.notes if "stay in one split" in n)
     assert "In no group, so each for itself: 3 of 51 photos (a/loose0.png" in note
 

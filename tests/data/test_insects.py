@@ -271,6 +271,31 @@ def test_a_broken_file_in_the_cache_is_drawn_again(tmp_path):
     assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".part")]
 
 
+@pytest.mark.parametrize(
+    ("whole", "foreign"),
+    [
+        (False, {"images": np.zeros((20, 32, 32, 3), np.uint8)}),
+        (False, {"a": np.arange(3)}),
+        (True, {"images": np.zeros((20, 8, 8, 3), np.uint8)}),
+        (True, {"images": np.zeros((20, 32, 32, 3), np.float64)}),
+        (True, {"boxes": np.full((20, 6), 99, np.int32)}),
+        (True, {"boxes": np.array(3)}),
+        (True, {"backgrounds": np.full(20, 99, np.uint8)}),
+        (True, {"sentences": np.zeros(20)}),
+    ],
+)
+def test_foreign_arrays_in_the_cache_are_drawn_again(tmp_path, whole, foreign):
+    block = Block(0, "train", ("ants",), 0, 32)
+    (first,) = gather([block], tmp_path)
+    (file,) = tmp_path.rglob("*.npz")
+    with np.load(file) as found:
+        right = dict(found)
+    np.savez(file, **(right if whole else {}) | foreign)
+    (second,) = gather([block], tmp_path)
+    assert set(second) == set(first)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
 def test_a_folder_that_cannot_be_written_to_costs_only_time(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (arrays,) = gather([Block(0, "train", ("ants",), 0, 32)], tmp_path / "file")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -266,6 +269,36 @@ def test_two_notebooks_keep_each_others_progress(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "_here", {})
     progress.record("2.1", "right")
     assert set(progress.state()) == {"1.1", "2.1"}
+
+
+RECORD = """
+import sys
+from ftcourse.exercises import progress
+for i in range(40):
+    progress.record(f"{sys.argv[1]}.{i}", "right")
+"""
+
+
+def test_two_notebooks_that_write_at_once_lose_nothing(tmp_path):
+    file = tmp_path / "p.json"
+    own = {**os.environ, "FTCOURSE_PROGRESS": str(file)}
+    both = [subprocess.Popen([sys.executable, "-c", RECORD, str(k)], env=own) for k in (1, 2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len(json.loads(file.read_text())["exercises"]) == 80
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_account_without_a_home_has_no_file_and_can_ask_for_its_progress(monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("FTCOURSE_PROGRESS", "PYTEST_VERSION", "PYTEST_CURRENT_TEST", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("XDG_DATA_HOME", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(progress.Path, "home", none)
+    assert progress.location() is None
+    assert "lesson" in progress.summary("01")
 
 
 def test_nothing_is_written_under_pytest_or_ci_unless_asked_for(monkeypatch):

@@ -194,6 +194,40 @@ def test_hints_are_folded_behind_the_first_check_in_lessons_only(root):
         assert hint in fold
 
 
+def test_a_change_in_the_exercises_runs_their_lesson_again(root, no_kernel, monkeypatch):
+    exercises = root / "lesson77.py"
+    exercises.write_text("")
+    module = type(sys)("ftcourse.exercises.lesson77")
+    module.__file__ = str(exercises)
+    monkeypatch.setitem(sys.modules, "ftcourse.exercises.lesson77", module)
+    source = root / "authoring" / "02_checks.py"
+    source.write_text("# %%\nfrom ftcourse.exercises import lesson77 as check\n")
+    build.build(root)
+    assert build.check(root) == [] == build.build(root)
+    exercises.write_text("# another hint")
+    assert build.check(root, "02")[0].endswith("has outputs of other exercises; run: make lessons")
+    ran = []
+    monkeypatch.setattr(build, "execute", lambda nb, cwd: ran.append(cwd.name))
+    build.build(root)
+    assert ran == ["lessons", "solutions"]
+
+
+def test_a_notebook_that_does_not_say_with_which_exercises_it_ran_is_left_as_it_is(root, no_kernel):
+    source = root / "authoring" / "02_checks.py"
+    source.write_text(
+        "# %% [markdown]\n# A\n# %%\nfrom ftcourse.exercises import lesson00 as check\n"
+    )
+    build.build(root)
+    target = root / "lessons" / "02_checks.ipynb"
+    nb = nbformat.read(target, 4)
+    del nb.metadata.ftcourse["questions_hash"]
+    nbformat.write(nb, target)
+    assert build.check(root) == []
+    source.write_text(source.read_text().replace("# A", "# B"))
+    build.build(root)
+    assert "questions_hash" not in nbformat.read(target, 4).metadata.ftcourse
+
+
 def test_only_takes_one_lesson(root, no_kernel):
     (root / "authoring" / "02_second.py").write_text("# %%\n1 + 1\n")
     assert {p.stem for p in build.build(root, only="02")} == {"02_second"}

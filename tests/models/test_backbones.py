@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
+import socket
 import threading
+import time
 import warnings
 
 import pytest
@@ -15,6 +18,7 @@ from torchvision import models
 
 import ftcourse as ft
 from ftcourse.models import backbones
+from ftcourse.models.states import open_state
 
 
 def test_the_pocket_backbone_is_a_plain_torchvision_resnet18():
@@ -153,11 +157,11 @@ def test_a_download_is_checked_kept_and_used_again_without_the_server(server, hu
     folder, address = server
     name = serve(folder, {"w": torch.ones(3)})
     assert torch.equal(
-        backbones._read_state(backbones._download(f"{address}/{name}"))["w"], torch.ones(3)
+        open_state(backbones._download(f"{address}/{name}")).read()["w"], torch.ones(3)
     )
     (folder / name).unlink()
     assert torch.equal(
-        backbones._read_state(backbones._download(f"{address}/{name}"))["w"], torch.ones(3)
+        open_state(backbones._download(f"{address}/{name}")).read()["w"], torch.ones(3)
     )
     assert (hub / name).exists()
 
@@ -168,6 +172,33 @@ def test_a_download_with_another_hash_is_refused_and_not_kept(server, hub):
     with pytest.raises((ValueError, ConnectionError), match="net-00000000"):
         backbones._download(f"{address}/{name}")
     assert not (hub / name).exists()
+
+
+def test_more_than_the_known_size_is_not_downloaded(server, hub):
+    folder, address = server
+    name = serve(folder, {"w": torch.ones(3000)})
+    with pytest.raises(ValueError, match=r"sends more than the 1000 bytes.*nothing was kept"):
+        backbones._download(f"{address}/{name}", most=1000)
+    assert list(hub.iterdir()) == []
+    assert backbones._size_of(models.ResNet18_Weights.DEFAULT) >= 46_830_571  # its size
+
+
+def test_a_server_that_sends_letter_by_letter_is_left(hub, monkeypatch):
+    monkeypatch.setattr(backbones, "TIMEOUT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip():
+            with contextlib.suppress(OSError):
+                connection, _ = listening.accept()
+                with connection:
+                    while True:
+                        connection.sendall(b"H")
+                        time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/net-12345678.pth"
+        with pytest.raises(ConnectionError, match=r"no answer within.*use weights='pocket'"):
+            backbones._download(address)
 
 
 def test_a_damaged_file_in_the_cache_is_found(server, hub):

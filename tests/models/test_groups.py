@@ -271,6 +271,12 @@ def test_a_network_in_a_wrapper_of_torch_has_the_same_groups_as_without(blobs):
     assert moved == {"fc.weight", "fc.bias"}
 
 
+def test_blocks_in_a_wrapper_of_torch_have_the_names_that_they_have_without():
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    for model in (plain, torch.compile(plain), nn.DataParallel(plain)):
+        assert list(ft.layer_groups(model)) == ["1", "head"]
+
+
 def test_the_freeze_report_knows_in_a_wrapper_how_far_the_weights_have_moved():
     model = ft.load_backbone("resnet18", num_classes=3)
     rows = ft.freeze_report(model).rows

@@ -61,5 +61,18 @@ def test_without_the_report_the_photos_must_be_named(run, tmp_path):
         quantize(tmp_path)
 
 
+def test_a_model_file_and_folders_serve_as_well_as_a_run_and_a_file(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "there").mkdir()
+    made = [
+        quantize(tmp_path / "run" / "model.safetensors"),
+        quantize(tmp_path / "run", tmp_path / "new" / "small.onnx"),
+        quantize(tmp_path / "run", tmp_path / "there"),
+    ]
+    expected = ["run/model-int8.onnx", "new/small.onnx", "there/model-int8.onnx"]
+    assert [q.path.relative_to(tmp_path).as_posix() for q in made] == expected
+    assert all(q.path.exists() for q in made)
+
+
 def test_nothing_is_left_behind_but_the_file(done):
     assert [p.name for p in done.path.parent.iterdir()] == ["small.onnx"]

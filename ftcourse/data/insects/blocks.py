@@ -114,13 +114,37 @@ class Block:
         }
 
 
-def load(path: Path) -> Arrays | None:
-    """A block from disk; None if it is not there or not whole."""
+def load(path: Path, size: int) -> Arrays | None:
+    """A block of pictures of that size from disk; None if it is not there, not whole, or something else."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            arrays = {name: file[name] for name in file.files}
+        return arrays if _is_a_block(arrays, size) else None
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
+
+
+def _is_a_block(arrays: Arrays, size: int) -> bool:
+    """Whether these are the arrays that `Block.arrays` makes: their names, shapes, types and ranges."""
+    forms = {
+        "images": ((BLOCK, size, size, 3), np.uint8),
+        "parts": ((BLOCK, size, size), np.uint8),
+        "owners": ((BLOCK, size, size), np.uint8),
+        "backgrounds": ((BLOCK,), np.uint8),
+        "boxes": ((len(arrays["boxes"]), 6), np.int32),
+    }
+    right = all(
+        arrays[n].shape == shape and arrays[n].dtype == t for n, (shape, t) in forms.items()
+    )
+    sentences = arrays["sentences"]
+    return bool(
+        right
+        and sentences.shape == (BLOCK,)
+        and sentences.dtype.kind == "U"
+        and arrays["backgrounds"].max() < len(BACKGROUNDS)
+        and np.isin(arrays["boxes"][:, 0], range(BLOCK)).all()
+        and np.isin(arrays["boxes"][:, 1], range(len(CLASSES))).all()
+    )
 
 
 def save(path: Path, arrays: Arrays) -> None:
@@ -150,7 +174,7 @@ def gather(
     done = []
     for block in blocks:
         path = home / block.name
-        arrays = load(path)
+        arrays = load(path, block.size)
         if arrays is None:
             arrays = block.arrays()
             save(path, arrays)
