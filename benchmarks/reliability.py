@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -64,14 +65,14 @@ TESTS: dict[str, tuple[str, tuple[str, ...], str]] = {
         "",
     ),
     "archives": (
-        "archives with `..`, absolute paths, drive letters, links, devices, or damaged: refused",
+        "archives with `..`, absolute paths, drive letters, links, devices, bombs, or damaged: refused",
         ("tests/data/test_downloads.py",),
-        "zip or tar or archive",
+        "zip or in_a_tar or a_tar or archive or names_that",
     ),
     "downloads": (
-        "downloads cut, damaged, foreign, without a server: checked by hash, resumed or refused",
+        "downloads cut, damaged, foreign, endless, slow, without a server: resumed, refused or left",
         ("tests/data/test_downloads.py", "tests/models/test_backbones.py"),
-        "download or hash or connection or damaged or without_a_network or part",
+        "a_download or hash or connection or damaged or a_network or a_part or a_source or ranges",
     ),
     "weights": (
         "weights and headers of strangers: loaded, or refused by name; no code runs, no network",
@@ -84,9 +85,19 @@ TESTS: dict[str, tuple[str, tuple[str, ...], str]] = {
         "checkpoint or history or report or settings or json",
     ),
     "photos": (
-        "photos broken, empty, of odd modes and depths, turned, animated, or no photos at all",
-        ("tests/data/test_loading.py", "tests/data/test_audit.py"),
-        "broken or odd or exif or animation or decoded or no_photos or placeholder or alpha",
+        "photos broken, empty, of odd modes and depths, turned, animated, thin strips, with odd metadata",
+        ("tests/data/test_photos.py", "tests/data/test_loading.py"),
+        "test_photos or broken or odd or exif or animation or decoded or no_photos or placeholder",
+    ),
+    "folders": (
+        "folders with links in circles, pipes, devices, odd names and layouts: read as they are, or told",
+        ("tests/data/test_folders.py",),
+        "",
+    ),
+    "names": (
+        "names of classes and files with markup in them: pages have the same elements",
+        ("tests/reporting/test_escaping.py",),
+        "",
     ),
     "split": (
         "splits, subsets and draws of any photos: each keeps its label, its file and its side",
@@ -150,7 +161,57 @@ def of_mutants() -> Iterator[Row]:
         )
 
 
-SOURCES: tuple[Callable[[], Iterator[Row]], ...] = (of_tests, of_mutants)
+def of_kills() -> Iterator[Row]:
+    found = _read(RESULTS / "kill.json")
+    if found:
+        yield (
+            "`ftcourse train` killed by SIGKILL at random moments, then taken up with `--resume`",
+            f"{found['kills']} kills of {found['runs']} runs",
+            f"{found['same']} of {found['runs']} ended with the same bits of the model, the same history and "
+            f"report; a command was refused in {found['refused']}, half-written files were left at the end of "
+            f"{found['with_leftovers_at_the_end']}",
+            f"`{found['command']}`",
+        )
+
+
+def of_preflight() -> Iterator[Row]:
+    rows = (_read(RESULTS / "preflight.json") or {"rows": []})["rows"]
+    told = {"by hand": "in loops by hand", "through finetune": "through `finetune`"}
+    for part, where in told.items():
+        mine = [row for row in rows if row["part"] == part]
+        if mine:
+            named = sum(row["named"] for row in mine)
+            ended = f"{named} named by `preflight`, as was written down beforehand"
+            yield f"mistakes planted {where}", f"{len(mine)}", ended, PREFLIGHT
+    mine = [row for row in rows if row["part"] == "sound"]
+    if mine:
+        alarms = sum(bool(row["found"]) for row in mine)
+        yield "sound set-ups", f"{len(mine)}", f"{alarms} false alarms of `preflight`", PREFLIGHT
+
+
+def of_near_copies() -> Iterator[Row]:
+    page = RESULTS / "near_copies.md"
+    if page.exists():
+        text = page.read_text(encoding="utf-8").partition("Groups among")[0]
+        pairs = [(int(a), int(b)) for a, b in re.findall(r"\| (\d+)/(\d+) \|$", text, flags=re.M)]
+        found, tried = (sum(column) for column in zip(*pairs, strict=True))
+        yield (
+            f"near copies of real photos, changed in {len(pairs)} ways (scaled, cropped, turned, mirrored)",
+            f"{tried} pairs",
+            f"{found} found ({found / tried:.1%}), from {min(a / b for a, b in pairs):.0%} of one way to all of "
+            f"others: [near_copies.md](../benchmarks/results/near_copies.md)",
+            "`python benchmarks/near_copies.py FOLDER`",
+        )
+
+
+PREFLIGHT = "`python benchmarks/preflight.py`"
+SOURCES: tuple[Callable[[], Iterator[Row]], ...] = (
+    of_kills,
+    of_tests,
+    of_preflight,
+    of_near_copies,
+    of_mutants,
+)
 
 
 def page() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -74,6 +75,23 @@ def test_what_a_unit_brings_is_counted_in_shares_so_that_a_scarce_class_weighs_a
         assert len(units) == 1
         seen |= units
     assert seen == {0, 1, 2}
+
+
+def test_over_many_draws_classes_that_share_units_come_near_to_their_shares():
+    """A scarce class and a plentiful one in units of both: the scarce one is drawn first, and no unit too many."""
+    distances = []
+    for seed in range(40):
+        random = Random(seed)
+        found = members(*"a" * 60, *"b" * 20)
+        numbers = [random.randrange(24) for _ in range(60)] + [
+            random.randrange(8) for _ in range(20)
+        ]
+        parts = draw(found, SHARES, seed, Path("x"), units_by(numbers, found))
+        for split in ("val", "test"):
+            count = Counter(one.photo.label for one in parts[split])
+            distances += [abs(count["a"] - 9) / 9, abs(count["b"] - 3) / 3]
+    # 0.169; drawn in the order of their names it is 0.190, with a unit more where one is enough 0.200
+    assert sum(distances) / len(distances) < 0.18
 
 
 def with_copies(n: int, copies: int) -> list[Inspection]:
