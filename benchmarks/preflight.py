@@ -1,13 +1,13 @@
 """What `ft.preflight` names of mistakes planted one at a time, and what it says of sound set-ups.
 
-    python benchmarks/preflight.py [--processes 2]
+    python benchmarks/preflight.py [--processes 2] [--only TEXT ...]
 
 The mistakes and the set-ups are small functions in tests/training/preflight: `planted.py` (a training program by
 hand, given to `ft.preflight` with its functions), `planted_finetune.py` (what is handed to `ft.finetune`; what the
 whole run tells counts) and `sound.py`. A mistake counts as named if a finding that was written down beforehand as
 right is among those told. ResNet-18 with pocket weights, five kinds of drawn insects at 64 pixels, one thread a
-process. Writes benchmarks/results/preflight.json and .md; `--only TEXT` runs those whose words have TEXT in
-them, and replaces their rows.
+process. Writes benchmarks/results/preflight.json and .md; `--only TEXT ...` runs those whose words have a TEXT
+in them, and replaces their rows.
 """
 
 from __future__ import annotations
@@ -96,9 +96,11 @@ def summary(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="*", default=[])
     options = parser.parse_args()
-    jobs = [(part, what) for part, made in PARTS.items() for what in made if options.only in what]
+    jobs = [(part, what) for part, made in PARTS.items() for what in made]
+    if options.only:
+        jobs = [j for j in jobs if any(text in ": ".join(j) for text in options.only)]
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         rows = []
         for row in pool.map(run, *zip(*jobs, strict=True)):

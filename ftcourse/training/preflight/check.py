@@ -151,7 +151,7 @@ class Evidence:
         """Features (N, D) and labels (N,) of photos drawn from train or val."""
         if name not in self._probed:
             split, least, most = dict(self.splits)[name], *PROBED
-            rows = spread(split, min(most, max(least, 10 * len(self.data.classes))))
+            rows = spread(split, min(most, max(least, 20 * len(self.data.classes))))
             images, labels = fetch(split, name, rows, self.task)
             try:
                 self._probed[name] = embed(self.model, images), labels

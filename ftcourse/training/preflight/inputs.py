@@ -189,7 +189,7 @@ def channels_told(model: nn.Module, train: Tensor, other: Tensor, name: str) -> 
         a, b = ((m[:, 0] - m[:, 2]) for m in (change(x).mean((2, 3)) for x in (train, other)))
         error = (a.var() / len(a) + b.var() / len(b)).sqrt().clamp(min=1e-6)
         apart, together = (a.mean() - b.mean()).abs(), (a.mean() + b.mean()).abs()
-        if apart > 8 * error and together < 0.25 * apart:
+        if apart > 6 * error and together < 0.25 * apart:
             yield _swapped(
                 name,
                 f"red less blue is {a.mean():+.2f} on average in training and {b.mean():+.2f} there",

@@ -148,7 +148,8 @@ def _optimizer(e: Evidence) -> Iterator[Finding]:
             f"{len(missing)} of {len(trainable)} trainable tensors are missing, {missing[0]} the first",
             "make the optimizer after freezing and thawing",
         )
-    rates = [group["lr"] for group in optimizer.param_groups]
+    # a schedule may begin at 0; what it multiplies is kept beside it
+    rates = [max(group["lr"], group.get("initial_lr", 0.0)) for group in optimizer.param_groups]
     if rates and max(rates) == 0:
         yield Finding(
             "learning rate zero",

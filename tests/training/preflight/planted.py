@@ -23,6 +23,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 import ftcourse as ft
+from ftcourse.data.splits import Data
 from ftcourse.data.transforms import train_transforms
 from tests.training.preflight.programs import (
     SIZE,
@@ -30,7 +31,6 @@ from tests.training.preflight.programs import (
     Program,
     adamw,
     cross_entropy,
-    few,
     insects,
     network,
     photos,
@@ -615,9 +615,9 @@ def _() -> Program:
 
 
 def folders(train: Any, val: Any, same: int = 0) -> Any:
-    """The insects as files, in ImageFolders; with `same` validation photos that are in training as well."""
+    """The insects as files, in ImageFolders; `same` training photos are in validation as well."""
     root = Path(tempfile.mkdtemp())
-    for name, classes in (("train", train), ("val", val)):
+    for name, classes in (("train", train), ("val", val), ("test", train)):
         split = getattr(insects(), name)
         for i in range(len(split)):
             label = insects().classes[split.targets[i]]
@@ -627,8 +627,8 @@ def folders(train: Any, val: Any, same: int = 0) -> Any:
     for file in sorted((root / "train").rglob("*.png"))[-same or 10**6 :]:
         (root / "val" / file.parent.name / f"copy{file.name}").write_bytes(file.read_bytes())
     read = lambda image: insects().train.transform(v2.functional.pil_to_tensor(image))  # noqa: E731
-    made = [ImageFolder(str(root / name), transform=read) for name in ("train", "val")]
-    return photos(train=made[0], val=made[1], test=few(insects().test, 100))
+    made = {n: ImageFolder(str(root / n), transform=read) for n in ("train", "val", "test")}
+    return Data(made["train"].classes, **made)  # type: ignore[arg-type]
 
 
 @plant("copies of training files in validation, in the last class alone", OVERLAP)
@@ -640,7 +640,9 @@ def _() -> Program:
 def _() -> Program:
     whole = folders(insects().classes, insects().classes).train
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0)).tolist()
-    return Program(data=photos(train=Subset(whole, order[:110]), val=Subset(whole, order[100:])))
+    return Program(
+        data=photos(train=Subset(whole, order[:110]), val=Subset(whole, order[100:]), test=None)
+    )
 
 
 @plant("TensorDatasets that share rows", OVERLAP)

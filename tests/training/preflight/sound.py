@@ -17,6 +17,7 @@ from torch.utils.data import Subset, TensorDataset
 from torchvision.transforms import v2
 
 import ftcourse as ft
+from ftcourse.data.splits import Data
 from ftcourse.data.transforms import train_transforms
 from ftcourse.tasks.detection import Detection, fcos
 from ftcourse.tasks.segmentation import Segmentation, unet
@@ -376,9 +377,10 @@ def _() -> Any:
 
 @sound("Subsets of one ImageFolder, apart")
 def _() -> Any:
-    whole = folders(CLASSES, CLASSES, same=0).train
-    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0)).tolist()
-    return Program(data=photos(train=Subset(whole, order[:100]), val=Subset(whole, order[100:])))
+    made = folders(CLASSES, CLASSES, same=0)
+    order = torch.randperm(len(made.train), generator=torch.Generator().manual_seed(0)).tolist()
+    parts = {"train": Subset(made.train, order[:100]), "val": Subset(made.train, order[100:])}
+    return Program(data=Data(made.classes, **parts, test=made.test))  # type: ignore[arg-type]
 
 
 @sound("grey photos")
