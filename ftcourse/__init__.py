@@ -8,10 +8,12 @@ history = ft.finetune(model, data, ft.Stage(train="head", epochs=5, lr=1e-2))
 ft.evaluate(model, data.test)
 """
 
+from ftcourse import _starting  # noqa: F401  first: it answers Ctrl-C while the others are imported
+
+# isort: split
 from typing import TYPE_CHECKING, Any
 
 from ftcourse._moved import MODULES, put_up_signposts
-from ftcourse._starting import answer_interrupts
 
 if TYPE_CHECKING:
     from ftcourse.plots import (
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
         plot_reliability,
         show_images,
     )
-
-answer_interrupts()
 
 try:
     from ftcourse.data.audit import audit

@@ -62,6 +62,7 @@ def test_any_name_is_shown_as_it_is_in_a_sentence_a_list_a_heading_and_a_table(n
         assert kinds(place.format(safe)) == kinds(place.format("x"))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.text("`\n x", max_size=40))
 def test_no_text_ends_the_block_of_code_that_it_is_in(text):
     assert [k for k in kinds(fenced(text) + "\n\nafter")][:2] == ["fence", "paragraph_open"]
