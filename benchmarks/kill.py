@@ -77,7 +77,7 @@ def command(photos: Path, out: Path, *more: str) -> subprocess.Popen:
 
 
 def unbroken(photos: Path, out: Path) -> float:
-    """Seconds of processor time that it takes: by them the kills are spread over a run on a busy machine, too."""
+    """Seconds of processor time that it takes: moments of kills are spread over a run, also on a busy machine."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = command(photos, out)
     told = process.communicate()[1]

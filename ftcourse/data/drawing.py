@@ -142,7 +142,7 @@ def _units(members: Sequence[Inspection], seed: int, unit_of: Mapping[str, Any])
 
 
 def _rank(one: Inspection, seed: int) -> str:
-    return hashlib.sha256(f"{seed}/{one.photo.name}".encode()).hexdigest()
+    return hashlib.sha256(f"{seed}/{one.photo.name}".encode(errors="surrogateescape")).hexdigest()
 
 
 def _too_few(source: Path, label: str, units: list[_Unit], need: int) -> str:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["escaped", "fenced", "markdown", "one_line"]
+__all__ = ["drawn", "escaped", "fenced", "markdown", "one_line"]
 
 # Control characters (new lines, what terminals obey), what turns the direction of text, and halves of characters.
 HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u2028\u2029]")
@@ -47,6 +47,11 @@ def escaped(value: Any, keep: tuple[str, ...] = ()) -> Any:
     if isinstance(value, (list, tuple)):
         return [escaped(one, keep) for one in value]
     return markdown(value) if isinstance(value, str) else value
+
+
+def drawn(text: Any) -> str:
+    """Text for a picture: matplotlib reads formulas between dollars, and stops at those that are none."""
+    return one_line(text).replace("$", r"\$")
 
 
 def fenced(text: str) -> str:

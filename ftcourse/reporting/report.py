@@ -39,6 +39,7 @@ from ftcourse.evaluation.baselines import (
 from ftcourse.models.backbones import layer_groups, load_backbone, replace_head, weights_of
 from ftcourse.models.states import check_input
 from ftcourse.plots import plot_confusion, plot_history, show_images
+from ftcourse.reporting.escaping import drawn
 from ftcourse.reporting.report_page import command_of, page
 from ftcourse.shipping.inference import measure
 from ftcourse.training import recipes
@@ -573,10 +574,11 @@ def write_report(
     run = Path(run)
     plt.close(plot_history(history, path=run / "curves.png"))
     confusion = report["test"]["confusion"]
-    plt.close(plot_confusion(confusion, report["classes"], path=run / "confusion.png"))
+    names = [drawn(name) for name in report["classes"]]
+    plt.close(plot_confusion(confusion, names, path=run / "confusion.png"))
     if report["worst"]:
         images = [data.test.image(w["index"]) for w in report["worst"]]
-        titles = [f"{w['true']},\nnot {w['predicted']}" for w in report["worst"]]
+        titles = [f"{drawn(w['true'])},\nnot {drawn(w['predicted'])}" for w in report["worst"]]
         plt.close(show_images(images, titles, path=run / "worst.png"))
     write_atomic(run / "report.md", page(report).encode(errors="backslashreplace"))
     write_atomic(run / "report.json", json.dumps(report, indent=1, allow_nan=False).encode())

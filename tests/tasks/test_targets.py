@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch.utils.data import Dataset
+from torchvision.transforms.functional import normalize
 
 import ftcourse as ft
+from ftcourse.data.transforms import MEAN, STD
 from ftcourse.tasks.detection import Detection, fcos
 from ftcourse.tasks.segmentation import IGNORE, Segmentation, fcn
 from tests.conftest import tiny_resnet
@@ -17,15 +19,15 @@ STAGE = ft.Stage("head", epochs=1)
 
 
 class Scenes(Dataset):
-    def __init__(self, target, n=4, side=64):
-        self.target, self.n, self.side = target, n, side
+    def __init__(self, target, n=4, side=64, raw=False):
+        self.target, self.n, self.side, self.raw = target, n, side, raw
 
     def __len__(self):
         return self.n
 
     def __getitem__(self, i):
         pixels = torch.rand(3, self.side, self.side, generator=torch.Generator().manual_seed(i))
-        return pixels, self.target(i)
+        return pixels if self.raw else normalize(pixels, list(MEAN), list(STD)), self.target(i)
 
 
 def data(target, **settings):
@@ -108,7 +110,7 @@ RIGHT = target([[10.0, 10, 40, 40], [20.0, 5, 64, 64]], [1, 2])
 
 def told(some):
     model = fcos(tiny_resnet(), 3, size=64)
-    return {f.name for f in ft.preflight(model, data(some), STAGE, task=Detection())}
+    return {f.name for f in ft.preflight(model, data(some, raw=True), STAGE, task=Detection())}
 
 
 @pytest.mark.parametrize(

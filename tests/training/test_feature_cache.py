@@ -763,3 +763,13 @@ def test_features_of_data_that_is_gone_are_let_go():
     gc.collect()
     ft.finetune(tiny_resnet(), blobs(), HEAD, cache=cache, **QUIET)
     assert len(cache._kept) <= 4
+
+
+def test_what_this_run_kept_is_not_let_go_for_more_of_it(tmp_path):
+    cache = FeatureCache(folder=tmp_path)
+    ft.finetune(tiny_resnet(), blobs(), HEAD, cache=cache, **QUIET)
+    cache = FeatureCache(
+        budget=cache.used - 1, folder=tmp_path
+    )  # train has room, val beside it has not
+    history = ft.finetune(tiny_resnet(), blobs(), HEAD, cache=cache, **QUIET)
+    assert [note.split()[-1] for note in history.notes] == ["memory", "file"]

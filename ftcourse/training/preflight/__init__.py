@@ -2,7 +2,9 @@
 
 Each check looks at evidence (a real batch, a real step on a copy of the model), not at source code, so it
 serves `finetune` and hand-written loops alike. Each kind of evidence has a module here; a check is a small object
-(`Check`) in its module, `CHECKS` the list that `preflight` goes through, in this order:
+(`Check`) in its module, `CHECKS` the list that `preflight` goes through, in this order. (`model` asks what was
+loaded and trains; `data`, `copies` and `inputs` what comes in; `loop`, `schedule` and `run` what steps do;
+`validation` what is measured. `watch` looks on while functions of the learner run; `keep` puts things back.)
 
     check                     looks at                          costs
     ------------------------  --------------------------------  --------------------
@@ -48,6 +50,7 @@ from torch import nn
 from ftcourse.models.modes import modes_kept
 from ftcourse.tasks.task import Classification, Task
 from ftcourse.training.preflight import data as _data
+from ftcourse.training.preflight import loop as _loop
 from ftcourse.training.preflight import model as _model
 from ftcourse.training.preflight import run as _run
 from ftcourse.training.preflight import validation as _validation
@@ -61,10 +64,10 @@ __all__ = ["CHECKS", "Check", "Evidence", "Finding", "preflight", "report", "whi
 CHECKS: tuple[Check, ...] = (
     *_model.CHECKS,
     *_validation.FUNCTION,
-    *_run.WATCHED,
+    *_loop.WATCHED,
     *_data.CHECKS,
     *_model.OUTPUTS,
-    *_run.LOOP,
+    *_loop.LOOP,
     _validation.PHOTOS_SHOWN,
     _validation.NUMBERING,
     _run.STEPS,

@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from ftcourse.models.features import embed
 from ftcourse.training.preflight.check import Check, Evidence, Finding, stopped
-from ftcourse.training.preflight.data import channels_told, channels_turned, normalisation
+from ftcourse.training.preflight.inputs import channels_told, channels_turned, normalisation
 from ftcourse.training.preflight.watch import Seen
 
 __all__ = ["FUNCTION", "NUMBERING", "PHOTOS_SHOWN", "pairs_mixed_up", "worse_than_guessing"]

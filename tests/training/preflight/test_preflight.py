@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import ftcourse as ft
-from ftcourse.training.preflight.data import IMAGENET
+from ftcourse.training.preflight.inputs import IMAGENET
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
 
