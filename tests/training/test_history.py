@@ -14,6 +14,7 @@ numbers = st.floats(0, 10, allow_nan=False)
 row = st.fixed_dictionaries(
     {
         "epoch": st.integers(1, 99),
+        "stage": st.integers(1, 9),
         "train": st.sampled_from(["head", "layer4", "all"]),
         **{f"{split}_{name}": numbers for split in ("train", "val") for name in ("loss", "score")},
         "seconds": numbers,

@@ -28,8 +28,12 @@ class Counter(nn.Module):
         self.at = nn.Parameter(torch.tensor(0.0))
 
 
+def a_history(**more) -> History:
+    return History(stages=[STAGE.to_dict()] * 3, **more)
+
+
 def a_run(tmp_path=None, ema=None, score="accuracy") -> Run:
-    run = Run(Counter(), History(score=score), ema, tmp_path)
+    run = Run(Counter(), a_history(score=score), ema, tmp_path)
     run.start()
     return run
 
@@ -160,7 +164,7 @@ def test_a_run_goes_on_where_it_was_saved_with_all_it_had(tmp_path, ema, done):
     on_disk = json.loads((tmp_path / "history.json").read_text())
     assert on_disk == run.history.to_dict()
 
-    again = Run(Counter(), History(), ema, tmp_path)
+    again = Run(Counter(), a_history(), ema, tmp_path)
     again.resume()
     assert (again.stage, again.epoch, again.stale) == (1, done, done - 1)
     assert again.history.epochs == run.history.epochs and again.history.best == run.history.best
@@ -187,7 +191,7 @@ def test_between_two_stages_nothing_of_the_old_optimizer_is_taken(tmp_path):
     run.record(STAGE, {"train_loss": 1.0, "val_accuracy": 0.5})
     run.next_stage()
     run.save(*pair)
-    again = Run(Counter(), History(), None, tmp_path)
+    again = Run(Counter(), a_history(), None, tmp_path)
     again.resume()
     fresh = optimizer_of(again)
     again.begin(*fresh)
@@ -229,12 +233,12 @@ def test_what_an_earlier_version_did_not_tell_is_taken_to_be_the_same_and_noted(
     run = a_run(tmp_path)
     run.history.settings = {"seed": 0}
     run.save(*optimizer_of(run))
-    again = Run(Counter(), History(settings={"seed": 0, "views": 3}), None, tmp_path)
+    again = Run(Counter(), a_history(settings={"seed": 0, "views": 3}), None, tmp_path)
     again.resume()
     (note,) = again.history.notes
     assert "earlier version and does not tell views" in note
     with pytest.raises(FileNotFoundError):
-        Run(Counter(), History(), None, tmp_path / "nowhere").resume()
+        Run(Counter(), a_history(), None, tmp_path / "nowhere").resume()
 
 
 def test_a_learning_rate_is_to_blame_if_neither_the_weights_before_nor_a_photo_are():
