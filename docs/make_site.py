@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 BUILD = ROOT / "docs" / "_build"
 COPIED = (  # what is shown as it is
-    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "lessons/*.ipynb", "solutions/*.ipynb", "docs/*.md",
-    "docs/images/**/*", "benchmarks/results/*", "ftcourse/models/pocket/*.md", "ftcourse/data/texts/*.md",
+    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE",
+    "lessons/*.ipynb", "solutions/*.ipynb", "docs/*.md", "docs/images/**/*", "benchmarks/results/*", "ftcourse/models/pocket/*.md", "ftcourse/data/texts/*.md",
 )  # fmt: skip
 
 
