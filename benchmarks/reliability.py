@@ -2,6 +2,7 @@
 
     python benchmarks/reliability.py          # writes the page from the results that are there
     python benchmarks/reliability.py --run    # first runs the tests of TESTS and counts them (minutes)
+    python benchmarks/reliability.py --run cache atomic    # those of these rows alone
 
 No number is written by hand: those of tests come from running them (results/reliability.json), the others from the
 results of the benchmark that the row names. A row whose results are not there is left out.
@@ -31,7 +32,7 @@ Row = tuple[str, str, str, str]  # what, how often, how it ended, made by
 # What is tried by tests: in words, the files, and which of their tests ("" for all).
 TESTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "plain": (
-        "`finetune` against a loop in plain PyTorch by others: the same weights, in many settings",
+        "`finetune` against a loop written from the docs of PyTorch: the same weights, in many settings",
         ("tests/training/test_against_plain_loop.py",),
         "",
     ),
@@ -249,25 +250,30 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def run() -> None:
-    """Count the tests of TESTS, and write results/reliability.json."""
-    found = {}
-    for name, (_, files, keyword) in TESTS.items():
-        if (row := count(files, keyword)) is not None:
-            found[name] = row | {"files": [file for file in files if (ROOT / file).exists()]}
-    names = ("torch", "torchvision", "pytest", "hypothesis")
-    versions = ", ".join(
-        [f"Python {platform.python_version()}", *(f"{n} {version(n)}" for n in names)]
-    )
-    text = json.dumps({"versions": versions, "tests": found}, indent=1)
-    COUNTED.write_text(text + "\n", encoding="utf-8")
+def run(rows: list[str]) -> None:
+    """Count the tests of these rows of TESTS (none named: of all), each into results/reliability.json."""
+    packages = ("torch", "torchvision", "pytest", "hypothesis")
+    versions = [f"Python {platform.python_version()}", *(f"{n} {version(n)}" for n in packages)]
+    for name in rows or TESTS:
+        _, files, keyword = TESTS[name]
+        row = count(files, keyword)
+        if row is None:
+            continue
+        known = (_read(COUNTED) or {"tests": {}})["tests"]
+        known[name] = row | {"files": [file for file in files if (ROOT / file).exists()]}
+        found = {key: known[key] for key in TESTS if key in known}
+        text = json.dumps({"versions": ", ".join(versions), "tests": found}, indent=1)
+        COUNTED.write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--run", action="store_true", help="run the tests first, and count them")
-    if parser.parse_args().run:
-        run()
+    parser.add_argument(
+        "--run", nargs="*", metavar="ROW", help="run the tests of these rows first (of all)"
+    )
+    rows = parser.parse_args().run
+    if rows is not None:
+        run(rows)
     PAGE.write_text(page(), encoding="utf-8")
 
 
