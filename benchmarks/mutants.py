@@ -44,6 +44,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
 REASONS = ROOT / "benchmarks" / "mutants_reasons.json"
 PROGRESS = ROOT / "build" / "mutants"
 COPIED = ("ftcourse", "tests", "conftest.py", "pyproject.toml", "nbval_sanitize.cfg")
+GREW = "tests were added until the survivors were these; what earlier ones had killed was not tried again"
 MEMORY = 6 << 30  # bytes a mutant may take
 
 # a room: a module or a package of ftcourse, and the tests nearest to it, the quick ones first
@@ -257,6 +258,7 @@ def try_room(room: str, sample: int, seed: int, survivors_only: bool = False) ->
         "tests": there(ROOMS[room]),
         "possible": len(all_mutants(room)),
         "tried": len(mutants),
+        "note": GREW if survivors_only else "",
         "seed": seed if len(mutants) < len(all_mutants(room)) else None,
         "killed": count.count("killed"),
         "timeout": count.count("timeout"),
@@ -296,15 +298,18 @@ def page(results: dict[str, Any], why: dict[str, str]) -> str:
         "| room | mutants tried | of | seed | killed | of these by time | survived | reason given | open |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for room, row in sorted(results["rooms"].items()):
+    for room, row in _sorted(results):
         killed, excused = row["killed"] + row["timeout"], _excused(row, why)
         lines.append(
             f"| {room} | {row['tried']} | {row['possible']} | {'' if row['seed'] is None else row['seed']} | "
             f"{killed} ({killed / row['tried']:.0%}) | {row['timeout']} | {len(row['survived'])} | {excused} | "
             f"{len(row['survived']) - excused} |"
         )
+    lines += [""] + [
+        f"- {room}: {row['note']}" for room, row in _sorted(results) if row.get("note")
+    ]
     lines += ["", "## The survivors"]
-    for room, row in sorted(results["rooms"].items()):
+    for room, row in _sorted(results):
         if row["survived"]:
             lines += ["", f"### {room}", "", "| where | mistake | reason |", "| --- | --- | --- |"]
         for m in row["survived"]:
@@ -316,6 +321,10 @@ def page(results: dict[str, Any], why: dict[str, str]) -> str:
             where = f"{m['function'] or 'top'}, line {m['line']}"
             lines.append(f"| {where} | {m['kind']}: {change} | {why.get(m['key'], 'open')} |")
     return "\n".join(lines) + "\n"
+
+
+def _sorted(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return sorted(results["rooms"].items())
 
 
 def _excused(row: dict[str, Any], why: dict[str, str]) -> int:

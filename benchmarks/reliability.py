@@ -32,7 +32,7 @@ Row = tuple[str, str, str, str]  # what, how often, how it ended, made by
 # What is tried by tests: in words, the files, and which of their tests ("" for all).
 TESTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "plain": (
-        "`finetune` against a loop in plain PyTorch by others: the same weights, in many settings",
+        "`finetune` against a loop written from the docs of PyTorch: the same weights, in many settings",
         ("tests/training/test_against_plain_loop.py",),
         "",
     ),
