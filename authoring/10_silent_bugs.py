@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 import ftcourse as ft
 from ftcourse import bugs
+from ftcourse.data.transforms import MEAN, STD
 from ftcourse.exercises import lesson10 as check
 from ftcourse.exercises import opening, progress
 
@@ -148,7 +149,7 @@ answer = check.below_guessing(answer)
 # %%
 # alt: Two rows of four photos from program A. In training, label 0 is on ants and 1 on bees; in
 #   validation, 0 is on bees and 1 on ants.
-mean, std = (torch.tensor(v).view(3, 1, 1) for v in (ft.data.MEAN, ft.data.STD))
+mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
 fig, axes = plt.subplots(2, 4, figsize=(9, 5))
 for row, name in zip(axes, ("train", "val"), strict=True):
     split = getattr(cases["A"].data, name)

@@ -23,7 +23,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 BUILD = ROOT / "docs" / "_build"
 COPIED = (  # what is shown as it is
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE",
-    "lessons/*.ipynb", "solutions/*.ipynb", "docs/*.md", "docs/images/**/*", "benchmarks/results/*", "ftcourse/models/pocket/*.md", "ftcourse/data/texts/*.md",
+    "lessons/*.ipynb", "solutions/*.ipynb", "docs/*.md", "docs/images/**/*",
+    "benchmarks/results/*", "ftcourse/models/pocket/*.md", "ftcourse/data/texts/*.md",
 )  # fmt: skip
 
 

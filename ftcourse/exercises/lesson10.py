@@ -223,11 +223,17 @@ def _uneven_batches(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
     return list(zip(images, targets, strict=True))
 
 
+def _modes(model: nn.Module) -> list[bool]:
+    """The modes of the layers whose computation depends on it."""
+    kinds = (nn.BatchNorm2d, nn.Dropout)
+    return [module.training for module in model.modules() if isinstance(module, kinds)]
+
+
 def _judge_accuracy_on(attempt: Callable) -> Wrong | None:
     model = _half_asleep()
     loader = _uneven_batches(model)
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    modes = [module.training for module in model.modules()]
+    modes = _modes(model)
     answer = attempt(model, loader)
     if answer is None:
         return Wrong("your function returns nothing", "end it with `return ...`.")
@@ -240,7 +246,7 @@ def _judge_accuracy_on(attempt: Callable) -> Wrong | None:
     value = float(answer)
     if abs(value - 10 / 19) > 1e-6:
         return _explain_accuracy(value)
-    now = [module.training for module in model.modules()]
+    now = _modes(model)
     if not any(now):
         return Wrong(
             "afterwards the whole model is in eval mode, and training would go on in it",

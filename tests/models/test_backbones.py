@@ -225,7 +225,7 @@ def test_a_network_normalises_its_input_by_itself_where_its_weights_were_trained
     torch.save(
         models.get_model(name, weights=None, init_weights=False).state_dict(), tmp_path / "net.pth"
     )
-    monkeypatch.setattr(backbones, "_download", lambda url: tmp_path / "net.pth")
+    monkeypatch.setattr(backbones, "_download", lambda url, most=None: tmp_path / "net.pth")
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", FutureWarning
