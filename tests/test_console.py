@@ -273,4 +273,6 @@ def test_the_parts_of_the_time_never_exceed_it():
     for trained in (0.0, 0.05, 500.0):
         told = clock.times(trained)
         assert sum(told["times"].values()) <= told["seconds"] + 1e-9
-        assert told["times"]["training"] >= round(trained, 1)
+        assert told["times"]["training"] >= max(
+            0.1, trained - 0.05
+        )  # also with what is not of an epoch

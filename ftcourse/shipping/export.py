@@ -12,9 +12,10 @@
 
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
 The metadata has as JSON `classes`, and what a photo goes through before, in this order (`STEPS`, also there as
-`preprocess`): upright by its EXIF tag, RGB on white; where the short side is longer than `working_size`, it is
-shrunk to that with a bicubic filter; it becomes `resize_size` long with a bilinear one, both antialiased; the
-centre, `size` x `size`, is cut out, divided by 255, less `mean`, divided by `std`.
+`preprocess`): decoded, a large JPEG at a half, a quarter or an eighth; upright by its EXIF tag, RGB on white; where
+the short side is longer than `working_size`, it is shrunk to that with a bicubic filter; it becomes `resize_size`
+long with a bilinear one, both antialiased; the centre, `size` x `size`, is cut out, divided by 255, less `mean`,
+divided by `std`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ __all__ = ["FORMATS", "Exported", "export", "need_onnx"]
 
 FORMATS = ("safetensors", "onnx")
 STEPS = (
+    "decode; a JPEG at 1/2, 1/4 or 1/8 where its short side stays at least twice working_size (Pillow: draft)",
     "turn upright by the EXIF tag, convert to RGB, lay transparency on white",
     "if the short side is longer than working_size: shrink it to working_size, bicubic, antialiased",
     "resize the short side to resize_size, bilinear, antialiased",

@@ -274,6 +274,8 @@ def test_two_notebooks_keep_each_others_progress(tmp_path, monkeypatch):
 RECORD = """
 import sys
 from ftcourse.exercises import progress
+print("ready", flush=True)
+sys.stdin.readline()
 for i in range(40):
     progress.record(f"{sys.argv[1]}.{i}", "right")
 """
@@ -282,8 +284,17 @@ for i in range(40):
 def test_two_notebooks_that_write_at_once_lose_nothing(tmp_path):
     file = tmp_path / "p.json"
     own = {**os.environ, "FTCOURSE_PROGRESS": str(file)}
-    both = [subprocess.Popen([sys.executable, "-c", RECORD, str(k)], env=own) for k in (1, 2)]
-    assert [process.wait() for process in both] == [0, 0]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [
+        subprocess.Popen([sys.executable, "-c", RECORD, str(k)], env=own, **pipes) for k in (1, 2)
+    ]
+    assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
+    for process in both:  # both at once
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        process.communicate()
+    assert [process.returncode for process in both] == [0, 0]
     assert len(json.loads(file.read_text())["exercises"]) == 80
     assert list(tmp_path.iterdir()) == [file]
 

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from ftcourse.training import locks
 from ftcourse.training.locks import Held, holder, locked
 
 HOLD = """
@@ -46,6 +47,20 @@ def test_the_lock_of_a_killed_process_is_nobodys(tmp_path, other):
     with locked(tmp_path / "l"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
+    take, times = locks._take, []
+
+    def take_after_another_let_go(file):
+        times.append(file)
+        if len(times) == 1:  # whoever held it removes it between our opening and our locking
+            (tmp_path / "l").unlink()
+        return take(file)
+
+    monkeypatch.setattr(locks, "_take", take_after_another_let_go)
+    with locked(tmp_path / "l"):
+        assert len(times) == 2 and (tmp_path / "l").exists()
 
 
 def test_of_threads_that_come_at_once_one_at_a_time_is_inside(tmp_path):

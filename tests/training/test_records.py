@@ -237,30 +237,52 @@ def test_a_wrapped_network_is_saved_under_its_own_names(tmp_path):
 
 
 def hostile(tensors):
-    head = tensors["fc.weight"]
+    head, many = tensors["fc.weight"], 10**6
+    bias = {"fc.bias": torch.zeros(1).expand(many)}
     return {
-        "numbers as names": {i: v for i, v in enumerate(tensors.values())},
-        "a head that repeats one number": tensors | {"fc.weight": torch.zeros(1, 1).expand(10**7, 512)},
-        "a sparse head": tensors | {"fc.weight": torch.zeros(10**5, 512).to_sparse()},
-        "a head without memory": tensors | {"fc.weight": torch.empty(10**7, 512, device="meta")},
-        "complex numbers": tensors | {"fc.weight": head.to(torch.complex64)},
-        "whole numbers": tensors | {"fc.weight": head.to(torch.int32)},
-        "nan": tensors | {"fc.weight": head * float("nan")},
-        "infinity": tensors | {"fc.bias": torch.full((2,), float("inf"))},
-        "no tensors": {"fc.weight": [1.0, 2.0]},
-        "a list": list(tensors.values()),
-        "nothing": {},
-        "another head": tensors | {"fc.weight": torch.zeros(2, 100)},
-        "a tensor without a place": tensors | {"fc.more": torch.zeros(2)},
-        "text": "weights",
-    }  # fmt: skip
+        "numbers as names": (
+            {i: v for i, v in enumerate(tensors.values())},
+            "expected a state dict",
+        ),
+        "a head that repeats one number": (
+            tensors | bias | {"fc.weight": torch.zeros(1, 1).expand(many, 512)},
+            "claims to have",
+        ),
+        "a sparse head": (
+            tensors | {"fc.weight": torch.zeros(10**5, 512).to_sparse()},
+            "no plain tensor",
+        ),
+        "a head without memory": (
+            tensors | {"fc.weight": torch.empty(many, 512, device="meta")},
+            "no plain tensor",
+        ),
+        "complex numbers": (tensors | {"fc.weight": head.to(torch.complex64)}, "no plain tensor"),
+        "whole numbers": (tensors | {"fc.weight": head.to(torch.int32)}, "has whole numbers"),
+        "nan": (
+            tensors | {"fc.weight": head * float("nan")},
+            "fc.weight has values that are no numbers",
+        ),
+        "infinity": (
+            tensors | {"fc.bias": torch.full((2,), float("inf"))},
+            "fc.bias has values that are no numbers",
+        ),
+        "no tensors": ({"fc.weight": [1.0, 2.0]}, "expected a state dict"),
+        "a list": (list(tensors.values()), "expected a state dict"),
+        "nothing": ({}, "it lacks conv1.weight"),
+        "another head": (
+            tensors | {"fc.weight": torch.zeros(2, 100)},
+            "fc.weight is 2x100, not 2x512",
+        ),
+        "a tensor without a place": (tensors | {"fc.more": torch.zeros(2)}, "it has also fc.more"),
+        "text": ("weights", "expected a state dict"),
+    }
 
 
 @pytest.mark.parametrize("kind", hostile({"fc.weight": torch.zeros(2, 512)}))
 def test_hostile_weights_are_refused_by_name(tmp_path, tensors, kind, no_network):
-    file = tmp_path / "w.pth"
-    torch.save(hostile(tensors)[kind], file)
-    assert works_or_names(file, lambda: ft.load_backbone("resnet18", file))
+    file, (content, said) = tmp_path / "w.pth", hostile(tensors)[kind]
+    torch.save(content, file)
+    assert said in works_or_names(file, lambda: ft.load_backbone("resnet18", file))
 
 
 def test_weights_that_unpack_to_more_than_the_file_are_refused_unread(tmp_path):
@@ -332,6 +354,13 @@ def test_one_flipped_bit_of_a_weight_is_noticed(tmp_path, trained):
     file.write_bytes(blob)
     with pytest.raises(ValueError, match=r"checkpoint\.pt: .*the checksum of"):
         load_checkpoint(file)
+
+
+def test_a_run_that_is_resumed_after_its_last_epoch_keeps_its_notes(tmp_path, tiny, blobs):
+    stage = ft.Stage("head", epochs=1)
+    first = ft.finetune(tiny, blobs, stage, out_dir=tmp_path, progress=False)
+    again = ft.finetune(tiny, blobs, stage, out_dir=tmp_path, resume=True, progress=False)
+    assert first.notes and again.notes == first.notes
 
 
 @pytest.mark.parametrize("text", TEXTS)
