@@ -643,7 +643,7 @@ def test_a_vision_transformer_trains_its_head_as_in_the_plain_loop(augment):
         return model, history.notes
 
     (kept, notes), (plain, _) = run(True), run(False)
-    assert "up to getitem" in notes[0]
+    assert any("up to getitem" in note for note in notes)
     assert distance(kept, plain) < 2e-4
 
 
