@@ -13,9 +13,9 @@
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
 The metadata has as JSON `classes`, and what a photo goes through before, in this order (`STEPS`, also there as
 `preprocess`): decoded, a large JPEG at a half, a quarter or an eighth; upright by its EXIF tag, RGB on white;
-where the short side is longer than `working_size`, it is shrunk to that with a bicubic filter; it becomes `resize_size`
-long with a bilinear one, both antialiased; the centre, `size` x `size`, is cut out, divided by 255, less `mean`,
-divided by `std`.
+where the short side is longer than `working_size`, shrunk to that with a bicubic filter; brought to `resize_size`
+with a bilinear one, both antialiased; the centre, `size` x `size`, cut out, divided by 255, less `mean`, divided
+by `std`.
 """
 
 from __future__ import annotations
