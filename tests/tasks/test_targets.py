@@ -77,6 +77,13 @@ def test_masks_of_another_kind_are_refused_in_plain_words(mask):
         Segmentation(2).loss(torch.randn(2, 2, 8, 8), mask)
 
 
+def target(boxes, labels):
+    return lambda i: {"boxes": torch.tensor(boxes), "labels": torch.tensor(labels)}
+
+
+RIGHT = target([[10.0, 10, 40, 40], [20.0, 5, 64, 64]], [1, 2])
+
+
 def test_no_boxes_in_the_usual_form_become_none_of_the_right_shape_and_kind():
     _, (found,) = Detection.collate([(torch.rand(3, 8, 8), target([], [])(0))])
     assert found["boxes"].shape == (0, 4) and found["boxes"].dtype == torch.float32
