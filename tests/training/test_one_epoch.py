@@ -139,7 +139,7 @@ def blob_data() -> BlobData:
 
 def test_without_settings_a_run_looks_for_mistakes_shows_a_bar_and_keeps_what_it_can(capsys):
     data = blob_data()
-    data.val = data.train  # a mistake that is told
+    data.train.images = data.train.images * 60  # a mistake that is told
     history = ft.finetune(tiny_resnet(), data, ft.Stage("head", epochs=2), device="cpu")
     told = capsys.readouterr()
     assert history.findings and history.findings[0]["what"] in told.out
