@@ -1,4 +1,4 @@
-"""Exercises that check themselves: each answers right, wrong or not attempted, and never raises.
+"""Exercises that check themselves: each answers right, wrong or waiting, and never raises.
 
 A lesson imports its module and calls one exercise a question::
 
@@ -13,6 +13,9 @@ prints plain text and returns something that the rest of the lesson can work wit
 """
 
 from ftcourse.exercises import progress
-from ftcourse.exercises.engine import Choice, Exercise, Function, Value, Wrong, same_value
+from ftcourse.exercises.drawn import Draw
+from ftcourse.exercises.engine import Choice, Exercise, Formula, Function, Value
+from ftcourse.exercises.verdicts import Wrong, agrees, same_value
 
-__all__ = ["Choice", "Exercise", "Function", "Value", "Wrong", "progress", "same_value"]
+__all__ = ["Choice", "Draw", "Exercise", "Formula", "Function", "Value", "Wrong"]
+__all__ += ["agrees", "progress", "same_value"]

@@ -1,34 +1,34 @@
-"""The engine of the exercises: what judges an attempt, what is printed, what the lesson goes on with."""
+"""The engine of the exercises: what judges an attempt, what is printed, what the lesson goes on with.
+
+What all exercises keep, whatever their own judge does: the answer is called on copies and its arguments are
+compared afterwards; its result is converted to what is asked for, in the check and in the lesson; the session's
+random numbers and switches stay as they were; an error of the check is not blamed on the learner; and what
+a check hands out in place of an answer is never counted as one.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import functools
-import io
-import os
-import random
-import sys
-import textwrap
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-
 import ftcourse.exercises.progress as progress
+from ftcourse.exercises.drawn import Draw
+from ftcourse.exercises.gives import Converter
+from ftcourse.exercises.guard import (
+    Failed,
+    Guarded,
+    HandedBack,
+    NotAttempted,
+    an_iterator,
+    undisturbed,
+)
+from ftcourse.exercises.verdicts import Wrong, agrees, same_value
+from ftcourse.exercises.words import article, in_words, say, short, stops_with
+from ftcourse.exercises.written import as_letters, as_number, as_numbers, equals, unit_mistake
 
-__all__ = ["Choice", "Exercise", "Function", "Value", "Wrong", "same_value"]
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """What was seen in a wrong answer, and the hint it draws (None: the exercise's first hint)."""
-
-    observed: str
-    hint: str | None = None
+__all__ = ["Choice", "Exercise", "Formula", "Function", "Value"]
 
 
 class _FromCheck:
@@ -41,6 +41,10 @@ _MARKED: dict[type, Any] = {
 }
 
 
+class _Stumbled(Exception):
+    """The check itself has failed, on its own reference as well."""
+
+
 @dataclass
 class Exercise:
     """One question.
@@ -50,7 +54,7 @@ class Exercise:
         name: what the lesson's module calls it, for the lines that tell how to get a hint.
         reference: the answer the lesson goes on with until the learner's is right.
         why: why the right answer is right; shown with it.
-        hints: the first says where to look, the second nearly how.
+        hints: the first says where to look, the second how to go on; neither is the answer.
         worked: the answer in full, as text; shown by `solution()` only.
     """
 
@@ -61,47 +65,40 @@ class Exercise:
     hints: tuple[str, str] = field(repr=False)
     worked: str = field(repr=False)
     shown: int = field(default=0, init=False, repr=False)
+    tries: int = field(default=0, init=False, repr=False)
 
     def __call__(self, attempt: Any = None) -> Any:
-        """Print right, wrong or not attempted; return the attempt if right, else the reference."""
+        """Print right, wrong or waiting; return the attempt if right, else the reference."""
         if self._handed_out(attempt):
-            _say(
+            say(
                 f"⏳ {self.number} waits: this is the reference answer that the check returned. For an answer "
                 f"of your own, run its cell again, then this one."
             )
             return attempt
-        verdict: bool | Wrong | None
+        own = attempt.attempt if isinstance(attempt, HandedBack) else attempt
         left: list[str] = []
         try:
-            with _undisturbed(left):
-                verdict = self._verdict(attempt)
-        except KeyboardInterrupt:  # the learner's way out of an endless loop
-            raise
-        except _Iterates as err:
-            verdict = Wrong(f"what your function returns: {err}", _an_iterator(err).hint)
-        except BaseException as err:
-            # a stub raises it bare; PyTorch's own NotImplementedError has a message
-            stub = isinstance(err, NotImplementedError) and not err.args
-            verdict = None if stub else Wrong(_describe(err, attempt))
+            verdict = self._judged(own, left)
+        except _Stumbled as err:
+            say(f"❔ {self.number} cannot be judged here: {err}. That is no mistake of yours.")
+            return self._a_reference()
+        if verdict is None:
+            say(f"⏳ {self.number} waits for your answer; until then the lesson goes on with ours.")
+            return self._a_reference()
+        self.tries += 1
         if verdict is True and left:
             verdict = Wrong(
                 f"what it gives is right, but it leaves {' and '.join(left)} changed for all code after it",
                 "put back what you switch; `with torch.no_grad():` does so by itself.",
             )
-        if verdict is None:
-            print(
-                f"⏳ {self.number} not attempted yet; the lesson goes on with a reference answer."
-            )
-            self._print_hint(self.hints[0])
-            return self._a_reference()
         if isinstance(verdict, Wrong):
-            _say(f"❌ {self.number} not yet: {verdict.observed}")
+            say(f"❌ {self.number} not yet: {verdict.observed}")
             self._print_hint(verdict.hint or self.hints[0])
             progress.record(self.number, "wrong")
             return self._a_reference()
-        _say(f"✅ {self.number} right. {self.why}")
+        say(f"✅ {self.number} right. {self.why}")
         progress.record(self.number, "right")
-        return attempt
+        return self._right(own)
 
     def hint(self) -> None:
         """Print the first hint; called again, the second."""
@@ -110,14 +107,43 @@ class Exercise:
             return
         self.shown += 1
         text = self.hints[self.shown - 1]
-        _say(f"Hint {self.shown} of {len(self.hints)} for {self.number}: {text}")
+        say(f"Hint {self.shown} of {len(self.hints)} for {self.number}: {text}")
         progress.record(self.number, "hint")
 
     def solution(self) -> None:
         """Print a worked answer and why it is right."""
         print(f"One answer to {self.number}:\n\n{self.worked}\n")
-        _say(self.why, indent="")
+        say(self.why, indent="")
         progress.record(self.number, "solution")
+
+    def _judged(self, attempt: Any, left: list[str]) -> bool | Wrong | None:
+        """The verdict; an error is the answer's where the reference passes, else the check's own."""
+        with undisturbed(left):
+            try:
+                return self._verdict(attempt)
+            except (KeyboardInterrupt, _Stumbled):
+                raise
+            except NotAttempted:
+                return None
+            except Failed as err:
+                return err.wrong
+            except BaseException as err:
+                self._must_hold(err)
+                return self._unreadable(err, attempt)
+
+    def _must_hold(self, err: BaseException) -> None:
+        """Raise `_Stumbled` where the check fails with its own reference, too."""
+        try:
+            fine = self._verdict(self.reference) is True
+        except Exception:
+            fine = False
+        if not fine:
+            raise _Stumbled(
+                f"the check itself stops with {type(err).__name__}: {short(err, quote=False)}"
+            )
+
+    def _unreadable(self, err: BaseException, attempt: Any) -> Wrong:
+        return Wrong(f"{short(attempt)} cannot be read as an answer ({type(err).__name__})")
 
     def _a_reference(self) -> Any:
         """The reference, which remembers that it is one; of a dict a copy, which the lesson may change."""
@@ -130,81 +156,272 @@ class Exercise:
             return attempt is self.reference
         return isinstance(attempt, _FromCheck) and attempt == self.reference
 
+    def _right(self, attempt: Any) -> Any:
+        """What the lesson goes on with after a right answer."""
+        return copy.deepcopy(self.reference)
+
     def _print_hint(self, hint: str) -> None:
-        _say(f"   Hint: {hint}")
-        _say(f"   More: check.{self.name}.hint(), or the answer: check.{self.name}.solution()")
+        say(f"   Hint: {hint}")
+        say(f"   More: check.{self.name}.hint(), or the answer: check.{self.name}.solution()")
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
         """True for right, `Wrong`, or None for not attempted; may raise what the attempt raises."""
-        raise TypeError("Exercise is abstract: use Function, Value or Choice")
+        raise TypeError("Exercise is abstract: use Function, Formula, Value or Choice")
+
+
+def _untouched(attempt: Any) -> bool:
+    """No answer yet: None, ..., or a text of nothing but blanks and question marks."""
+    return (
+        attempt is None or attempt is ... or (isinstance(attempt, str) and not attempt.strip(" ?"))
+    )
 
 
 @dataclass
 class Function(Exercise):
     """A function to fill in; its stub raises NotImplementedError when called.
 
-    `judge` calls the attempt on inputs of its own and returns None if it behaves, or a `Wrong`. An answer
-    that is an iterator is caught before it, unless `iterators` says that the judge has more to say of one.
+    Args:
+        judge: calls the attempt on inputs of its own; None if it behaves, or a `Wrong`.
+        gives: what its result is converted to (`ftcourse.exercises.gives`), in the judge and in the lesson.
+        changes: the names of the parameters that it is meant to change; all others must come back as they were.
+        iterators: the judge has more to say of an answer that is an iterator.
     """
 
-    judge: Callable[[Callable], Wrong | None] = field(kw_only=True, repr=False)
+    judge: Callable[[Callable], Wrong | None] | None = field(default=None, kw_only=True, repr=False)
+    gives: Converter | None = field(default=None, kw_only=True, repr=False)
+    changes: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
     iterators: bool = field(default=False, kw_only=True, repr=False)
 
+    def guarded(self, attempt: Callable) -> Callable:
+        """The attempt on copies, with its result converted; a class is called as it is."""
+        if isinstance(attempt, type):
+            return attempt
+        return Guarded(attempt, self.reference, self.gives, self.changes, self.iterators)
+
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
-        if attempt is None or attempt is ...:
+        if _untouched(attempt):
             return None
         if not callable(attempt):
             kind = type(attempt).__name__
             return Wrong(
-                f"the check needs your function, and got {_article(kind)}",
+                f"the check needs your function, and got {article(kind)}",
                 f"pass the function itself, without calling it: check.{self.name}({self.name}).",
             )
-        return self.judge(attempt if self.iterators else _without_iterators(attempt)) or True
+        return self._wrong(self.guarded(attempt)) or True
+
+    def _wrong(self, attempt: Callable) -> Wrong | None:
+        assert self.judge is not None, f"{self.number} has no judge"
+        return self.judge(attempt)
+
+    def _unreadable(self, err: BaseException, attempt: Any) -> Wrong:
+        if isinstance(attempt, type):
+            return Wrong(stops_with(err, attempt))
+        text = short(short(err, quote=False), quote=False)
+        return Wrong(
+            f"the check cannot use what it returns: {type(err).__name__}: {text}".rstrip(": ")
+        )
+
+    def _right(self, attempt: Any) -> Any:
+        if self.gives is None or isinstance(attempt, type):
+            return attempt
+        return HandedBack(attempt, self.gives)
+
+
+@dataclass
+class Formula(Function):
+    """A function judged by its results, on inputs drawn anew each time.
+
+    Args:
+        cases: the inputs, as tuples of arguments; several shapes, signs, orders, boundaries, values of each
+            parameter. It is called with a `Draw` of another seed at each try.
+        mistakes: a function with a known mistake, and what is said where the attempt agrees with it on *all*
+            inputs. The first that fits is told.
+        second: the same by another formula; the tests compare it with the reference.
+        tolerance: relative, of real numbers.
+        agree: in place of `agrees`, (answer, expected) -> bool.
+        describe: of the arguments, the words for the message; by default the small ones as they are.
+        also: what else is looked at, once the results are right; None if it behaves, or a `Wrong`.
+    """
+
+    cases: Callable[[Draw], Iterable[tuple[Any, ...]]] = field(kw_only=True, repr=False)
+    mistakes: tuple[tuple[Callable, Wrong], ...] = field(default=(), kw_only=True, repr=False)
+    second: Callable | None = field(default=None, kw_only=True, repr=False)
+    tolerance: float = field(default=1e-4, kw_only=True, repr=False)
+    agree: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True, repr=False)
+    describe: Callable[..., str] | None = field(default=None, kw_only=True, repr=False)
+    also: Callable[[Callable], Wrong | None] | None = field(default=None, kw_only=True, repr=False)
+
+    def agreeing(self, answer: Any, expected: Any) -> bool:
+        if self.agree is not None:
+            return self.agree(answer, expected)
+        return agrees(answer, expected, self.tolerance)
+
+    def expected(self, f: Callable, case: tuple[Any, ...]) -> Any:
+        """What the reference, or a mistake, gives for copies of these arguments."""
+        given = f(*copy.deepcopy(case))
+        return given if self.gives is None else self.gives(given)
+
+    def _wrong(self, attempt: Callable) -> Wrong | None:
+        seen: list[tuple[tuple[Any, ...], Any]] = []
+        first: tuple[tuple[Any, ...], Any, Any] | None = None
+        for case in self.cases(Draw(self.tries)):
+            right = self.expected(self.reference, case)
+            try:
+                answer = attempt(*copy.deepcopy(case))
+            except Failed as err:
+                if first is None:
+                    return self._failed(err.wrong, case) if seen else err.wrong
+                break
+            seen.append((case, answer))
+            if first is None and not self.agreeing(answer, right):
+                first = (case, answer, right)
+        if first is None:
+            return self.also(attempt) if self.also is not None else None
+        return self._known(seen) or self._told(*first)
+
+    def _failed(self, wrong: Wrong, case: tuple[Any, ...]) -> Wrong:
+        """It has worked for other inputs: say for which it does not."""
+        return Wrong(f"{self._described(case)}: {wrong.observed}", wrong.hint)
+
+    def _known(self, seen: list[tuple[tuple[Any, ...], Any]]) -> Wrong | None:
+        """The mistake that gives all these answers."""
+        for mistaken, wrong in self.mistakes:
+            try:
+                if all(
+                    self.agreeing(answer, self.expected(mistaken, case)) for case, answer in seen
+                ):
+                    return wrong
+            except Exception:
+                continue
+        return None
+
+    def _told(self, case: tuple[Any, ...], answer: Any, right: Any) -> Wrong:
+        shapes = [getattr(value, "shape", None) for value in (answer, right)]
+        if shapes[0] != shapes[1]:
+            found, wanted = (tuple(s) if s is not None else "none" for s in shapes)
+            return Wrong(f"{self._described(case)}: the shape is {found}, expected {wanted}")
+        if shapes[0] is not None and right.numel() > 8:
+            off = (answer.double() - right.double()).abs().flatten()
+            place = int(off.nan_to_num(nan=float("inf")).argmax())
+            a, b = (float(v.flatten()[place]) for v in (answer, right))
+            return Wrong(
+                f"{self._described(case)}: the shape is right, the values are not: {a:.4g} where {b:.4g} "
+                f"is expected"
+            )
+        return Wrong(
+            f"{self._described(case)} it returns {in_words(answer)}, expected {in_words(right)}"
+        )
+
+    def _described(self, case: tuple[Any, ...]) -> str:
+        if self.describe is not None:
+            return self.describe(*case)
+        return f"for {short(', '.join(in_words(value) for value in case), quote=False)}"
 
 
 @dataclass
 class Value(Exercise):
-    """A value to predict or to work out; None or ... stands for no answer yet.
+    """A value to predict or to work out; None, ... or "?" stands for no answer yet.
 
-    `mistakes` pairs a typical wrong value (or a test of the attempt) with what it draws.
+    Where the reference is a number (or a tuple of numbers), the answer may be written as people write it, and
+    rounded to two digits or more; a count must be right. `mistakes` pairs a typical wrong value (or a test of
+    the number) with what it draws.
+
+    Args:
+        unit: of the number, such as "MB"; the answer in another unit of memory is told.
+        same: in place of these rules, (answer, reference) -> bool; the answer is then taken as it was written.
     """
 
     mistakes: tuple[tuple[Any, Wrong], ...] = field(default=(), kw_only=True, repr=False)
+    unit: str = field(default="", kw_only=True, repr=False)
     same: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True, repr=False)
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
-        if attempt is None or attempt is ...:
+        if _untouched(attempt):
+            return None
+        if isinstance(attempt, list | tuple) and attempt and all(a is None for a in attempt):
             return None
         if isinstance(attempt, Iterator):
-            return _an_iterator(attempt)
-        same = self.same or same_value
-        if same(attempt, self.reference):
+            return an_iterator(attempt)
+        answer = self._read(attempt)
+        if answer is None:
+            return Wrong(f"{short(attempt)} is not the kind of answer asked for", self._form())
+        if self._same(answer, self.reference):
             return True
         for value, wrong in self.mistakes:
-            if value(attempt) if callable(value) else same(attempt, value):
+            if self._is(answer, value):
                 return wrong
-        return Wrong(f"{_short(attempt)} is not what comes out")
+        return self._in_another_unit(answer) or Wrong(f"{short(attempt)} is not what comes out")
+
+    def _read(self, attempt: Any) -> Any:
+        """What the attempt means, or None."""
+        if self.same is not None:
+            return attempt
+        if self._is_number():
+            return as_number(attempt, self.unit)
+        if isinstance(self.reference, tuple):
+            return as_numbers(attempt)
+        return attempt
+
+    def _is_number(self) -> bool:
+        return isinstance(self.reference, int | float)
+
+    def _form(self) -> str:
+        if self._is_number():
+            return f"write one number{f' in {self.unit}' if self.unit else ''}, such as 25 or 0.33."
+        if isinstance(self.reference, tuple):
+            blanks = ", ".join("..." for _ in self.reference)
+            return f"write {len(self.reference)} numbers in this order: ({blanks})."
+        return self.hints[0]
+
+    def _is(self, answer: Any, value: Any) -> bool:
+        if callable(value):
+            return bool(value(answer))
+        try:
+            return self._same(answer, value)
+        except (TypeError, ValueError):
+            return False
+
+    def _same(self, answer: Any, value: Any) -> bool:
+        if self.same is not None:
+            return self.same(answer, value)
+        if self._is_number() and isinstance(value, int | float):
+            return equals(answer, value)
+        if isinstance(self.reference, tuple) and isinstance(value, tuple):
+            pairs = zip(answer, value, strict=False)
+            return len(answer) == len(value) and all(equals(a, b) for a, b in pairs)
+        return same_value(answer, value)
+
+    def _in_another_unit(self, answer: Any) -> Wrong | None:
+        if not (self.unit and self._is_number()):
+            return None
+        unit = unit_mistake(answer, self.reference, self.unit)
+        if unit is None:
+            return None
+        step = {"M": "1,000,000", "G": "1,000,000,000", "k": "1,000"}.get(self.unit[:-1], "1")
+        return Wrong(
+            f"that is the number of {unit}, and {self.unit} are asked for",
+            f"one {self.unit} is {step} bytes here; a MiB is 1,048,576.",
+        )
 
 
 @dataclass
 class Choice(Exercise):
-    """One letter (or several, as "a, c") of `options`; each wrong one says what speaks against it."""
+    """One letter (or several, as "a, c" or "a and c") of `options`; each wrong one says what speaks against it."""
 
     options: Mapping[str, Wrong | None] = field(kw_only=True, repr=False)
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
-        if attempt is None or attempt is ... or (isinstance(attempt, str) and not attempt.strip()):
+        if _untouched(attempt):
             return None
         if isinstance(attempt, Iterator):
-            return _an_iterator(attempt)
-        letters = _letters(attempt)
-        unknown = sorted(letters - set(self.options))
-        if not letters or unknown:
+            return an_iterator(attempt)
+        letters = as_letters(attempt, self.options)
+        if not letters or letters - set(self.options):
             return Wrong(
-                f"{_short(attempt)} is not among {', '.join(self.options)}",
+                f"{short(attempt)} is not among {', '.join(self.options)}",
                 f'answer with a letter in quotes, such as "{next(iter(self.options))}".',
             )
-        right = _letters(self.reference)
+        right = as_letters(self.reference, self.options) or set()
         if letters == right:
             return True
         for letter in sorted(letters - right):
@@ -213,155 +430,3 @@ class Choice(Exercise):
                 return wrong
         missing = len(right - letters)
         return Wrong(f"right so far, and {missing} more {'is' if missing == 1 else 'are'} true")
-
-
-def _say(text: str, indent: str = "   ") -> None:
-    """Print, broken at words: a notebook breaks long output anywhere."""
-    print(textwrap.fill(text, 96, subsequent_indent=indent, break_on_hyphens=False))
-
-
-def same_value(a: Any, b: Any) -> bool:
-    """Is `a` the reference `b`, up to float rounding, as list, tuple, array or tensor?"""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(same_value(a[k], b[k]) for k in a)
-    if isinstance(a, str) or isinstance(b, str):
-        return isinstance(a, str) and isinstance(b, str) and a.strip() == b.strip()
-    if isinstance(a, set | frozenset) or isinstance(b, set | frozenset):
-        return set(a) == set(b)
-    x, y = (np.asarray(v.detach().cpu() if isinstance(v, torch.Tensor) else v) for v in (a, b))
-    if x.shape != y.shape or x.dtype.kind not in "biuf" or y.dtype.kind not in "biuf":
-        return False
-    rtol = 1e-4 if y.dtype.kind == "f" else 0.0  # a count is right or wrong
-    return bool(np.allclose(x.astype(float), y.astype(float), rtol=rtol, atol=1e-6))
-
-
-class _Iterates(Exception):
-    """The learner's function returned an iterator, which may never end."""
-
-
-def _without_iterators(attempt: Callable) -> Callable:
-    """The attempt, stopped where it returns an iterator: a check that reads it might never end."""
-    if isinstance(attempt, type):
-        return attempt
-
-    @functools.wraps(attempt, updated=())
-    def called(*args: Any, **kwargs: Any) -> Any:
-        answer = attempt(*args, **kwargs)
-        if isinstance(answer, Iterator):
-            raise _Iterates(_short(_an_iterator(answer).observed, quote=False))
-        return answer
-
-    return called
-
-
-def _an_iterator(value: Any) -> Wrong:
-    kind = type(value).__name__
-    return Wrong(
-        f"it is {_article(kind)}, which can be read once only",
-        "make a list of it: list(...); in a function, return in place of yield.",
-    )
-
-
-def _letters(answer: Any) -> set[str]:
-    """{"a", "c"} from "a", "A, c", "ac", ["a", "c"] or {"a", "c"}."""
-    text = answer if isinstance(answer, str) else " ".join(str(a) for a in answer)
-    return {c for c in text.lower() if c.isalnum()}
-
-
-# What a whole session shares: its name -> how to read it, how to set it.
-_SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "the gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "PyTorch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "PyTorch's number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "the environment (os.environ)": (os.environ.copy, lambda then: _put_back(os.environ, then)),
-    "matplotlib's settings": (
-        lambda: _plotting().copy(),
-        lambda then: _put_back(_plotting(), then),
-    ),
-}
-
-
-def _plotting() -> Any:
-    """matplotlib's settings, if something has imported it."""
-    return getattr(sys.modules.get("matplotlib"), "rcParams", {})
-
-
-def _put_back(mapping: Any, then: Mapping[Any, Any]) -> None:
-    for key in then:
-        if mapping.get(key) != then[key]:
-            mapping[key] = then[key]
-
-
-def _changed(before: Any, now: Any) -> bool:
-    """Settings that are new are not counted: an import may bring some."""
-    if isinstance(before, Mapping):
-        return any(now.get(key) != value for key, value in before.items())
-    return before != now
-
-
-@contextlib.contextmanager
-def _undisturbed(left: list[str]) -> Iterator[None]:
-    """Leave random numbers and the switches of the session as they were; `left` names those that were not.
-
-    What the attempt prints is shown afterwards, as far as it fits: a check calls it many times.
-    """
-    python, numpy_state, printed = random.getstate(), np.random.get_state(), _Printed()
-    before = {name: read() for name, (read, _) in _SWITCHES.items()}
-    try:
-        with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(printed):
-            torch.manual_seed(0)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy_state)
-        for name, (read, put_back) in _SWITCHES.items():
-            if _changed(before[name], read()):
-                left.append(name)
-                put_back(before[name])
-        printed.show()
-
-
-class _Printed(io.StringIO):
-    """What was printed, up to a limit."""
-
-    limit, lines = 2000, 8
-
-    def write(self, text: str) -> int:
-        if self.tell() < self.limit:
-            super().write(text[: self.limit])
-        return len(text)
-
-    def show(self) -> None:
-        printed = self.getvalue().rstrip().splitlines()
-        for line in printed[: self.lines]:
-            print(f"   your code prints: {line[:100]}")
-        if len(printed) > self.lines:
-            print("   your code prints more")
-
-
-def _describe(err: BaseException, attempt: Any) -> str:
-    """The learner's error in one line: what, and in which line of their function."""
-    words = _short(err, quote=False, limit=10_000)
-    text = next((line for line in words.splitlines() if line.strip()), "").strip()
-    code: Any = None
-    with contextlib.suppress(Exception):  # a learner's own object may fail at any touch
-        code = attempt.__code__
-    where = ""
-    for frame in traceback.extract_tb(err.__traceback__):
-        if code is not None and frame.filename == code.co_filename and frame.lineno:
-            where = f", in line {frame.lineno - code.co_firstlineno + 1} of your function"
-    return f"it stops with {type(err).__name__}: {_short(text, quote=False)}{where}"
-
-
-def _short(value: Any, limit: int = 120, quote: bool = True) -> str:
-    try:
-        text = repr(value) if quote else str(value)
-        text = str(text)
-    except (Exception, SystemExit):  # a learner's own class may have a broken __repr__
-        text = f"{_article(type(value).__name__)} that cannot be shown"
-    text = " ".join(text.split()) if quote else text.strip()
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

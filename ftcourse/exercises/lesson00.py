@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises.gives import number
 
 # --------------------------------------------------------------------------------- 0.1 accuracy
 
@@ -17,54 +17,83 @@ def _accuracy(logits: Tensor, targets: Tensor) -> float:
     return (logits.argmax(dim=1) == targets).float().mean().item()
 
 
-def _judge_accuracy(attempt: Callable) -> Wrong | None:
-    logits = torch.tensor([[2.0, 1.0, 0.0], [0.1, 0.2, 0.3], [-1.0, -2.0, -3.0], [0.0, 5.0, 1.0]])
-    targets = torch.tensor([0, 2, 1, 1])
-    answer = attempt(logits.clone(), targets.clone())
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return ...`.")
-    value = torch.as_tensor(answer).float()
-    if value.numel() != 1:
-        return Wrong(
-            f"it returns {value.numel()} numbers, expected one",
-            "a mean over the photos is missing: .float().mean().",
-        )
-    return _explain_accuracy(value.item())
+def _counted(logits: Tensor, targets: Tensor) -> float:
+    """The same, photo by photo."""
+    pairs = zip(logits.tolist(), targets.tolist(), strict=True)
+    right = [max(range(len(row)), key=row.__getitem__) == target for row, target in pairs]
+    return sum(right) / len(right)
 
 
-def _explain_accuracy(value: float) -> Wrong | None:
-    if abs(value - 0.75) < 1e-4:
-        return None
-    if abs(value - 3) < 1e-4:
-        return Wrong("it counts 3 right answers of 4", "divide by the number of photos.")
-    if abs(value - 75) < 1e-2:
-        return Wrong("75 is a percentage", "accuracy is a fraction here, from 0 to 1.")
-    if abs(value - 0.25) < 1e-4:
-        return Wrong("0.25 is the share of wrong answers", "compare with ==, and average.")
-    return Wrong(f"for 4 photos of which 3 are right it returns {value:.2f}, expected 0.75")
+def _scores(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of several sizes, with fewer and with more classes than photos; all right and none right."""
+    for photos, classes in ((4, 3), (7, 2), (30, 10), (1, 5), (4, 4)):
+        logits = 3 * draw.normal(photos, classes) - 1
+        best, other = logits.argmax(1), draw.integers(1, classes, photos)
+        wrong = torch.arange(photos) >= draw.whole(0, photos)
+        yield logits, (best + wrong * other) % classes
+    yield logits, best
+    yield logits, (best + 1) % classes
 
 
-accuracy = Function(
+def _described(logits: Tensor, targets: Tensor) -> str:
+    right = int((logits.argmax(1) == targets).sum())
+    return f"for {len(targets)} photos of which {right} are right"
+
+
+accuracy = Formula(
     number="0.1",
     name="accuracy",
     reference=_accuracy,
     why="The largest score of each row is the answer; the share of right ones is the accuracy.",
     hints=(
         "which class does each photo get? Look for the largest score in each row.",
-        "logits.argmax(dim=1) == targets gives True and False; .float().mean() averages them.",
+        "argmax(dim=1) gives the class of each row; comparing with the targets gives True and False, and "
+        "the accuracy is the share of True.",
     ),
     worked=(
         "def accuracy(logits, targets):\n"
         "    return (logits.argmax(dim=1) == targets).float().mean().item()"
     ),
-    judge=_judge_accuracy,
+    gives=number("a mean over the photos is missing: .float().mean()."),
+    cases=_scores,
+    second=_counted,
+    describe=_described,
+    mistakes=(
+        (
+            lambda z, t: (z.argmax(1) == t).sum(),
+            Wrong("it counts the right answers", "divide by the number of photos."),
+        ),
+        (
+            lambda z, t: 100 * _accuracy(z, t),
+            Wrong("it is a percentage", "accuracy is a fraction here, from 0 to 1."),
+        ),
+        (
+            lambda z, t: 1 - _accuracy(z, t),
+            Wrong("it is the share of wrong answers", "compare with ==, and average."),
+        ),
+        (
+            lambda z, t: (z.argmax(1) == t).sum() / z.numel(),
+            Wrong("it divides by the number of scores", "divide by the number of photos."),
+        ),
+        (
+            lambda z, t: round(_accuracy(z, t), 2),
+            Wrong("it rounds", "leave the number as it is: rounding is for printing."),
+        ),
+        (
+            lambda z, t: (z.argmin(1) == t).float().mean(),
+            Wrong("it takes the smallest score", "the class is where the score is largest."),
+        ),
+        (
+            lambda z, t: z.softmax(1).gather(1, t[:, None]).mean(),
+            Wrong(
+                "it averages the probability of the right class",
+                "count whether the largest score is the right one: argmax, then ==.",
+            ),
+        ),
+    ),
 )
 
 # ----------------------------------------------------------------------------------- 0.2 batches
-
-
-def _whole(a: Any, b: Any) -> bool:
-    return bool(float(a) == b)
 
 
 batches = Value(
@@ -77,7 +106,6 @@ batches = Value(
         "by default a DataLoader gives the last, smaller batch as well.",
     ),
     worked="guess = 4   # 32 + 32 + 32 + 4",
-    same=_whole,
     mistakes=(
         (3, Wrong("3 batches hold 96 photos", "the last 4 photos come in a batch of their own.")),
         (3.125, Wrong("there are no parts of batches", "the last batch is smaller, and counts.")),

@@ -92,6 +92,7 @@ new_head = Function(
         "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n"
         "    return model"
     ),
+    changes=("model",),
     judge=_judge_new_head,
 )
 

@@ -76,6 +76,7 @@ thaw_head = Function(
         "        p.requires_grad = True\n"
         "    return model"
     ),
+    changes=("model",),
     judge=_judge_thaw_head,
     iterators=True,  # model.fc.parameters() is a typical answer, and is one
 )
@@ -212,6 +213,7 @@ train_mode = Function(
         "            module.eval()\n"
         "    return model"
     ),
+    changes=("model",),
     judge=_judge_train_mode,
 )
 

@@ -119,6 +119,7 @@ sgd_step = Function(
         "            if p.grad is not None:\n"
         "                p -= lr * p.grad"
     ),
+    changes=("model",),
     judge=_judge_sgd_step,
 )
 
@@ -347,6 +348,7 @@ train_one_epoch = Function(
         "        samples += len(targets)\n"
         "    return total / samples"
     ),
+    changes=("model", "optimizer"),
     judge=_judge_train_one_epoch,
 )
 

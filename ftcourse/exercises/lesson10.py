@@ -182,6 +182,7 @@ make_ready = Function(
         "    trained = [p for p in model.parameters() if p.requires_grad]\n"
         "    return model, torch.optim.AdamW(trained, lr=5e-4)"
     ),
+    changes=("model",),
     judge=_judge_make_ready,
 )
 
@@ -298,6 +299,7 @@ accuracy_on = Function(
         "        m.training = mode\n"
         "    return right / photos"
     ),
+    changes=("model",),
     judge=_judge_accuracy_on,
 )
 

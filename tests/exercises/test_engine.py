@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,7 +57,7 @@ def test_a_stub_is_not_attempted_and_the_reference_comes_back(capsys):
     exercise = make_double()
     assert exercise(stub) == exercise.reference
     out = capsys.readouterr().out
-    assert "9.1 not attempted yet" in out and "Hint: look at 3." in out
+    assert "9.1 waits for your answer" in out and "Hint" not in out
 
 
 def test_a_wrong_answer_draws_its_hint_and_the_reference_comes_back(capsys):
@@ -81,7 +82,7 @@ def test_a_right_answer_comes_back_with_the_reason(capsys):
 def test_no_answer_yet_is_not_attempted_for_every_kind(make, attempt, capsys):
     exercise = make()
     assert exercise(attempt) == exercise.reference
-    assert "not attempted yet" in capsys.readouterr().out
+    assert "waits for your answer" in capsys.readouterr().out
 
 
 class Hostile:
@@ -193,10 +194,10 @@ def test_hints_come_one_after_the_other_and_then_point_to_the_solution(capsys):
 # ------------------------------------------------------------------------------------- kinds
 
 
-@pytest.mark.parametrize("attempt", [4, 4.0, torch.tensor(4), "4"])
+@pytest.mark.parametrize("attempt", [4, 4.0, torch.tensor(4), "4", [4], "8/2", "= 4", np.int8(4)])
 def test_a_value_may_be_written_in_several_ways(attempt, capsys):
-    exercise = make_value(same=lambda a, b: same_value(float(a), b))
-    assert exercise(attempt) is attempt
+    exercise = make_value()
+    assert exercise(attempt) == 4 and "right." in capsys.readouterr().out
 
 
 def test_a_typical_wrong_value_draws_its_own_hint(capsys):
@@ -210,7 +211,7 @@ def test_a_typical_wrong_value_draws_its_own_hint(capsys):
 
 @pytest.mark.parametrize("attempt", ["b", "B", " b ", "(b)", ["b"], {"b"}])
 def test_a_choice_may_be_written_in_several_ways(attempt, capsys):
-    assert make_choice()(attempt) is attempt
+    assert make_choice()(attempt) == "b" and "right." in capsys.readouterr().out
 
 
 def test_a_choice_says_what_speaks_against_a_wrong_option(capsys):
@@ -223,7 +224,8 @@ def test_a_choice_says_what_speaks_against_a_wrong_option(capsys):
 
 def test_a_choice_with_two_letters_wants_both(capsys):
     exercise = make_choice("b, c")
-    assert exercise("c b") == "c b"
+    for both in ("c b", "b and c", "B & C", "bc", ["c", "b"], "b, c."):
+        assert exercise(both) == "b, c" and "right." in capsys.readouterr().out
     exercise("b")
     assert "1 more is true" in capsys.readouterr().out
 
