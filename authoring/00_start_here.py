@@ -63,8 +63,8 @@ print("classes it knows:", len(ft.weights_of(model).meta["categories"]))
 # ## How exercises work
 #
 # You get a cell to fill in, and below it a cell that checks. The check has three answers: ✅ right,
-# ❌ not yet, with what it saw and a hint, and ⏳ not attempted. It never stops the notebook: until
-# your answer is right, the lesson goes on with a reference answer.
+# ❌ not yet, with what it saw and a hint, and ⏳ it waits. It never stops the notebook: until your
+# answer is right, the lesson goes on with ours. Write numbers as you like: 1/3, 0.33, "33 %", 8,394,754.
 #
 # ### Exercise 0.1: accuracy
 #
@@ -89,8 +89,8 @@ def accuracy(logits, targets):
 accuracy = check.accuracy(accuracy)
 
 # %% [markdown]
-# Stuck? Click on the hint; the second is inside it. Or take a `#` away and run this cell, which has the
-# worked answer as well. Nobody counts against you, but try first: what you have tried, you remember.
+# Stuck? Take a `#` away and run the cell: it prints a hint, run again a second one, and in the end a
+# worked answer. Nobody counts against you, but try first: what you have tried, you remember.
 
 # %%
 # check.accuracy.hint()

@@ -8,17 +8,14 @@
 
 A source is a jupytext py:percent file; `make lesson NAME=my_topic` begins one. Cells tagged `exercise` go to
 lessons/ only, cells tagged `solution` to solutions/ only, all others to both. A comment `# alt: ...` at the top
-of a code cell is taken out of it and becomes the text alternative of its figure. In lessons/ each check is
-followed by the exercise's hints, folded, which come from the lesson's module in ftcourse/exercises/. A lesson
-that wants a GPU on Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under
-`jupyter:`.
+of a code cell is taken out of it and becomes the text alternative of its figure. A lesson that wants a GPU on
+Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: T4}` under `jupyter:`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import html
 import importlib
 import json
 import os
@@ -89,8 +86,6 @@ def notebook(source: Path, folder: str, address: str | None = None) -> nbformat.
     nb = jupytext.read(source, fmt="py:percent")
     asked = {"colab": {}, **nb.metadata}  # what the source's header asks of Colab
     nb, _ = TagRemovePreprocessor(remove_cell_tags={VARIANTS[folder]}).preprocess(nb, {})
-    if folder == "lessons":
-        nb.cells = _with_hints(nb.cells)
     if address is not None:
         nb.cells[:0] = _colab_cells(address, f"{folder}/{source.stem}.ipynb", needs(nb))
     _set_ids(nb, source.stem[:2])
@@ -135,12 +130,6 @@ def _colab_cells(
     return cells
 
 
-HINTS = (
-    "<details><summary>A hint for {number}</summary>\n<p>{0}</p>\n"
-    "<details><summary>A second hint</summary>\n<p>{1}</p>\n</details>\n</details>"
-)
-
-
 def _questions(cells: list[nbformat.NotebookNode]) -> ModuleType | None:
     """The module of the lesson's exercises, which its code imports as `check`."""
     code = "\n".join(c.source for c in cells if c.cell_type == "code")
@@ -161,25 +150,6 @@ def _other_questions(nb: nbformat.NotebookNode, old: nbformat.NotebookNode) -> b
     """Were the outputs of `old` made with other exercises? (An older notebook does not say.)"""
     then, now = (n.metadata.get("ftcourse", {}).get("questions_hash") for n in (old, nb))
     return then is not None and then != now
-
-
-def _with_hints(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """The cells, with the folded hints of an exercise after the first cell that checks it."""
-    module = _questions(cells)
-    if module is None:
-        return cells
-    found, seen = [], set()
-    for cell in cells:
-        found.append(cell)
-        called = re.findall(r"^[^#\n]*\bcheck\.(\w+)\(", cell.source, re.M)
-        for name in called if cell.cell_type == "code" else ():
-            exercise = getattr(module, name)  # or one of the lesson's tools, which has no hints
-            if name not in seen and hasattr(exercise, "hints"):
-                hints = (html.escape(hint, quote=False) for hint in exercise.hints)
-                text = HINTS.format(*hints, number=exercise.number)
-                found.append(nbformat.v4.new_markdown_cell(text))
-            seen.add(name)
-    return found
 
 
 def requirement(module: str, root: Path = ROOT) -> str:

@@ -20,7 +20,7 @@ TEMPLATE = ROOT / "authoring" / "template"
 FILES = {  # template -> where it goes
     "99_my_topic.py": "authoring/{number:02}_{name}.py",
     "lesson99.py": "ftcourse/exercises/lesson{number:02}.py",
-    "test_lesson99.py": "tests/lessons/test_lesson{number:02}.py",
+    "answers99.py": "tests/lessons/answers/lesson{number:02}.py",
 }
 
 

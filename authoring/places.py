@@ -147,7 +147,7 @@ def _exercises(lesson: Lesson) -> str:
 
 
 def _tests(lesson: Lesson) -> str:
-    return f"tests/lessons/test_lesson{lesson.number:02}.py"
+    return f"tests/lessons/answers/lesson{lesson.number:02}.py"
 
 
 def of_exercises(root: Path, known: list[Lesson]) -> Iterator[Missing]:
@@ -162,7 +162,7 @@ def of_exercises(root: Path, known: list[Lesson]) -> Iterator[Missing]:
             first = f'"""Questions of lesson {lesson.number:02}, {lesson.name}."""'
             yield Missing(_exercises(lesson), "does not begin with the lesson's name", add=first)
         if not (root / _tests(lesson)).exists():
-            missed = "is not there; authoring/template/test_lesson99.py is one"
+            missed = "is not there; authoring/template/answers99.py is one"
             yield Missing(_tests(lesson), missed)
     for file in sorted((root / "ftcourse" / "exercises").glob("lesson[0-9][0-9].py")):
         relative = file.relative_to(root).as_posix()

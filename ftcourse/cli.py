@@ -388,8 +388,20 @@ def prefetch(
 
 
 @app.command()
-def progress() -> None:
+def progress(
+    to: Path | None = typer.Option(
+        None, "--export", metavar="FILE", help="Write it into a file, to hand in or to take along."
+    ),
+    added: Path | None = typer.Option(
+        None, "--import", metavar="FILE", help="Add what --export wrote, here or elsewhere."
+    ),
+) -> None:
     """What you have done of the lessons' exercises."""
     from ftcourse.exercises import progress as done
 
-    typer.echo(done.summary())
+    if added is not None:
+        typer.echo(f"{added}: exercises added or changed: {done.merge(added)}")
+    if to is not None:
+        typer.echo(f"{to}: exercises written: {done.export(to)}")
+    if to is None:
+        typer.echo(done.summary())

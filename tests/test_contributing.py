@@ -122,7 +122,7 @@ def test_a_lesson_is_added_by_the_recipe_and_then_every_place_knows_it(clone):
     begin, finish = (text.replace("NN", f"{number:02}") for _, text in blocks("Add a lesson"))
     for line in begin.splitlines():
         clone.run(line)
-    assert stored(clone, "lessons", number).count("not attempted yet") == 2
+    assert stored(clone, "lessons", number).count("waits for your answer") == 2
     assert stored(clone, "solutions", number).count("right. ") == 2
 
     the_author_writes(clone, number)

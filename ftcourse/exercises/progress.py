@@ -1,5 +1,9 @@
 """What a learner has done so far, kept in one local JSON file; `ftcourse progress` prints it.
 
+`export` writes it into a file of one's own, to hand in or to take to another machine, and `merge` adds such a file
+to what is there: on Colab, where the machine forgets, `progress.export("progress.json")` at the end and
+`progress.merge("progress.json")` at the next start.
+
 The file lies in the user's data folder; FTCOURSE_PROGRESS names another, or is "off". Under pytest
 and CI nothing is written unless FTCOURSE_PROGRESS says where. A file that cannot be read or written
 never stops a lesson.
@@ -17,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["location", "record", "reset", "state", "summary"]
+__all__ = ["export", "location", "merge", "record", "reset", "state", "summary"]
 
 WAIT = 5.0  # seconds for another notebook to finish writing
 
@@ -52,11 +56,21 @@ def state() -> dict[str, dict[str, Any]]:
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
+    """The records of a file; none where it cannot be read."""
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))["exercises"]
-        return {str(k): _entry(dict(v)) for k, v in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _entries(file) or {}
+    except OSError:
         return {}
+
+
+def _entries(file: Path) -> dict[str, dict[str, Any]] | None:
+    """The records of a file, or None where it holds something else."""
+    text = file.read_bytes()
+    try:
+        entries = json.loads(text.decode("utf-8"))["exercises"]
+        return {str(k): _entry(dict(v)) for k, v in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _entry(found: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +93,46 @@ def record(number: str, event: str) -> None:
                 _write(file, entries)
     except Exception:  # a full disk or a read-only home must not stop a lesson
         return
+
+
+def export(file: str | Path) -> int:
+    """Write what has been done into `file` (JSON); returns of how many exercises there is a record.
+
+    Raises:
+        FileExistsError: there is such a file, and it holds no progress: it is not overwritten.
+        OSError: the file cannot be written; the message names it.
+    """
+    file, done = Path(file), state()
+    if file.exists() and _entries(file) is None:
+        raise FileExistsError(f"{file} is there already and holds no progress; take another name")
+    _write(file, done)
+    return len(done)
+
+
+def merge(file: str | Path) -> int:
+    """Add what `export` wrote to what is there; returns how many exercises have changed.
+
+    What either knows as right stays right; of tries and hints the larger count stays, so that the same file may be
+    added twice.
+
+    Raises:
+        ValueError: the file holds no progress; the message names it.
+        OSError: it cannot be read, or the progress file cannot be written.
+    """
+    added, own = _entries(Path(file)), location()
+    if added is None:
+        raise ValueError(f"{file} holds no progress; `ftcourse progress --export FILE` writes one")
+    with _alone(own):
+        entries = dict(_here) if own is None else _read(own)
+        changed = 0
+        for number, entry in added.items():
+            before = entries.get(number, {})
+            entries[number] = {**before, **{k: max(v, before.get(k, v)) for k, v in entry.items()}}
+            changed += entries[number] != before
+        _here.update(entries)
+        if own is not None and changed:
+            _write(own, entries)
+    return changed
 
 
 def _note(entry: dict[str, Any], event: str) -> None:

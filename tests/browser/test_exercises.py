@@ -1,4 +1,4 @@
-"""An exercise, typed by hand: not attempted, wrong, right; and what becomes of it afterwards."""
+"""An exercise, typed by hand: waiting, wrong, right; and what becomes of it afterwards."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def answer(lab, stub: str, source: str | None, check: str) -> str:
     return lab.output(j)
 
 
-def test_a_function_is_not_attempted_then_wrong_then_right(lesson):
+def test_a_function_waits_then_is_wrong_then_right(lesson):
     stub, check = "def accuracy(logits", "accuracy = check.accuracy(accuracy)"
     said = answer(lesson, stub, None, check)
-    assert said.startswith("⏳ 0.1 not attempted yet") and "Hint:" in said
+    assert said.startswith("⏳ 0.1 waits for your answer") and "Hint:" not in said
     said = answer(lesson, stub, WRONG, check)
-    assert said.startswith("❌ 0.1 not yet: it counts 3 right answers of 4")
+    assert said.startswith("❌ 0.1 not yet: it counts the right answers")
     assert "divide by the number of photos" in said and "Traceback" not in said
     lesson.screenshot(RESULTS / "exercise_wrong.png")
     said = answer(lesson, stub, RIGHT, check)

@@ -61,20 +61,16 @@ def test_nothing_scrolls_sideways_at_1280_pixels(lesson):
 
 def test_unsolved_exercises_say_so_and_stop_nothing(lesson):
     text = "\n".join(outputs(lesson, "stdout"))
-    assert "not attempted yet" in text and "✅" not in text
+    assert "waits for your answer" in text and "✅" not in text and "Hint" not in text
     assert re.search(r"\d of \d right", text)  # the summary of progress at the end
 
 
-def test_hints_are_folded_until_one_opens_them_with_a_key(lesson):
-    folds = lesson.page.locator(".jp-Notebook .jp-RenderedMarkdown details")
-    assert folds.count() >= 6
-    first = folds.first
-    assert not first.locator("p").first.is_visible()
-    first.locator("summary").first.focus()
-    lesson.page.keyboard.press("Enter")
-    first.locator("p").first.wait_for(state="visible")
-    assert not first.locator("p").nth(1).is_visible()  # the second stays folded
-    lesson.screenshot(RESULTS / f"{lesson.name}_hints.png")
+def test_exercises_are_seen_at_once_and_not_by_colour_alone(lesson):
+    found = lesson.page.locator(".jp-Notebook h3", has_text="Your turn")
+    assert found.count() >= 3
+    assert all("✏️ Your turn" in text for text in found.all_inner_texts())
+    found.first.scroll_into_view_if_needed()
+    lesson.screenshot(RESULTS / f"{lesson.name}_your_turn.png")
 
 
 def test_the_table_of_contents_lists_every_heading(lesson):

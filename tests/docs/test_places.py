@@ -14,7 +14,13 @@ sys.path.insert(0, str(ROOT / "authoring"))
 import new_lesson  # noqa: E402
 import places  # noqa: E402
 
-TEXTS = ("*.md", "docs/**/*.md", "authoring/*.py", "ftcourse/exercises/*.py", "tests/lessons/*.py")
+TEXTS = (
+    "*.md",
+    "docs/**/*.md",
+    "authoring/*.py",
+    "ftcourse/exercises/*.py",
+    "tests/lessons/**/*.py",
+)
 
 
 def test_every_place_knows_every_lesson():
@@ -80,7 +86,7 @@ def test_a_place_that_does_not_know_a_lesson_is_named_with_what_cures_it(
     ("file", "words"),
     [
         ("ftcourse/exercises/lesson02.py", "ftcourse/exercises/lesson02.py: is not there"),
-        ("tests/lessons/test_lesson02.py", "tests/lessons/test_lesson02.py: is not there"),
+        ("tests/lessons/answers/lesson02.py", "tests/lessons/answers/lesson02.py: is not there"),
         ("solutions/02_replace_the_head.ipynb", "02_replace_the_head.ipynb: is not built yet"),
         (SOURCE, "lesson02.py: belongs to no source"),
     ],
@@ -97,7 +103,7 @@ def test_a_lesson_is_begun_with_the_next_number_and_the_list_says_what_to_add(ro
     for file in (
         f"authoring/{number:02}_a_new_thing.py",
         f"ftcourse/exercises/lesson{number:02}.py",
-        f"tests/lessons/test_lesson{number:02}.py",
+        f"tests/lessons/answers/lesson{number:02}.py",
     ):
         assert f"wrote {file}\n" in said
         assert "99" not in (root / file).read_text(encoding="utf-8")
@@ -135,7 +141,7 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_written(root, name, words
 
 def test_what_is_there_is_not_overwritten(root, capsys):
     number = len(places.lessons(ROOT))
-    (root / f"tests/lessons/test_lesson{number:02}.py").write_text("mine")
+    (root / f"tests/lessons/answers/lesson{number:02}.py").write_text("mine")
     with pytest.raises(SystemExit):
         new_lesson.main(["topic", "--root", str(root)])
     assert "is there already" in capsys.readouterr().err

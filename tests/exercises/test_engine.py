@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -249,109 +246,6 @@ def test_same_value(a, b, same):
     assert same_value(a, b) is same
 
 
-# ---------------------------------------------------------------------------------- progress
-
-
-def test_progress_is_kept_in_the_file_that_the_environment_names(tmp_path, monkeypatch, capsys):
-    file = tmp_path / "deep" / "progress.json"
-    monkeypatch.setenv("FTCOURSE_PROGRESS", str(file))
-    exercise = make_double()
-    exercise(lambda x: x)
-    exercise.hint()
-    exercise(lambda x: 2 * x)
-    exercise(lambda x: 0)  # playing on afterwards takes nothing away
-    entry = json.loads(file.read_text())["exercises"]["9.1"]
-    assert entry == {"right": True, "tries": 2, "hints": 1}
-    assert list(file.parent.iterdir()) == [file]
-
-
-def test_two_notebooks_keep_each_others_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("FTCOURSE_PROGRESS", str(tmp_path / "p.json"))
-    progress.record("1.1", "right")
-    monkeypatch.setattr(progress, "_here", {})
-    progress.record("2.1", "right")
-    assert set(progress.state()) == {"1.1", "2.1"}
-
-
-RECORD = """
-import sys
-from ftcourse.exercises import progress
-print("ready", flush=True)
-sys.stdin.readline()
-for i in range(40):
-    progress.record(f"{sys.argv[1]}.{i}", "right")
-"""
-
-
-def test_two_notebooks_that_write_at_once_lose_nothing(tmp_path):
-    file = tmp_path / "p.json"
-    own = {**os.environ, "FTCOURSE_PROGRESS": str(file)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [
-        subprocess.Popen([sys.executable, "-c", RECORD, str(k)], env=own, **pipes) for k in (1, 2)
-    ]
-    assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
-    for process in both:  # both at once
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in both:
-        process.communicate()
-    assert [process.returncode for process in both] == [0, 0]
-    assert len(json.loads(file.read_text())["exercises"]) == 80
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_an_account_without_a_home_has_no_file_and_can_ask_for_its_progress(monkeypatch):
-    def none():
-        raise RuntimeError("Could not determine home directory.")
-
-    for name in ("FTCOURSE_PROGRESS", "PYTEST_VERSION", "PYTEST_CURRENT_TEST", "CI"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("XDG_DATA_HOME", "APPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(progress.Path, "home", none)
-    assert progress.location() is None
-    assert "lesson" in progress.summary("01")
-
-
-def test_nothing_is_written_under_pytest_or_ci_unless_asked_for(monkeypatch):
-    monkeypatch.delenv("FTCOURSE_PROGRESS")
-    assert progress.location() is None  # this is pytest
-    for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST", "CI"):
-        monkeypatch.delenv(name, raising=False)
-    assert progress.location().name == "progress.json"
-    monkeypatch.setenv("CI", "true")
-    assert progress.location() is None
-
-
-def test_an_unwritable_place_does_not_stop_a_lesson(tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("FTCOURSE_PROGRESS", str(tmp_path / "file" / "progress.json"))
-    assert make_choice()("b") == "b"
-    assert "right" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"exercises": 3}', '{"exercises": {"1.1": 2}}'])
-def test_a_damaged_file_is_set_aside(tmp_path, monkeypatch, text):
-    file = tmp_path / "p.json"
-    file.write_text(text)
-    monkeypatch.setenv("FTCOURSE_PROGRESS", str(file))
-    progress.record("1.1", "right")
-    assert progress.state() == {"1.1": {"right": True, "tries": 1}}
-    assert (tmp_path / "p.json.damaged").read_text() == text
-
-
-def test_the_summary_has_a_line_for_each_lesson(tmp_path, monkeypatch):
-    monkeypatch.setenv("FTCOURSE_PROGRESS", str(tmp_path / "p.json"))
-    for number, event in (("1.1", "right"), ("1.2", "wrong"), ("1.2", "hint")):
-        progress.record(number, event)
-    line = progress.summary("01")
-    assert line == "lesson 01  ●◐○○○  1 of 5 right (1 hint)"
-    assert line in progress.summary().splitlines()
-    progress.reset()
-    assert "0 of 5 right" in progress.summary("01")
-
-
 def test_every_lessons_exercises_are_numbered_and_named_as_the_lesson_calls_them():
     import importlib
 
@@ -528,29 +422,6 @@ def _own_copy(reference):
     return lambda *args, **kwargs: reference(*args, **kwargs)
 
 
-def test_the_summary_stands_odd_entries_in_the_file(tmp_path, monkeypatch):
-    file = tmp_path / "p.json"
-    odd = {"1.1": {"right": "yes", "hints": "many"}, "1.2": {"right": True, "hints": 2}, "7": {}}
-    file.write_text(json.dumps({"exercises": odd}))
-    monkeypatch.setenv("FTCOURSE_PROGRESS", str(file))
-    assert progress.summary("01") == "lesson 01  ○●○○○  1 of 5 right (2 hints)"
-
-
-def test_a_lesson_whose_extra_is_missing_does_not_stop_the_summary(monkeypatch):
-    import importlib
-
-    real = importlib.import_module
-
-    def without_lesson_01(name, *args):
-        if name.endswith("lesson01"):
-            raise ImportError("no transformers")
-        return real(name, *args)
-
-    monkeypatch.setattr(importlib, "import_module", without_lesson_01)
-    found = progress.exercises()
-    assert "lesson01" not in found and "lesson02" in found
-
-
 @pytest.mark.parametrize("lesson", sorted(progress.exercises()))
 def test_a_lessons_check_cells_run_twice_solve_nothing(lesson, capsys, monkeypatch, tmp_path):
     import importlib
@@ -579,7 +450,6 @@ def one_thread(x):
 
 
 def other_home(x):
-    import os
 
     os.environ["HOME"] = "/nowhere"
     return 2 * x
@@ -603,7 +473,6 @@ def large_figures(x):
     ],
 )
 def test_a_switch_left_over_is_told_and_put_back(attempt, word, capsys, monkeypatch):
-    import os
 
     import matplotlib
 
