@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: setup lab test unit test-browser lessons lesson lint bench docs mutants reliability
+.PHONY: setup lab test unit test-browser lessons lesson lint bench docs mutants carried reliability
 
 setup: $(READY)
 
@@ -49,6 +49,10 @@ bench: $(READY)
 # Would the tests notice? Small mistakes, planted one at a time: make mutants ROOM=evaluation/measures SAMPLE=0
 mutants: $(READY)
 	nice $(BIN)/python benchmarks/mutants.py $(if $(ROOM),--room $(ROOM)) $(if $(SAMPLE),--sample $(SAMPLE))
+
+# Right answers in other styles, carried through their lessons: 20 minutes and more
+carried: $(READY)
+	nice $(BIN)/python benchmarks/carried.py
 
 # docs/reliability.md, from the results of the other benchmarks
 reliability: $(READY)

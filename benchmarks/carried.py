@@ -1,0 +1,153 @@
+"""Carry right answers through the lessons: does every answer that a check takes work in the cells after it?
+
+Each variant puts one of the answers of tests/lessons/answers before each check of a solved lesson, and runs the
+whole lesson; what its cells print must be what is stored, as for `pytest --nbval`.
+
+    python benchmarks/carried.py                # all variants of all lessons; writes results/carried.{json,md}
+    python benchmarks/carried.py --only 04      # one lesson, prints only; --variant 2 for one of its variants
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+ANSWERS = ROOT / "tests" / "lessons"
+CHECK = re.compile(r"^[\w, ]+ = check\.(\w+)\((\w+)\)$", re.M)
+BEGIN = """\
+import sys
+
+sys.path.insert(0, {folder!r})
+from answers.{lesson} import RIGHT as carried_answers"""
+GIVE = '{name} = carried_answers["{exercise}"][{index}]'
+
+
+def lessons() -> list[str]:
+    return sorted(file.stem[:2] for file in (ROOT / "solutions").glob("*.ipynb"))
+
+
+def answers(number: str) -> dict[str, list[Any]]:
+    if str(ANSWERS) not in sys.path:
+        sys.path.insert(0, str(ANSWERS))
+    return importlib.import_module(f"answers.lesson{number}").RIGHT
+
+
+def variants(number: str) -> int:
+    """So many that each answer of each exercise is in one."""
+    return max(len(given) for given in answers(number).values())
+
+
+def carried(number: str, variant: int) -> nbformat.NotebookNode:
+    """The solved lesson, with answer `variant` of each exercise (round and round) in place of the solution's."""
+    (file,) = (ROOT / "solutions").glob(f"{number}_*.ipynb")
+    nb, given = nbformat.read(file, as_version=4), answers(number)
+    found = set()
+    for cell in (c for c in nb.cells if c.cell_type == "code"):
+        for exercise, name in CHECK.findall(cell.source):
+            if exercise in given:
+                index = variant % len(given[exercise])
+                line = GIVE.format(name=name, exercise=exercise, index=index)
+                cell.source = f"{line}\n{cell.source}"
+                found.add(exercise)
+    if found != set(given):
+        raise ValueError(f"{file.name} has no check cell of {sorted(set(given) - found)}")
+    begin = BEGIN.format(folder=str(ANSWERS), lesson=f"lesson{number}")
+    nb.cells.insert(0, nbformat.v4.new_code_cell(begin))
+    return nb
+
+
+def run(number: str, variant: int) -> str:
+    """Nothing where all cells print what is stored, else the lines that say which do not."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{number}_carried.ipynb"
+        nbformat.write(carried(number, variant), file)
+        options = ["--nbval", "--nbval-sanitize-with", str(ROOT / "nbval_sanitize.cfg")]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+        command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", folder, str(file)]
+        own = {**os.environ, "FTCOURSE_PROGRESS": "off", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True)
+    if done.returncode == 0:
+        return ""
+    return done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", metavar="NN", help="only this lesson; writes nothing")
+    parser.add_argument("--variant", type=int, help="only this one; writes nothing")
+    parser.add_argument("--processes", type=int, default=2)
+    a = parser.parse_args()
+    asked = [
+        (number, variant)
+        for number in lessons()
+        if a.only in (None, number)
+        for variant in range(variants(number))
+        if a.variant in (None, variant)
+    ]
+    failed: dict[str, list[int]] = {}
+    with ThreadPoolExecutor(a.processes) as pool:
+        results = pool.map(lambda one: run(*one), asked)
+        for (number, variant), told in zip(asked, results, strict=True):
+            print(
+                f"lesson {number}, variant {variant}: {'FAILED' if told else 'the same'}",
+                flush=True,
+            )
+            if told:
+                print(told)
+                failed.setdefault(number, []).append(variant)
+    if a.only is None and a.variant is None:
+        write(asked, failed)
+    return bool(failed)
+
+
+def write(asked: list[tuple[str, int]], failed: dict[str, list[int]]) -> None:
+    rows = {
+        number: {
+            "exercises": len(answers(number)),
+            "answers": sum(map(len, answers(number).values())),
+            "variants": sum(n == number for n, _ in asked),
+            "failed": failed.get(number, []),
+        }
+        for number in lessons()
+    }
+    versions = {name: version(name) for name in ("torch", "torchvision", "nbval")}
+    found = {"command": "python benchmarks/carried.py", "versions": versions, "lessons": rows}
+    (RESULTS / "carried.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / "carried.md").write_text(table(found), encoding="utf-8")
+
+
+def table(found: dict[str, Any]) -> str:
+    rows = found["lessons"]
+    lines = [
+        "# Right answers, carried through their lessons\n",
+        f"`{found['command']}`: each variant runs a whole lesson with one of the right answers to each exercise",
+        "(`tests/lessons/answers/`), and compares what its cells print with what is stored.\n",
+        "| lesson | exercises | answers | variants run | that print something else |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for number, row in rows.items():
+        cells = [number, *(row[k] for k in ("exercises", "answers", "variants"))]
+        lines.append(f"| {' | '.join(map(str, cells))} | {len(row['failed'])} |")
+    total = [sum(row[k] for row in rows.values()) for k in ("exercises", "answers", "variants")]
+    bad = sum(len(row["failed"]) for row in rows.values())
+    lines.append(f"| all | {' | '.join(map(str, total))} | {bad} |")
+    versions = ", ".join(f"{name} {v}" for name, v in found["versions"].items())
+    return "\n".join([*lines, f"\n{versions}.", ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
