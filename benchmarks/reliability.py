@@ -205,6 +205,38 @@ def of_near_copies() -> Iterator[Row]:
         )
 
 
+def of_answers() -> Iterator[Row]:
+    lessons = (_read(RESULTS / "answers.json") or {"lessons": {}})["lessons"].values()
+    if lessons:
+        sums = {k: sum(row[k] for row in lessons) for k in next(iter(lessons)) if k != "left"}
+        told = "[answers.md](../benchmarks/results/answers.md)"
+        made = "`python benchmarks/answers.py`"
+        yield (
+            f"right and wrong answers to the {sums['exercises']} exercises of the lessons",
+            f"{sums['right']} right, {sums['wrong']} wrong",
+            f"{sums['taken']} right ones taken, {sums['refused']} wrong ones refused: {told}",
+            made,
+        )
+        left = sums["mutants"] - sums["noticed"]
+        yield (
+            "small mistakes planted in their worked answers",
+            f"{sums['mutants']} mutants",
+            f"{sums['noticed']} refused; the other {left} are right as well, each with its reason: {told}",
+            made,
+        )
+    carried = (_read(RESULTS / "carried.json") or {"lessons": {}})["lessons"].values()
+    if carried:
+        variants = sum(row["variants"] for row in carried)
+        other = sum(len(row["failed"]) for row in carried)
+        yield (
+            "whole lessons run with right answers of other styles",
+            f"{variants} runs, {sum(row['answers'] for row in carried)} answers",
+            f"{variants - other} print what is stored, {other} something else: "
+            f"[carried.md](../benchmarks/results/carried.md)",
+            "`make carried`",
+        )
+
+
 PREFLIGHT = "`python benchmarks/preflight.py`"
 SOURCES: tuple[Callable[[], Iterator[Row]], ...] = (
     of_kills,
@@ -212,6 +244,7 @@ SOURCES: tuple[Callable[[], Iterator[Row]], ...] = (
     of_preflight,
     of_near_copies,
     of_mutants,
+    of_answers,
 )
 
 
