@@ -142,7 +142,7 @@ print(f"φ {phi:>12,}   one number in {(theta + phi) // phi:,}")
 # ### Exercise 2.3: the loss at step zero
 #
 # The Oxford-IIIT Pet set has 37 breeds. You put a new head on, and evaluate before any training.
-# What loss do you expect, to two decimals?
+# What loss do you expect? Two digits are enough.
 
 # %% tags=["exercise"]
 guess = None  # a number

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 import ftcourse.exercises.progress as progress
 from ftcourse.exercises.drawn import Draw
 from ftcourse.exercises.gives import Converter
@@ -296,21 +298,25 @@ class Formula(Function):
         return None
 
     def _told(self, case: tuple[Any, ...], answer: Any, right: Any) -> Wrong:
-        shapes = [getattr(value, "shape", None) for value in (answer, right)]
+        """What differs, where no known mistake gives these answers."""
+        which = ""
+        if isinstance(right, tuple) and any(isinstance(part, Tensor) for part in right):
+            pairs = list(zip(answer, right, strict=True))
+            i = next(i for i, (a, b) in enumerate(pairs) if not self.agreeing(a, b))
+            which, (answer, right) = f"of value {i + 1} of {len(pairs)} ", pairs[i]
+        shapes = [tuple(getattr(value, "shape", ())) for value in (answer, right)]
         if shapes[0] != shapes[1]:
-            found, wanted = (tuple(s) if s is not None else "none" for s in shapes)
-            return Wrong(f"{self._described(case)}: the shape is {found}, expected {wanted}")
-        if shapes[0] is not None and right.numel() > 8:
-            off = (answer.double() - right.double()).abs().flatten()
-            place = int(off.nan_to_num(nan=float("inf")).argmax())
+            seen = f"the shape {which}is {shapes[0]}, expected {shapes[1]}"
+        elif isinstance(right, Tensor) and right.numel() > 8:
+            place = int((answer.double() - right.double()).abs().nan_to_num(nan=1e30).argmax())
             a, b = (float(v.flatten()[place]) for v in (answer, right))
-            return Wrong(
-                f"{self._described(case)}: the shape is right, the values are not: {a:.4g} where {b:.4g} "
-                f"is expected"
+            seen = (
+                f"the shape {which}is right, the values are not: {a:.4g} where {b:.4g} is expected"
             )
-        return Wrong(
-            f"{self._described(case)} it returns {in_words(answer)}, expected {in_words(right)}"
-        )
+        else:
+            seen = f"{self._described(case)} it returns {in_words(answer)}, expected {in_words(right)}"
+            return Wrong(seen)
+        return Wrong(f"{self._described(case)}: {seen}")
 
     def _described(self, case: tuple[Any, ...]) -> str:
         if self.describe is not None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
+from ftcourse.exercises.gives import module, tensor, tuple_of
 
 # --------------------------------------------------------------------------------- 2.1 new_head
 
@@ -20,33 +21,41 @@ def _new_head(model: Any, num_classes: int) -> Any:
     return model
 
 
+def _networks() -> Iterator[tuple[Any, int]]:
+    """ResNets whose heads take 512 and 2,048 features, and numbers of classes below and above the old one."""
+    for block, num_classes in ((BasicBlock, 2), (Bottleneck, 9)):
+        yield ResNet(block, [1, 1, 1, 1], num_classes=7).eval(), num_classes
+
+
 def _judge_new_head(attempt: Callable) -> Wrong | None:
-    for name, size, num_classes in (("resnet18", 64, 2), ("resnet50", 64, 5)):
-        model = models.get_model(name, weights=None, num_classes=7).eval()
+    for model, num_classes in _networks():
         before = {k: v.clone() for k, v in model.state_dict().items()}
         answer = attempt(model, num_classes)
-        if answer is None:
-            return Wrong("your function returns nothing", "end it with `return model`.")
-        if not isinstance(answer, nn.Module) or isinstance(answer, nn.Linear):
+        if isinstance(answer, nn.Linear):
             return Wrong(
-                f"it returns {type(answer).__name__}, not the whole model",
+                "it returns the new layer, not the whole model",
                 "put the new layer into model.fc, and return the model.",
             )
-        if wrong := _judge_head_outputs(answer, size, num_classes, name):
-            return wrong
-        if wrong := _judge_backbone(answer, before):
+        if model.training or any(m.training for n, m in model.named_modules() if n[:2] != "fc"):
+            return Wrong("it comes back in train mode", "leave its mode alone: no train() here.")
+        if wrong := (
+            _judge_head_outputs(answer, num_classes, before)
+            or _judge_backbone(answer, before)
+            or _judge_linear(answer, before)
+        ):
             return wrong
     return None
 
 
-def _judge_head_outputs(model: nn.Module, size: int, num_classes: int, name: str) -> Wrong | None:
+def _judge_head_outputs(model: Any, num_classes: int, before: dict[str, Tensor]) -> Wrong | None:
+    width = before["fc.weight"].shape[1]
     try:
         with torch.no_grad():
-            shape = tuple(model(torch.zeros(2, 3, size, size)).shape)
+            shape = tuple(model(torch.zeros(2, 3, 32, 32)).shape)
     except RuntimeError as err:
         return Wrong(
-            f"{name} stops in its forward pass: {str(err).splitlines()[0]}",
-            "the number of inputs differs from network to network; ask model.fc.in_features.",
+            f"a network with {width:,} features stops in its forward pass: {str(err).splitlines()[0]}",
+            "the number of inputs differs from network to network; the old head knows its own.",
         )
     if shape == (2, 7):
         return Wrong(
@@ -58,23 +67,51 @@ def _judge_head_outputs(model: nn.Module, size: int, num_classes: int, name: str
     return None
 
 
-def _judge_backbone(model: nn.Module, before: dict[str, Tensor]) -> Wrong | None:
+def _judge_backbone(model: Any, before: dict[str, Tensor]) -> Wrong | None:
     now = model.state_dict()
     theta = [name for name in before if not name.startswith("fc.")]
-    if any(name not in now or not torch.equal(now[name], before[name]) for name in theta):
+    if any(v.shape[1:] == (7,) and v.ndim == 2 for v in now.values()):
+        return Wrong(
+            "the old head is still in the model, before the new layer",
+            "the new layer takes the features, not the old scores: replace, do not append.",
+        )
+    if not all(name in now for name in theta):
+        return Wrong(
+            "the backbone's layers have other names than before",
+            "keep the model that you were given, and assign to model.fc alone.",
+        )
+    if any(not torch.equal(now[name], before[name]) for name in theta):
         return Wrong(
             "the backbone's weights have changed",
             "keep the model that you were given; only model.fc is new.",
         )
-    old = before["fc.weight"]
-    if any(v.shape == old.shape and torch.equal(v, old) for v in now.values()):
+    if not all(p.requires_grad for p in model.parameters()):
         return Wrong(
-            "the old head is still in the model, before the new layer",
-            "the new layer takes the 512 features, not the old scores: replace, do not append.",
+            "not all parameters train, and they did before",
+            "leave requires_grad alone; freezing is for the next lesson.",
         )
-    head = [p for name, p in model.named_parameters() if name not in theta]
-    if not all(p.requires_grad for p in head):
-        return Wrong("the new head does not train", "leave requires_grad of the new layer alone.")
+    return None
+
+
+def _judge_linear(model: Any, before: dict[str, Tensor]) -> Wrong | None:
+    """Is what comes after the features linear in them, and new?"""
+    head, old = model.fc, before["fc.weight"]
+    for name, p in head.named_parameters():
+        rows = min(len(p), len(old)) if p.ndim == 2 and p.shape[1:] == old.shape[1:] else 0
+        if rows and torch.equal(p[:rows], old[:rows]):
+            return Wrong(
+                f"{name} of the new head holds rows of the old one",
+                "a new nn.Linear brings its own random weights: the old scores are of other classes.",
+            )
+    features = torch.randn(2, old.shape[1])
+    with torch.no_grad():
+        scores = [head.eval()(k * features) for k in (0.0, 1.0, 2.0)]
+    head.train(model.training)
+    if not torch.allclose(scores[2] - scores[1], scores[1] - scores[0], atol=1e-3):
+        return Wrong(
+            "the scores are not a weighted sum of the features",
+            "no softmax and no other function after the new nn.Linear: the loss has the softmax.",
+        )
     return None
 
 
@@ -84,14 +121,15 @@ new_head = Function(
     reference=_new_head,
     why="A new nn.Linear takes as many features as the old head did, and gives one score a class.",
     hints=(
-        "build a nn.Linear and assign it to model.fc. How many inputs must it have?",
-        "model.fc = nn.Linear(model.fc.in_features, num_classes), then return model.",
+        "build a nn.Linear and put it where the old one is. How many inputs must it have?",
+        "the old head still knows how many features come in: look at its attributes. And return the model.",
     ),
     worked=(
         "def new_head(model, num_classes):\n"
         "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n"
         "    return model"
     ),
+    gives=module(),
     changes=("model",),
     judge=_judge_new_head,
 )
@@ -105,7 +143,7 @@ count_of_phi = Value(
     why="Each of the 2 scores has 512 weights and one bias: 2 x 512 + 2 = 1,026.",
     hints=(
         "each score is a weighted sum of the features, plus one number.",
-        "2 scores, each with 512 weights and 1 bias.",
+        "how many weights does one score have, and how many biases? Then: how many scores?",
     ),
     worked="guess = 2 * 512 + 2",
     mistakes=(
@@ -120,10 +158,6 @@ count_of_phi = Value(
 # ------------------------------------------------------------------------------ 2.3 chance_loss
 
 
-def _close(a: Any, b: Any) -> bool:
-    return bool(abs(float(a) - float(b)) < 0.02)
-
-
 chance_loss = Value(
     number="2.3",
     name="chance_loss",
@@ -131,11 +165,11 @@ chance_loss = Value(
     why="A head that knows nothing gives each of 37 classes 1/37, and -log(1/37) = log 37 = 3.61.",
     hints=(
         "which probability does a head that knows nothing give to the right class?",
-        "1/37. Cross-entropy is minus the natural logarithm of it: math.log(37).",
+        "it shares 100 % evenly. Cross-entropy is minus the natural logarithm of the right class's share.",
     ),
     worked="import math\n\nguess = math.log(37)",
-    same=_close,
     mistakes=(
+        (36 / 37, Wrong("that is the share of the wrong classes", "take the right class's.")),
         (1 / 37, Wrong("that is the probability", "the loss is minus its logarithm.")),
         (-math.log(37), Wrong("the sign is turned", "a loss of cross-entropy is never negative.")),
         (math.log2(37), Wrong("that is in bits", "PyTorch uses the natural logarithm.")),
@@ -143,140 +177,206 @@ chance_loss = Value(
         (math.log(2), Wrong("that is for 2 classes", "there are 37 breeds.")),
         (math.log(200), Wrong("that is for 200 classes", "the new head has 37 scores.")),
         (37, Wrong("37 is the number of classes", "which probability is left for each?")),
-        (0, Wrong("0 would be a perfect head", "this one knows nothing yet.")),
+        (0.0, Wrong("0 would be a perfect head", "this one knows nothing yet.")),
     ),
 )
 
 # ---------------------------------------------------------------------------- 2.4 phi_gradient
 
 
+def _error(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.softmax(1) - nn.functional.one_hot(targets, logits.shape[1])
+
+
 def _phi_gradient(features: Tensor, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    error = logits.softmax(1)
-    error = error - nn.functional.one_hot(targets, logits.shape[1])
+    error = _error(logits, targets)
     return error.T @ features / len(targets), error.mean(0)
 
 
-def _judge_phi_gradient(attempt: Callable) -> Wrong | None:
-    g = torch.Generator().manual_seed(1)
-    features, targets = torch.randn(6, 4, generator=g), torch.tensor([0, 2, 1, 1, 0, 2])
-    logits = torch.randn(6, 3, generator=g)
-    weight, bias = _phi_gradient(features, logits, targets)
-    answer = attempt(features.clone(), logits.clone(), targets.clone())
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return ...`.")
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        return Wrong("it does not return a pair", "return two tensors: for weight, for bias.")
-    w, b = (torch.as_tensor(v).detach().float() for v in answer)
-    if w.shape == weight.T.shape:
-        return Wrong(
-            f"the gradient for the weight has shape {tuple(w.shape)}",
-            "a gradient has the shape of its weight, (classes, features): transpose.",
-        )
-    if w.shape != weight.shape or b.shape != bias.shape:
-        return Wrong(
-            f"the shapes are {tuple(w.shape)} and {tuple(b.shape)}, "
-            f"expected {tuple(weight.shape)} and {tuple(bias.shape)}",
-            "error.T @ features sums over the photos; for the bias, average the error over them.",
-        )
-    if torch.allclose(w, weight, atol=1e-4) and torch.allclose(b, bias, atol=1e-4):
-        return None
-    return _explain_gradient(w, b, features, logits, targets)
+def _phi_by_autograd(features: Tensor, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What PyTorch computes for a head of zeros that is added to these logits."""
+    weight = torch.zeros(logits.shape[1], features.shape[1], requires_grad=True)
+    bias = torch.zeros(logits.shape[1], requires_grad=True)
+    scores = logits + features @ weight.T + bias
+    with torch.enable_grad():
+        nn.functional.cross_entropy(scores, targets).backward()
+    return weight.grad, bias.grad  # type: ignore[return-value]
 
 
-def _explain_gradient(
-    w: Tensor, b: Tensor, features: Tensor, logits: Tensor, targets: Tensor
-) -> Wrong:
-    weight, bias = _phi_gradient(features, logits, targets)
-    n, no_target = len(targets), logits.softmax(1).T @ features
-    if torch.allclose(w, -weight, atol=1e-4):
-        return Wrong("the sign is turned", "the error is what came out minus what should have.")
-    if torch.allclose(w, n * weight, atol=1e-3) or torch.allclose(b, n * bias, atol=1e-3):
-        return Wrong(
-            f"one of the two is {n} times too large for {n} photos",
-            "the loss is the mean over the photos, so divide by len(targets).",
-        )
-    if any(torch.allclose(w, no_target / k, atol=1e-4) for k in (1, n)):
-        return Wrong("the targets play no part", "subtract 1 at the right class: one_hot(targets).")
-    if torch.allclose(w, weight, atol=1e-4):
-        return Wrong("the weight is right, the bias is not", "error.mean(0) is the bias's.")
-    return Wrong(
-        "the numbers differ from what autograd computes",
-        "the error is softmax(logits) minus one_hot(targets).",
-    )
+# photos, features, classes: all different, one photo, two classes, more classes than photos
+_SIZES = ((6, 4, 3), (1, 5, 2), (3, 2, 7), (8, 6, 4))
 
 
-phi_gradient = Function(
+def _batches(draw: Draw) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    for photos, features, classes in _SIZES:
+        logits = 3 * draw.normal(photos, classes)
+        yield draw.normal(photos, features), logits, draw.integers(0, classes, photos)
+
+
+def _sizes(first: Tensor, logits: Tensor, targets: Tensor) -> str:
+    return f"for {len(targets)} photos, {first.shape[1]} features and {logits.shape[1]} classes"
+
+
+_SIGN = Wrong("the sign is turned", "the error is what came out minus what should have.")
+_NO_TARGET = Wrong("the targets play no part", "subtract 1 at the right class: one_hot(targets).")
+_NO_MEAN = Wrong(
+    "it sums over the photos", "the loss is the mean over the photos, so divide by len(targets)."
+)
+_BY_CLASSES = Wrong(
+    "it divides by the number of classes", "the loss is the mean over the photos: len(targets)."
+)
+_NO_SOFTMAX = Wrong(
+    "the logits stand where probabilities belong", "the error begins with softmax(logits)."
+)
+
+
+def _pair(f: Callable[[Tensor, Tensor], Tensor], bias: Callable[[Tensor], Tensor]) -> Callable:
+    """(weight, bias) from functions of the error (and the features)."""
+    return lambda x, z, t: (f(_error(z, t), x), bias(_error(z, t)))
+
+
+phi_gradient = Formula(
     number="2.4",
     name="phi_gradient",
     reference=_phi_gradient,
     why="Error times input, averaged over the photos: the same numbers that autograd computes.",
     hints=(
-        "first the error, shape (photos, classes): softmax(logits) minus one_hot(targets).",
-        "weight: error.T @ features / len(targets). Bias: error.mean(0).",
+        "first the error, shape (photos, classes): what came out minus what should have, photo by photo.",
+        "softmax makes what came out, one_hot what should have. The weight's gradient is a matrix product of "
+        "error and features, the bias's an average.",
     ),
     worked=(
         "def phi_gradient(features, logits, targets):\n"
         "    error = logits.softmax(1) - nn.functional.one_hot(targets, logits.shape[1])\n"
         "    return error.T @ features / len(targets), error.mean(0)"
     ),
-    judge=_judge_phi_gradient,
+    gives=tuple_of(tensor(), tensor(), hint="return two tensors: for weight, for bias."),
+    cases=_batches,
+    second=_phi_by_autograd,
+    describe=_sizes,
+    mistakes=(
+        (_pair(lambda e, x: -e.T @ x / len(x), lambda e: -e.mean(0)), _SIGN),
+        (_pair(lambda e, x: e.T @ x, lambda e: e.sum(0)), _NO_MEAN),
+        (
+            _pair(lambda e, x: e.T @ x, lambda e: e.mean(0)),
+            Wrong("the weight's is a sum over the photos", "divide by len(targets), too."),
+        ),
+        (
+            _pair(lambda e, x: e.T @ x / len(x), lambda e: e.sum(0)),
+            Wrong("the bias's is a sum over the photos", "divide by len(targets), too."),
+        ),
+        (
+            _pair(lambda e, x: e.T @ x / e.shape[1], lambda e: e.sum(0) / e.shape[1]),
+            _BY_CLASSES,
+        ),
+        (
+            _pair(lambda e, x: x.T @ e / len(x), lambda e: e.mean(0)),
+            Wrong(
+                "the weight's gradient is on its side",
+                "a gradient has the shape of its weight, (classes, features): transpose.",
+            ),
+        ),
+        (
+            _pair(lambda e, x: e.T @ x / len(x), lambda e: e),
+            Wrong("the bias's gradient has a row for each photo", "average the error over them."),
+        ),
+        (
+            _pair(lambda e, x: e.T @ x / len(x), lambda e: e.mean(1)),
+            Wrong("the bias's is averaged over the classes", "average the error over the photos."),
+        ),
+        (
+            _pair(lambda e, x: e.T @ x / len(x), lambda e: torch.zeros(e.shape[1])),
+            Wrong("the weight is right, the bias is not", "its input is 1: average the error."),
+        ),
+        (
+            lambda x, z, t: (z.softmax(1).T @ x / len(t), z.softmax(1).mean(0)),
+            _NO_TARGET,
+        ),
+        (lambda x, z, t: (z.softmax(1).T @ x, z.softmax(1).sum(0)), _NO_TARGET),
+        (
+            lambda x, z, t: (
+                (z - nn.functional.one_hot(t, z.shape[1])).T @ x / len(t),
+                (z - nn.functional.one_hot(t, z.shape[1])).mean(0),
+            ),
+            _NO_SOFTMAX,
+        ),
+        (lambda x, z, t: (z.T @ x / len(t), z.mean(0)), _NO_SOFTMAX),
+        (
+            lambda x, z, t: (
+                (z.softmax(0) - nn.functional.one_hot(t, z.shape[1])).T @ x / len(t),
+                (z.softmax(0) - nn.functional.one_hot(t, z.shape[1])).mean(0),
+            ),
+            Wrong("softmax runs over the photos", "over the classes of each photo: softmax(1)."),
+        ),
+    ),
 )
 
 # ------------------------------------------------------------------------ 2.5 feature_gradient
 
 
 def _feature_gradient(weight: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    error = logits.softmax(1) - nn.functional.one_hot(targets, logits.shape[1])
-    return error @ weight / len(targets)
+    return _error(logits, targets) @ weight / len(targets)
 
 
-def _judge_feature_gradient(attempt: Callable) -> Wrong | None:
-    g = torch.Generator().manual_seed(2)
-    weight, targets = torch.randn(3, 5, generator=g), torch.tensor([0, 2, 1, 1])
-    logits = torch.randn(4, 3, generator=g)
-    right = _feature_gradient(weight, logits, targets)
-    answer = attempt(weight.clone(), logits.clone(), targets.clone())
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return ...`.")
-    value = torch.as_tensor(answer).detach().float()
-    if value.shape != right.shape:
-        return Wrong(
-            f"its shape is {tuple(value.shape)}, expected {tuple(right.shape)}, as the features",
-            "error is (photos, classes) and weight (classes, features): error @ weight.",
-        )
-    if torch.allclose(value, right, atol=1e-5):
-        return None
-    if torch.allclose(value, -right, atol=1e-5):
-        return Wrong("the sign is turned", "the error is what came out minus what should have.")
-    if torch.allclose(value, len(targets) * right, atol=1e-4):
-        return Wrong(
-            f"it is {len(targets)} times too large for {len(targets)} photos",
-            "the loss is the mean over the photos, so divide by len(targets).",
-        )
-    no_target = logits.softmax(1) @ weight
-    if any(torch.allclose(value, no_target / k, atol=1e-5) for k in (1, len(targets))):
-        return Wrong("the targets play no part", "subtract 1 at the right class: one_hot(targets).")
-    return Wrong(
-        "the numbers differ from what autograd computes",
-        "the error is softmax(logits) minus one_hot(targets), sent back through the weight.",
-    )
+def _features_by_autograd(weight: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+    """What PyTorch sends back to features that are zero beside these logits."""
+    features = torch.zeros(len(targets), weight.shape[1], requires_grad=True)
+    with torch.enable_grad():
+        nn.functional.cross_entropy(logits + features @ weight.T, targets).backward()
+    return features.grad  # type: ignore[return-value]
 
 
-feature_gradient = Function(
+def _heads(draw: Draw) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    for photos, features, classes in _SIZES:
+        logits = 3 * draw.normal(photos, classes)
+        yield draw.normal(classes, features), logits, draw.integers(0, classes, photos)
+
+
+feature_gradient = Formula(
     number="2.5",
     name="feature_gradient",
     reference=_feature_gradient,
     why="The error goes back through the head's weights: that is all that θ hears of the task.",
     hints=(
         "the same error as before, (photos, classes); which product gives (photos, features)?",
-        "error @ weight / len(targets), with error = softmax(logits) - one_hot(targets).",
+        "the weight is (classes, features), so the error stands before it. And the loss is a mean.",
     ),
     worked=(
         "def feature_gradient(weight, logits, targets):\n"
         "    error = logits.softmax(1) - nn.functional.one_hot(targets, logits.shape[1])\n"
         "    return error @ weight / len(targets)"
     ),
-    judge=_judge_feature_gradient,
+    gives=tensor(),
+    cases=_heads,
+    second=_features_by_autograd,
+    describe=_sizes,
+    mistakes=(
+        (lambda w, z, t: -_error(z, t) @ w / len(t), _SIGN),
+        (lambda w, z, t: _error(z, t) @ w, _NO_MEAN),
+        (lambda w, z, t: _error(z, t) @ w / z.shape[1], _BY_CLASSES),
+        (lambda w, z, t: z.softmax(1) @ w / len(t), _NO_TARGET),
+        (lambda w, z, t: z.softmax(1) @ w, _NO_TARGET),
+        (lambda w, z, t: z @ w, _NO_SOFTMAX),
+        (lambda w, z, t: z @ w / len(t), _NO_SOFTMAX),
+        (
+            lambda w, z, t: _error(z, t) / len(t),
+            Wrong(
+                "it has a column for each class, and not for each feature",
+                "send the error back through the weight: a matrix product of the two.",
+            ),
+        ),
+        (
+            lambda w, z, t: w.T @ _error(z, t).T / len(t),
+            Wrong(
+                "it is on its side",
+                "error is (photos, classes), weight (classes, features): multiply in this order.",
+            ),
+        ),
+        (
+            lambda w, z, t: _error(z, t) @ w.abs() / len(t),
+            Wrong("the weights have lost their signs", "the weight itself, as it is."),
+        ),
+    ),
 )
 
 # ------------------------------------------------------------------------------- 2.6 the_order
