@@ -314,7 +314,9 @@ class Formula(Function):
                 f"the shape {which}is right, the values are not: {a:.4g} where {b:.4g} is expected"
             )
         else:
-            seen = f"{self._described(case)} it returns {in_words(answer)}, expected {in_words(right)}"
+            seen = (
+                f"{self._described(case)} it returns {in_words(answer)}, expected {in_words(right)}"
+            )
             return Wrong(seen)
         return Wrong(f"{self._described(case)}: {seen}")
 

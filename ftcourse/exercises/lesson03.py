@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision import models
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Function, Value, Wrong, gives
 
 # -------------------------------------------------------------------------------- 3.1 thaw_head
 
@@ -23,26 +23,24 @@ def _thaw_head(model: Any) -> Any:
 
 
 def _judge_thaw_head(attempt: Callable) -> Wrong | None:
-    model = models.resnet18(weights=None, num_classes=2).requires_grad_(False).eval()
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    answer = attempt(model)
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return model`.")
-    if not isinstance(answer, nn.Module):
-        return Wrong(f"it returns {type(answer).__name__}, not the model", "`return model`.")
-    if wrong := _step(answer):
-        return wrong
-    now = dict(answer.named_parameters())
-    moved = [name for name, p in before.items() if not torch.equal(p, now[name])]
-    theta = [name for name in moved if not name.startswith("fc.")]
-    if theta:
+    for block, classes in ((BasicBlock, 2), (Bottleneck, 5)):
+        model = ResNet(block, [1, 1, 1, 1], num_classes=classes).requires_grad_(False).eval()
+        before = {name: p.clone() for name, p in model.named_parameters()}
+        answer = attempt(model)
+        if wrong := _same_model(answer, before) or _step(answer) or _moved(answer, before):
+            return wrong
+    return None
+
+
+def _same_model(model: nn.Module, before: dict[str, Tensor]) -> Wrong | None:
+    now = dict(model.named_parameters())
+    if now.keys() != before.keys() or any(not torch.equal(p, now[n]) for n, p in before.items()):
         return Wrong(
-            f"after one step {len(theta)} weight tensors outside the head have moved, "
-            f"{theta[0]} among them",
-            "thaw the parameters of model.fc alone.",
+            f"it returns {type(model).__name__} with other weights than came in",
+            "return the model that came in; thawing changes no weight.",
         )
-    if moved != ["fc.weight", "fc.bias"]:
-        return Wrong(f"after one step only {', '.join(moved)} has moved", "a head has a bias, too.")
+    if any(m.training for m in model.modules()):
+        return Wrong("it comes back in train mode", "leave its mode alone: no train() here.")
     return None
 
 
@@ -61,6 +59,23 @@ def _step(model: nn.Module) -> Wrong | None:
     return None
 
 
+def _moved(model: nn.Module, before: dict[str, Tensor]) -> Wrong | None:
+    now = dict(model.named_parameters())
+    moved = [name for name, p in before.items() if not torch.equal(p, now[name])]
+    theta = [name for name in moved if not name.startswith("fc.")]
+    if theta:
+        return Wrong(
+            f"after one step {len(theta)} weight tensors outside the head have moved, "
+            f"{theta[0]} among them",
+            "thaw the parameters of model.fc alone.",
+        )
+    if moved == ["fc.weight"]:
+        return Wrong("after one step only fc.weight has moved", "a head has a bias, too.")
+    if moved == ["fc.bias"]:
+        return Wrong("after one step only fc.bias has moved", "a head has a weight, too.")
+    return None
+
+
 thaw_head = Function(
     number="3.1",
     name="thaw_head",
@@ -68,7 +83,7 @@ thaw_head = Function(
     why="After one step the head's weight and bias have moved, and nothing else has.",
     hints=(
         "which objects carry requires_grad: modules, or the tensors inside them?",
-        "for p in model.fc.parameters(): p.requires_grad = True, then return model.",
+        "go through the tensors of model.fc, weight and bias, and switch each on.",
     ),
     worked=(
         "def thaw_head(model):\n"
@@ -76,6 +91,7 @@ thaw_head = Function(
         "        p.requires_grad = True\n"
         "    return model"
     ),
+    gives=gives.module(hint="`return model`."),
     changes=("model",),
     judge=_judge_thaw_head,
     iterators=True,  # model.fc.parameters() is a typical answer, and is one
@@ -90,7 +106,7 @@ count_trained = Value(
     why="8,393,728 numbers of layer4 and 1,026 of the head: three quarters of the network.",
     hints=(
         "read two rows of the report: which groups train?",
-        "layer4 has 8,393,728 numbers, the head for two classes 2 x 512 + 2.",
+        "layer4's row has its count, the head's row the other. Add them.",
     ),
     worked="guess = 8_393_728 + 2 * 512 + 2",
     mistakes=(
@@ -113,7 +129,7 @@ which_train = Choice(
     "attribute freezes as little as it thaws. B freezes the new head with all the rest.",
     hints=(
         "go through each program with one question: what is requires_grad of model.fc.weight?",
-        "a new nn.Linear trains; an attribute on the module does nothing, in both directions.",
+        "a layer is born trainable; and what one sets on a module is not set on its parameters.",
     ),
     worked='answer = "a, c, d"',
     options={
@@ -138,61 +154,78 @@ def _train_mode(model: nn.Module) -> nn.Module:
     return model
 
 
-def _half_frozen() -> Any:
-    """A ResNet with layer4 and the head thawed, and dropout in the head."""
-    model = models.resnet18(weights=None, num_classes=4)
-    model.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(512, 4))
-    model.requires_grad_(False).eval()
-    model.layer4.requires_grad_(True)
-    model.fc.requires_grad_(True)
-    return model
+def _net(block: Any = BasicBlock) -> Any:
+    """A ResNet with dropout in its head, all of it frozen."""
+    model: Any = ResNet(block, [1, 1, 1, 1], num_classes=4)
+    model.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(model.fc.in_features, 4))
+    return model.requires_grad_(False)
 
 
-def _statistics(model: Any) -> dict[str, Tensor]:
-    return {k: v.clone() for k, v in model.named_buffers() if v.is_floating_point()}
+def _half_frozen() -> Iterator[tuple[str, Any]]:
+    """What trains, in words, and a network: from eval and from train mode, and one that is no ResNet."""
+    for what in ("layer4 and the head", "the head", "everything", "layer3 to the head"):
+        model = _net().train(what != "the head")
+        for name, part in model.named_children():
+            late = {"layer4": ("layer4",), "layer3": ("layer3", "layer4")}.get(what[:6], ())
+            part.requires_grad_(what == "everything" or name in ("fc", *late))
+        yield what, model
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    rest = (nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5))
+    small = nn.Sequential(*body, *rest, nn.Linear(4, 2)).eval()
+    small[:2].requires_grad_(False)
+    yield "all but the first two layers", small
 
 
 def _judge_train_mode(attempt: Callable) -> Wrong | None:
-    model = _half_frozen()
-    trains = [p.requires_grad for p in model.parameters()]
-    answer = attempt(model)
-    if answer is not None and not isinstance(answer, nn.Module):
-        return Wrong(f"it returns {type(answer).__name__}", "return the model.")
-    if trains != [p.requires_grad for p in model.parameters()]:
-        return Wrong("it changes what trains", "leave requires_grad alone; set modes only.")
-    images = 2 * torch.randn(6, 3, 64, 64) + 1
-    before = _statistics(model)
-    with torch.no_grad():
-        model(images)
-        after = _statistics(model)
-        in_batch, alone = _through(model, images)[:1], _through(model, images[:1])
-    moved = [k for k, v in after.items() if not torch.equal(v, before[k])]
-    frozen = [k for k in moved if not k.startswith("layer4")]
-    if frozen:
-        return Wrong(
-            f"in one forward pass {len(frozen)} statistics of frozen layers have moved, "
-            f"{frozen[0]} among them",
-            "model.train() wakes every BatchNorm; put those of frozen layers back with eval().",
-        )
-    if not torch.allclose(in_batch, alone, atol=1e-3):
-        return Wrong(
-            "what a frozen layer says of a photo depends on the other photos in the batch",
-            "to stop the statistics is not enough: eval() makes BatchNorm use the stored ones.",
-        )
-    if not any(k.startswith("layer4") for k in moved):
-        return Wrong(
-            "the BatchNorm layers of layer4, which trains, do not follow the data any more",
-            "start with model.train(), then put back only the frozen ones.",
-        )
-    if not model.fc[0].training:
-        return Wrong("dropout is switched off", "start with model.train() for the whole model.")
+    for what, model in _half_frozen():
+        trains = [p.requires_grad for p in model.parameters()]
+        weights = [p.clone() for p in model.parameters()]
+        answer = attempt(model)
+        if answer is not model:
+            return Wrong("it returns another model than came in", "return the model that came in.")
+        if trains != [p.requires_grad for p in model.parameters()]:
+            return Wrong("it changes what trains", "leave requires_grad alone; set modes only.")
+        if any(not torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True)):
+            return Wrong("it changes weights", "set modes only.")
+        if wrong := _judge_statistics(model, what) or _judge_modes(model, what):
+            return wrong
     return None
 
 
-def _through(model: Any, images: Tensor) -> Tensor:
-    """What comes out of layer3, the last frozen stage."""
-    x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
-    return model.layer3(model.layer2(model.layer1(x)))
+def _judge_statistics(model: nn.Module, what: str) -> Wrong | None:
+    """Two batches through the model: which statistics follow them?"""
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, _BatchNorm)}
+    before = {n: m.running_mean.clone() for n, m in norms.items()}  # type: ignore[union-attr]
+    with torch.no_grad():
+        model(2 * torch.randn(6, 3, 32, 32) + 1)
+    moved = {n for n, m in norms.items() if not torch.equal(m.running_mean, before[n])}  # type: ignore[arg-type]
+    frozen = {n for n, m in norms.items() if not m.weight.requires_grad}
+    if wrong := sorted(moved & frozen):
+        return Wrong(
+            f"where {what} may train, in one forward pass statistics of {len(wrong)} frozen layers have "
+            f"moved, {wrong[0]}'s among them",
+            "model.train() wakes every BatchNorm; put those of frozen layers back with eval().",
+        )
+    if awake := [n for n in frozen if norms[n].training]:
+        return Wrong(
+            f"what {awake[0]}, a frozen layer, says of a photo depends on the other photos in the batch",
+            "to stop the statistics is not enough: eval() makes BatchNorm use the stored ones.",
+        )
+    if still := sorted(norms.keys() - frozen - moved):
+        return Wrong(
+            f"where {what} may train, {still[0]}'s statistics do not follow the data any more",
+            "start with model.train(), then put back only the frozen ones.",
+        )
+    return None
+
+
+def _judge_modes(model: nn.Module, what: str) -> Wrong | None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and not module.training:
+            return Wrong("dropout is switched off", "start with model.train() for the whole model.")
+    if not model.training:
+        return Wrong("model.training is False", "start with model.train() for the whole model.")
+    return None
 
 
 train_mode = Function(
@@ -202,8 +235,8 @@ train_mode = Function(
     why="Frozen BatchNorm keeps its statistics and uses them; what trains is in train mode.",
     hints=(
         "two steps: the whole model to train mode, then some modules back to eval mode.",
-        "for each module in model.modules(): if it is a nn.BatchNorm2d and its weight does not "
-        "require gradients, call module.eval().",
+        "which modules? Go through all of them: a BatchNorm is frozen where its weight does not require "
+        "gradients.",
     ),
     worked=(
         "def train_mode(model):\n"
@@ -213,6 +246,7 @@ train_mode = Function(
         "            module.eval()\n"
         "    return model"
     ),
+    gives=gives.module(hint="return the model."),
     changes=("model",),
     judge=_judge_train_mode,
 )
@@ -227,7 +261,7 @@ frozen_too_late = Choice(
     "past gradients is not zero. Make a new optimizer whenever you change what trains.",
     hints=(
         "what is in p.grad after zero_grad(set_to_none=False): nothing, or zeros?",
-        "zeros are a gradient. Adam adds them to its running mean of the past, and takes a step.",
+        "zeros are a gradient as well. What does Adam make of one, with its running mean of the past?",
     ),
     worked='answer = "b"',
     options={
