@@ -89,10 +89,7 @@ class Exercise:
             return self._a_reference()
         self.tries += 1
         if verdict is True and left:
-            verdict = Wrong(
-                f"what it gives is right, but it leaves {' and '.join(left)} changed for all code after it",
-                "put back what you switch; `with torch.no_grad():` does so by itself.",
-            )
+            verdict = _left_changed(left)
         if isinstance(verdict, Wrong):
             say(f"❌ {self.number} not yet: {verdict.observed}")
             self._print_hint(verdict.hint or self.hints[0])
@@ -171,6 +168,13 @@ class Exercise:
         raise TypeError("Exercise is abstract: use Function, Formula, Value or Choice")
 
 
+def _left_changed(switches: list[str]) -> Wrong:
+    return Wrong(
+        f"what it gives is right, but it leaves {' and '.join(switches)} changed for all code after it",
+        "put back what you switch; `with torch.no_grad():` does so by itself.",
+    )
+
+
 def _untouched(attempt: Any) -> bool:
     """No answer yet: None, ..., or a text of nothing but blanks and question marks."""
     return (
@@ -194,7 +198,7 @@ class Function(Exercise):
     changes: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
     iterators: bool = field(default=False, kw_only=True, repr=False)
 
-    def guarded(self, attempt: Callable) -> Callable:
+    def guarded(self, attempt: Callable) -> Guarded | type:
         """The attempt on copies, with its result converted; a class is called as it is."""
         if isinstance(attempt, type):
             return attempt
@@ -209,7 +213,11 @@ class Function(Exercise):
                 f"the check needs your function, and got {article(kind)}",
                 f"pass the function itself, without calling it: check.{self.name}({self.name}).",
             )
-        return self._wrong(self.guarded(attempt)) or True
+        guarded = self.guarded(attempt)
+        if wrong := self._wrong(guarded):
+            return wrong
+        left = getattr(guarded, "left", [])
+        return _left_changed(left) if left else True
 
     def _wrong(self, attempt: Callable) -> Wrong | None:
         assert self.judge is not None, f"{self.number} has no judge"

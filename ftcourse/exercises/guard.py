@@ -69,6 +69,9 @@ class Guarded:
     ):
         self.attempt, self.gives, self.changes = attempt, gives, frozenset(changes)
         self.iterators = iterators
+        self.left: list[
+            str
+        ] = []  # switches of the session that it left changed; they were put back
         with contextlib.suppress(Exception):
             self._names = list(inspect.signature(like).parameters)
             functools.update_wrapper(self, attempt, updated=())
@@ -96,7 +99,8 @@ class Guarded:
 
     def _called(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
         try:
-            return self.attempt(*args, **kwargs)
+            with _switches_kept(self.left):
+                return self.attempt(*args, **kwargs)
         except KeyboardInterrupt:  # the learner's way out of an endless loop
             raise
         except BaseException as err:
@@ -261,24 +265,36 @@ def _changed(before: Any, now: Any) -> bool:
 
 
 @contextlib.contextmanager
+def _switches_kept(left: list[str]) -> Iterator[None]:
+    """Put the switches back; `left` gets the names of those that were changed."""
+    before = {name: read() for name, (read, _) in _SWITCHES.items()}
+    try:
+        yield
+    finally:
+        for name, (read, put_back) in _SWITCHES.items():
+            if _changed(before[name], read()):
+                left += [name] * (name not in left)
+                put_back(before[name])
+
+
+@contextlib.contextmanager
 def undisturbed(left: list[str]) -> Iterator[None]:
-    """Leave random numbers and the switches of the session as they were; `left` names those that were not.
+    """Leave random numbers and the switches of the session as they were; `left` gets those that were not.
 
     What the attempt prints is shown afterwards, as far as it fits: a check calls it many times.
     """
     python, numpy_state, printed = random.getstate(), np.random.get_state(), _Printed()
-    before = {name: read() for name, (read, _) in _SWITCHES.items()}
     try:
-        with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(printed):
+        with (
+            torch.random.fork_rng(devices=[]),
+            contextlib.redirect_stdout(printed),
+            _switches_kept(left),
+        ):
             torch.manual_seed(0)
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy_state)
-        for name, (read, put_back) in _SWITCHES.items():
-            if _changed(before[name], read()):
-                left.append(name)
-                put_back(before[name])
         printed.show()
 
 

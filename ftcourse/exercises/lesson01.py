@@ -2,98 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torchvision.models import ResNet50_Weights
+from torchvision.transforms import v2
 
-from ftcourse.exercises import Choice, Function, Value, Wrong, same_value
+from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises.gives import Unfit, number, several, tensor, tuple_of
+from ftcourse.exercises.written import as_numbers
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
 
 _POCKET = ResNet18_Pocket_Weights.DEFAULT
 _PREPROCESS = _POCKET.transforms()
 
 
-def _photo(seed: int, width: int = 200, height: int = 150) -> Image.Image:
+def _photo(draw: Draw, width: int, height: int) -> Image.Image:
     """A colourful picture without sharp edges, so that two ways of resizing agree on it."""
-    values = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    values = draw.integers(0, 256, 4, 5, 3).numpy().astype(np.uint8)
     return Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _not_a_tensor(answer: Any) -> Wrong | None:
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return ...`.")
-    if not isinstance(answer, torch.Tensor):
-        return Wrong(f"it returns {type(answer).__name__}, and the network takes a tensor")
-    return None
+def _looks_the_same(answer: Tensor, expected: Tensor) -> bool:
+    """Equal but for how the two ways of resizing, of PIL and of tensors, round."""
+    if answer.shape != expected.shape:
+        return False
+    off = answer - expected
+    return bool(off.mean().abs() < 0.003 and off.abs().mean() < 0.02 and off.abs().max() < 0.3)
 
 
 # ---------------------------------------------------------------------------------- 1.1 prepare
 
 
-def _prepare(photo: Image.Image, weights: Any) -> torch.Tensor:
+def _prepare(photo: Image.Image, weights: Any) -> Tensor:
     return weights.transforms()(photo).unsqueeze(0)
 
 
-def _judge_prepare(attempt: Callable) -> Wrong | None:
+def _by_steps(
+    photo: Image.Image, weights: Any, *, crop: bool = True, scale: bool = True, norm: bool = True
+) -> Tensor:
+    """The same by the steps that the transforms' settings name, or without one of them."""
+    t = weights.transforms()
+    size = t.resize_size if crop else [t.crop_size[0]] * 2
+    x = v2.functional.pil_to_tensor(v2.functional.resize(photo, size))
+    x = v2.functional.center_crop(x, t.crop_size) if crop else x
+    x = x / 255 if scale else x.float()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (t.mean, t.std))
+    return ((x - mean) / std if norm else x)[None]
+
+
+def _photos_and_weights(draw: Draw) -> Iterator[tuple[Image.Image, Any]]:
+    """Broad and tall photos, weights of two sizes."""
     for weights in (_POCKET, ResNet50_Weights.IMAGENET1K_V2):
-        photo = _photo(1)
-        expected = _prepare(photo, weights)
-        answer = attempt(photo, weights)
-        if wrong := _not_a_tensor(answer):
-            return wrong
-        if answer.shape == expected.shape[1:]:
-            return Wrong(
-                f"the shape is {tuple(answer.shape)}: one photo, not a batch",
-                "the network takes batches: add a dimension of length one in front, "
-                "with unsqueeze(0).",
-            )
-        if answer.shape != expected.shape:
-            return Wrong(
-                f"the shape is {tuple(answer.shape)}, expected {tuple(expected.shape)} "
-                f"for {weights}",
-                "weights.transforms() returns one function that resizes, crops and normalises as "
-                "these very weights expect; call it on the photo.",
-            )
-        if not torch.allclose(answer.float(), expected, atol=1e-3):
-            return Wrong(
-                f"the values run from {answer.min():.2f} to {answer.max():.2f}, "
-                f"expected {expected.min():.2f} to {expected.max():.2f}",
-                "leave the normalisation to weights.transforms(); it holds mean and std.",
-            )
-    return None
+        yield _photo(draw, 320, 210), weights
+    yield _photo(draw, 200, draw.whole(230, 300)), _POCKET
 
 
-prepare = Function(
+def _bgr(photo: Image.Image) -> Image.Image:
+    return Image.merge("RGB", photo.split()[::-1])
+
+
+def _with_weights(photo: Image.Image, weights: Any) -> str:
+    return f"for a photo of {photo.width} x {photo.height} and {weights}"
+
+
+_SQUASHED = Wrong(
+    "the photo is squashed into a square",
+    "resize the shorter side, then crop the middle: weights.transforms() does both.",
+)
+_SWAPPED = Wrong("red and blue have changed places", "PIL gives RGB; do not reorder channels.")
+_ON_ITS_SIDE = Wrong(
+    "height and width have changed places", "from (height, width, channels): permute(2, 0, 1)."
+)
+_BY_255 = "mean and std are for values between 0 and 1; the photo has 0 to 255."
+
+
+def _of_prepare(f: Callable[[Tensor], Tensor]) -> Callable:
+    return lambda photo, weights: f(_prepare(photo, weights))
+
+
+prepare = Formula(
     number="1.1",
     name="prepare",
     reference=_prepare,
     why="The weights bring their own transforms, so it works for any weights, not only for these.",
     hints=(
         "two steps: make the tensor with the transforms of these weights, then make it a batch.",
-        "weights.transforms() gives a function; call it on the photo, then .unsqueeze(0).",
+        "the weights have a method that gives the function to call on the photo. A batch has one dimension "
+        "more, in front.",
     ),
     worked=(
         "def prepare(photo, weights):\n"
         "    preprocess = weights.transforms()\n"
         "    return preprocess(photo).unsqueeze(0)"
     ),
-    judge=_judge_prepare,
+    gives=tensor(hint="weights.transforms() gives a function that makes a tensor of the photo."),
+    cases=_photos_and_weights,
+    second=_by_steps,
+    agree=_looks_the_same,
+    describe=_with_weights,
+    mistakes=(
+        (
+            _of_prepare(lambda x: x[0]),
+            Wrong(
+                "it is one photo, not a batch",
+                "the network takes batches: add a dimension of length one in front, with unsqueeze(0).",
+            ),
+        ),
+        (
+            lambda photo, weights: _prepare(photo, _POCKET),
+            Wrong(
+                "whatever weights come, it prepares for the pocket weights",
+                "use the weights that are handed in: each expects a size of its own.",
+            ),
+        ),
+        (
+            functools.partial(_by_steps, norm=False),
+            Wrong(
+                "the values are not normalised",
+                "leave the normalisation to weights.transforms(); it holds mean and std.",
+            ),
+        ),
+        (functools.partial(_by_steps, scale=False), Wrong("the values are too large", _BY_255)),
+        (functools.partial(_by_steps, crop=False), _SQUASHED),
+        (_of_prepare(lambda x: x.flip(1)), _SWAPPED),
+        (lambda photo, weights: _prepare(_bgr(photo), weights), _SWAPPED),
+        (_of_prepare(lambda x: x.transpose(2, 3)), _ON_ITS_SIDE),
+        (
+            _of_prepare(lambda x: x.permute(0, 2, 3, 1)),
+            Wrong("the channels come last", "PyTorch has them first: (photos, channels, ...)."),
+        ),
+        (
+            lambda photo, weights: _by_steps(photo, weights, norm=False) * 255,
+            Wrong("the values run from 0 to 255", "weights.transforms() scales and normalises."),
+        ),
+    ),
 )
 
 
 # ----------------------------------------------------------------------------- 1.2 layer3_shape
 
 
+def _dims(a: Any) -> tuple[float, ...]:
+    """The numbers of a shape, without a batch dimension of one."""
+    numbers = as_numbers(a) or ()
+    return numbers[1:] if len(numbers) == 4 and numbers[0] == 1 else numbers
+
+
 def _same_shape(a: Any, b: Any) -> bool:
-    """Equal shapes, with or without the batch dimension of one."""
-    if isinstance(a, str):
-        a = [int(part) for part in a.replace("x", ",").strip("()[] ").split(",")]
-    a = tuple(a)
-    return same_value(a[1:] if len(a) == len(b) + 1 and a[0] == 1 else a, b)
+    return _dims(a) == tuple(b)
 
 
 layer3_shape = Value(
@@ -104,7 +166,8 @@ layer3_shape = Value(
     "layer3 has 256 channels.",
     hints=(
         "read the table of the last cell from the top: which rows halve height and width?",
-        "the stem divides by 4, layer1 by 1, layer2 by 2, layer3 by 2; channels double each time.",
+        "height and width halve twice in the stem, and once in each of the stages from layer2 on; the channels "
+        "double where a stage halves.",
     ),
     worked="guess = (256, 10, 10)   # 160 / (4 * 1 * 2 * 2) = 10",
     same=_same_shape,
@@ -118,11 +181,11 @@ layer3_shape = Value(
             Wrong("the numbers are right, their order is not", "PyTorch puts channels first."),
         ),
         (
-            lambda a: len(tuple(a)) == 3 and tuple(a)[1:] == (10, 10),
+            lambda a: len(_dims(a)) == 3 and _dims(a)[1:] == (10, 10),
             Wrong("10 x 10 is right, the channels are not", "64 in layer1, doubling each stage."),
         ),
         (
-            lambda a: len(tuple(a)) != 3,
+            lambda a: len(_dims(a)) != 3,
             Wrong("a shape has three numbers here", "write (channels, height, width)."),
         ),
     ),
@@ -132,73 +195,150 @@ layer3_shape = Value(
 # ------------------------------------------------------------------------------------- 1.3 top5
 
 
-def _top5(logits: torch.Tensor, categories: list[str]) -> list[tuple[str, float]]:
+def _top5(logits: Tensor, categories: list[str]) -> list[tuple[str, float]]:
     probabilities = logits.softmax(dim=0)
     values, indices = probabilities.topk(5)
     return [(categories[i], p.item()) for i, p in zip(indices.tolist(), values, strict=True)]
 
 
-def _judge_top5(attempt: Callable) -> Wrong | None:
-    logits = torch.tensor([0.5, 3.0, -1.0, 2.0, 4.0, 1.0, 2.5, -3.0])
-    categories = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen"]
-    answer = attempt(logits.clone(), list(categories))
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return ...`.")
-    pairs = list(answer.items()) if isinstance(answer, Mapping) else list(answer)
-    if len(pairs) != 5:
-        return Wrong(f"it returns {len(pairs)} entries, expected 5", "topk(5) gives five.")
-    if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-        return Wrong(
-            "the entries are not pairs", "return a list of pairs: [(name, probability), ...]."
-        )
-    expected = _top5(logits, categories)
-    names, values = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    if not all(isinstance(name, str) for name in names):
-        return Wrong(
-            f"the first name is {names[0]!r}", "use the index to look the name up: categories[i]."
-        )
-    return _judge_top5_values(names, [float(v) for v in values], expected)
+def _top5_in_numpy(logits: Tensor, categories: list[str]) -> list[tuple[str, float]]:
+    p = np.exp(logits.double().numpy() - logits.max().item())
+    order = sorted(range(len(p)), key=lambda i: -p[i])[:5]
+    return [(categories[i], float(p[i] / p.sum())) for i in order]
 
 
-def _judge_top5_values(
-    names: list[str], values: list[float], expected: list[tuple[str, float]]
-) -> Wrong | None:
-    right_names, right_values = [name for name, _ in expected], [value for _, value in expected]
-    if set(names) == set(right_names) and names != right_names:
-        return Wrong(f"the best comes last or in between: {names}", "sort, the largest first.")
-    if names != right_names:
-        return Wrong(
-            f"for eight made-up scores it picks {names}, expected {right_names}",
-            "take the five largest: topk(5) returns values and indices, in this order.",
+def _a_name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Unfit(
+            f"the first name is {value!r}", "use the index to look the name up: categories[i]."
         )
-    if same_value(values, right_values):
-        return None
-    if abs(sum(values) - 1) < 1e-3:
-        return Wrong(
-            "the five sum to exactly one, as if the other classes did not exist",
-            "softmax over all classes first, then pick five.",
-        )
-    return Wrong(
-        f"the first value is {values[0]:.3f}, expected {right_values[0]:.3f}",
-        "these are scores (logits); softmax over the classes turns them into probabilities.",
-    )
+    return str(value)
 
 
-top5 = Function(
+_PAIRS = "return a list of pairs: [(name, probability), ...]."
+
+
+def _pairs(value: Any) -> list[tuple[str, float]]:
+    """A list of (name, float); a dict becomes one."""
+    value = list(value.items()) if isinstance(value, Mapping) else value
+    entries = several(hint=_PAIRS)(value)
+    if any(isinstance(entry, str) or not isinstance(entry, tuple | list) for entry in entries):
+        raise Unfit("the entries are not pairs", _PAIRS)
+    pair = tuple_of(_a_name, number(), hint=_PAIRS)
+    return [pair(entry) for entry in entries]
+
+
+def _scores(draw: Draw) -> Iterator[tuple[Tensor, list[str]]]:
+    """From 5 to 40 classes; scores around 0, far above it and far below."""
+    for classes, shift in ((8, 0.0), (5, 3.0), (12, -20.0), (40, 10.0)):
+        logits = 2 * draw.normal(classes) + shift
+        yield logits, [f"{draw.one_of(_ANIMALS)} {i}" for i in draw.shuffled(range(classes))]
+
+
+_ANIMALS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen")
+
+
+def _picked(
+    make: Callable[[Tensor], Tensor], after: Callable[[list], list] = lambda pairs: pairs
+) -> Callable:
+    """The five largest of what `make` makes of the logits, and then `after`."""
+
+    def pick(logits: Tensor, categories: list[str]) -> list:
+        values, indices = make(logits).topk(5)
+        pairs = zip(indices.tolist(), values.tolist(), strict=True)
+        return after([(categories[i], v) for i, v in pairs])
+
+    return pick
+
+
+def _softmax_of_five(logits: Tensor, categories: list[str]) -> list[tuple[str, float]]:
+    values, indices = logits.topk(5)
+    return [(categories[i], v.item()) for i, v in zip(indices, values.softmax(0), strict=True)]
+
+
+def _smallest(logits: Tensor, categories: list[str]) -> list[tuple[str, float]]:
+    values, indices = logits.softmax(0).topk(5, largest=False)
+    return [(categories[i], v.item()) for i, v in zip(indices, values, strict=True)]
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return logits.softmax(0)
+
+
+_SCORES = Wrong(
+    "these are scores (logits), and no probabilities",
+    "softmax over the classes turns them into probabilities.",
+)
+
+
+top5 = Formula(
     number="1.3",
     name="top5",
     reference=_top5,
     why="Softmax first, over all classes; then the five largest, with their names.",
     hints=(
         "three steps: scores to probabilities, the five largest, their names.",
-        "p = logits.softmax(dim=0); values, indices = p.topk(5); then categories[i] for each.",
+        "softmax makes the probabilities; topk gives values and indices, and an index leads to a name.",
     ),
     worked=(
         "def top5(logits, categories):\n"
         "    values, indices = logits.softmax(dim=0).topk(5)\n"
         "    return [(categories[i], p.item()) for i, p in zip(indices, values)]"
     ),
-    judge=_judge_top5,
+    gives=_pairs,
+    cases=_scores,
+    second=_top5_in_numpy,
+    describe=lambda logits, categories: f"for made-up scores of {len(categories)} classes",
+    mistakes=(
+        (_picked(lambda z: z), _SCORES),
+        (
+            _picked(torch.sigmoid),
+            Wrong(
+                "each class has a probability of its own (sigmoid)",
+                "the classes share 100 %: softmax over the classes.",
+            ),
+        ),
+        (
+            _picked(lambda z: z.log_softmax(0)),
+            Wrong("these are logarithms of probabilities", "softmax in place of log_softmax."),
+        ),
+        (
+            _picked(lambda z: z.softmax(0).softmax(0)),
+            Wrong("softmax was applied twice", "once is enough."),
+        ),
+        (
+            _picked(lambda z: 100 * z.softmax(0)),
+            Wrong("these are percentages", "a probability runs from 0 to 1."),
+        ),
+        (
+            _picked(_probabilities, lambda pairs: [(name, round(v, 2)) for name, v in pairs]),
+            Wrong("the probabilities are rounded", "leave them as they are: print rounds."),
+        ),
+        (
+            _softmax_of_five,
+            Wrong(
+                "the five sum to exactly one, as if the other classes did not exist",
+                "softmax over all classes first, then pick five.",
+            ),
+        ),
+        (
+            _picked(_probabilities, lambda pairs: pairs[::-1]),
+            Wrong("the best comes last", "sort, the largest first."),
+        ),
+        (
+            _picked(_probabilities, sorted),
+            Wrong("they are sorted by their names", "sort by probability, the largest first."),
+        ),
+        (_smallest, Wrong("these are the five smallest", "take the five largest.")),
+        (
+            _picked(_probabilities, lambda pairs: pairs[:3]),
+            Wrong("it returns 3 entries, expected 5", "topk(5) gives five."),
+        ),
+        (
+            _picked(_probabilities, lambda pairs: pairs[:1]),
+            Wrong("it returns the best one alone, expected 5", "topk(5) gives five."),
+        ),
+    ),
 )
 
 
@@ -213,7 +353,7 @@ dahlia = Choice(
     "A dahlia must become something else, and nothing in the output says so.",
     hints=(
         "what do the probabilities of the 200 classes sum to, whatever the photo shows?",
-        "softmax always sums to one: the 100 % must go to classes that exist.",
+        "the sum is the same for a goldfish and for a dahlia. Which classes can it be shared among?",
     ),
     worked='answer = "c"',
     options={
@@ -237,47 +377,44 @@ dahlia = Choice(
 # ----------------------------------------------------------------------------------- 1.5 repair
 
 
-def _repair(photo: Image.Image) -> torch.Tensor:
+def _repair(photo: Image.Image) -> Tensor:
     return _PREPROCESS(photo)
 
 
-def _judge_repair(attempt: Callable) -> Wrong | None:
-    photo = _photo(2)
-    expected, answer = _repair(photo), attempt(photo)
-    if wrong := _not_a_tensor(answer):
-        return wrong
-    if answer.shape == expected.permute(1, 2, 0).shape:
-        return Wrong(
-            f"the shape is {tuple(answer.shape)}", "channels come first: permute(2, 0, 1)."
-        )
-    if answer.shape == (1, *expected.shape):
-        answer = answer[0]
-    if answer.shape != expected.shape:
-        return Wrong(
-            f"the shape is {tuple(answer.shape)}, expected {tuple(expected.shape)}",
-            "resizing and cropping were right in the first version; keep them.",
-        )
-    return _judge_repair_values(answer.float(), expected)
+def _to_repair(draw: Draw) -> Iterator[tuple[Image.Image]]:
+    """Broad, tall and square photos."""
+    for width, height in ((200, 150), (160, draw.whole(190, 260)), (180, 180)):
+        yield (_photo(draw, width, height),)
 
 
-def _judge_repair_values(answer: torch.Tensor, expected: torch.Tensor) -> Wrong | None:
-    if torch.allclose(answer, expected, atol=0.1):
-        return None
-    seen = f"the values run from {answer.min():.2f} to {answer.max():.2f}"
-    seen += f", those of weights.transforms() from {expected.min():.2f} to {expected.max():.2f}"
-    if torch.allclose(answer.flip(0), expected, atol=1.0):
-        return Wrong("red and blue have changed places", "PIL gives RGB; do not reorder channels.")
-    if answer.abs().max() > 20:
-        return Wrong(seen, "mean and std are for values between 0 and 1; the photo has 0 to 255.")
-    if answer.min() >= 0 and answer.max() <= 1.01:
-        return Wrong(seen, "dividing by 255 is half of it; subtract mean and divide by std, too.")
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (_PREPROCESS.mean, _PREPROCESS.std))
-    if torch.allclose(answer, expected + mean / std * 254 / 255, atol=0.1):  # divided at the end
-        return Wrong(seen, "order matters: first divide by 255, then subtract mean.")
-    return Wrong(seen, "mean and std are those of the weights: preprocess.mean, preprocess.std.")
+def _repaired(**steps: bool) -> Callable:
+    return lambda photo: _by_steps(photo, _POCKET, **steps)[0]
 
 
-repair = Function(
+def _divided_at_the_end(photo: Image.Image) -> Tensor:
+    return _repaired(scale=False)(photo) / 255
+
+
+def _whole_divided(photo: Image.Image) -> Tensor:
+    """With // in place of /."""
+    t = _PREPROCESS
+    x = v2.functional.center_crop(v2.functional.resize(photo, t.resize_size), t.crop_size)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (t.mean, t.std))
+    return (v2.functional.pil_to_tensor(x) // 255 - mean) / std
+
+
+def _with(mean: Any, std: Any) -> Callable:
+    """Normalised by others' mean and std."""
+    m, s = (torch.tensor(v).view(-1, 1, 1) for v in (mean, std))
+    return lambda photo: (_repaired(norm=False)(photo) - m) / s
+
+
+_OTHERS = Wrong(
+    "mean and std are not those of these weights",
+    "they are in the transforms of the weights: preprocess.mean, preprocess.std.",
+)
+
+repair = Formula(
     number="1.5",
     name="repair",
     reference=_repair,
@@ -285,7 +422,7 @@ repair = Function(
     "Calling weights.transforms() leaves nothing to get wrong.",
     hints=(
         "print the smallest and largest value of the tensor, and of preprocess(photo).",
-        "mean 0.485 belongs to values between 0 and 1, and a photo holds 0 to 255.",
+        "a mean near 0.5 belongs to values between 0 and 1. Which values does a photo hold?",
     ),
     worked=(
         "def repair(photo):\n"
@@ -295,5 +432,40 @@ repair = Function(
         "    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocess.mean, preprocess.std))\n"
         "    return (x - mean) / std"
     ),
-    judge=_judge_repair,
+    gives=tensor(),
+    cases=_to_repair,
+    second=_repaired(),
+    agree=_looks_the_same,
+    describe=lambda photo: f"for a photo of {photo.width} x {photo.height}",
+    mistakes=(
+        (_repaired(scale=False), Wrong("the values are far too large", _BY_255)),
+        (
+            _repaired(norm=False),
+            Wrong(
+                "the values run from 0 to 1",
+                "dividing by 255 is half of it; subtract mean and divide by std, too.",
+            ),
+        ),
+        (
+            _divided_at_the_end,
+            Wrong("the range is wrong", "order matters: first divide by 255, then subtract mean."),
+        ),
+        (
+            _whole_divided,
+            Wrong("almost all values are the same", "// cuts off what is behind the point: /."),
+        ),
+        (_with(0.5, 0.5), _OTHERS),
+        (lambda photo: _repair(photo).flip(0), _SWAPPED),
+        (lambda photo: _repair(_bgr(photo)), _SWAPPED),
+        (lambda photo: _repair(photo).transpose(1, 2), _ON_ITS_SIDE),
+        (
+            lambda photo: _repair(photo).permute(1, 2, 0),
+            Wrong("the channels come last", "channels come first: permute(2, 0, 1)."),
+        ),
+        (_repaired(crop=False), _SQUASHED),
+        (
+            lambda photo: _repair(photo)[None],
+            Wrong("it is a batch", "one photo is asked for here, (3, size, size): take [0]."),
+        ),
+    ),
 )
