@@ -575,7 +575,7 @@ print(f"here: {1000 * usual:.0f} ms a step, with channels_last {1000 * pixelwise
 #
 # A ResNet-18 with a head for two classes has 11,177,538 weights, each a float32. All of them train,
 # with AdamW. How many MB (millions of bytes) do weights, gradients and optimizer state take
-# together?
+# together? Two digits are enough.
 
 # %% tags=["exercise"]
 guess = None  # MB

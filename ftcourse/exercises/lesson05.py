@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Function, Value, Wrong, agrees
+from ftcourse.exercises.gives import number
 
 __all__ = ["MiniDevice", "accumulate", "adam_bytes", "all_moved", "measure", "speed_up"]
 
@@ -56,8 +58,7 @@ all_moved = Choice(
     hints=(
         "three things must be there: the model, the images, the targets. Check each, program by "
         "program.",
-        "images.to(device) alone throws its result away, and model.to(device) does not move the "
-        "batches that come later.",
+        "which calls change what they are called on, and which give something new that needs a name?",
     ),
     worked='answer = "b, d"',
     options={
@@ -90,8 +91,9 @@ def _measure(run: Callable, wait: Callable, repeats: int = 5) -> float:
 class _Bench:
     """Work for a `MiniDevice` that takes `seconds`, the first time `first` seconds more."""
 
-    def __init__(self, seconds: float, first: float) -> None:
-        self.device, self.seconds, self.first = MiniDevice(), seconds, first
+    def __init__(self, repeats: int, seconds: float, first: float = 0.3) -> None:
+        self.device, self.repeats = MiniDevice(), repeats
+        self.seconds, self.first = seconds, first
         self.calls: list[str] = []
 
     def run(self) -> None:
@@ -105,43 +107,59 @@ class _Bench:
 
 
 def _judge_measure(attempt: Callable) -> Wrong | None:
-    bench = _Bench(seconds=0.02, first=0.5)
-    answer = attempt(bench.run, bench.wait, 5)
-    bench.device.wait()
-    if answer is None:
-        return Wrong("your function returns nothing", "return the seconds for one run.")
+    for bench in (_Bench(repeats=3, seconds=0.03), _Bench(repeats=7, seconds=0.02)):
+        seconds = attempt(bench.run, bench.wait, bench.repeats)
+        bench.device.wait()
+        if wrong := _wrong_calls(bench, seconds) or _wrong_seconds(bench, seconds):
+            return wrong
+    return None
+
+
+def _wrong_calls(bench: _Bench, seconds: float) -> Wrong | None:
     runs = bench.calls.count("run")
     if runs == 0:
         return Wrong("run was never called", "call run(), with the parentheses.")
     if "wait" not in bench.calls:
         return Wrong("it never waits for the device", "call wait() before you read the clock.")
-    seconds = float(answer)
-    if seconds < 0.015:
+    if runs < bench.repeats:
         return Wrong(
-            f"it finds {1000 * seconds:.1f} ms for work that takes 20 ms: the device was still busy "
-            "when the clock was read",
-            "wait() after the runs and before the last look at the clock.",
-        )
-    if seconds > 0.08:
-        return _too_long(seconds, bench.calls)
-    if runs < 5:
-        return Wrong(
-            f"it runs the work {runs} times in all",
+            f"asked for {bench.repeats} repeats, it runs the work {runs} times in all",
             "one run to warm up, then `repeats` runs by the clock.",
         )
     return None
 
 
-def _too_long(seconds: float, calls: list[str]) -> Wrong:
-    observed = f"it gives {seconds:.3g} for work that takes 0.02 seconds"
-    if seconds > 1:
+def _wrong_seconds(bench: _Bench, seconds: float) -> Wrong | None:
+    right, repeats, runs = bench.seconds, bench.repeats, bench.calls.count("run")
+    observed = f"it gives {seconds:.3g} for work that takes {right:g} seconds"
+    if 0.85 * right < seconds < 2 * right:
+        return None
+    if seconds > 500 * right:
         return Wrong(observed, "give seconds for one run, not milliseconds.")
-    if calls.count("run") <= 5:
+    if seconds > 2 * right:
+        return _too_long(bench, seconds, observed)
+    after = "".join(call[0] for call in bench.calls)
+    if after.endswith("w") and seconds > 0.4 * right and runs <= repeats:
+        return Wrong(
+            f"{observed}: it divides by more runs than the clock saw",
+            "after the warm-up, `repeats` runs by the clock.",
+        )
+    return Wrong(
+        f"{observed}: the device was still busy when the clock was read",
+        "wait() after the runs and before the last look at the clock.",
+    )
+
+
+def _too_long(bench: _Bench, seconds: float, observed: str) -> Wrong:
+    if bench.calls.count("run") <= bench.repeats:
         return Wrong(observed, "is the first run, which sets things up, among those you time?")
-    first = calls.index("run")
-    if calls[first + 1] != "wait":
+    if bench.calls[bench.calls.index("run") + 1] != "wait":
         more = "wait() after the warm-up as well: it still runs when your clock starts."
         return Wrong(observed, more)
+    if seconds > (bench.first + bench.repeats * bench.seconds) / bench.repeats * 0.9:
+        if seconds < bench.first:
+            return Wrong(observed, "does your clock start before the warm-up? Start it after.")
+        return Wrong(observed, "start the clock after the warm-up, and divide by repeats.")
     return Wrong(observed, "that is all runs together: divide by repeats.")
 
 
@@ -153,8 +171,8 @@ measure = Function(
     "right where run() returns at once, and right where it does not.",
     hints=(
         "when does run() return on a device with a queue: when the work is done, or at once?",
-        "run(); wait(); start = time.perf_counter(); repeats times run(); wait(); then "
-        "(time.perf_counter() - start) / repeats.",
+        "two waits: one so that the warm-up is over when the clock starts, one so that the work is done when "
+        "it stops.",
     ),
     worked=(
         "def measure(run, wait, repeats=5):\n"
@@ -166,6 +184,7 @@ measure = Function(
         "    wait()\n"
         "    return (time.perf_counter() - start) / repeats"
     ),
+    gives=number("return the seconds for one run."),
     judge=_judge_measure,
 )
 
@@ -179,52 +198,52 @@ speed_up = Value(
     "four fifths of the step.",
     hints=(
         "how long does a step take afterwards? Which of the two parts has changed?",
-        "20 ms + 80 ms / 16 = 25 ms; how many times does it go into 100 ms?",
+        "add up the new step, loading and computing; how many times does it go into the old one?",
     ),
     worked="guess = 100 / (20 + 80 / 16)",
     mistakes=(
-        (16, Wrong("that holds for the computing alone", "loading still takes its 20 ms.")),
-        (25, Wrong("25 ms is the new step", "how many times faster is that than 100 ms?")),
+        (16.0, Wrong("that holds for the computing alone", "loading still takes its 20 ms.")),
+        (25.0, Wrong("25 ms is the new step", "how many times faster is that than 100 ms?")),
         (
-            5,
+            5.0,
             Wrong(
                 "5 would be the limit, with a GPU that takes no time at all",
                 "computing still takes 80 / 16 ms.",
             ),
         ),
         (6.25, Wrong("that divides the whole step by 16", "loading does not become faster.")),
-        (20, Wrong("20 ms is what loading takes", "old step divided by new step.")),
+        (0.25, Wrong("that is the new step, as a share of the old one", "turn it round.")),
+        (20.0, Wrong("20 ms is what loading takes", "old step divided by new step.")),
     ),
 )
 
 # ------------------------------------------------------------------------------- 5.4 adam_bytes
 
+_WEIGHTS = 11_177_538
 
-def _same_megabytes(attempt: Any, reference: Any) -> bool:
-    return abs(float(attempt) - float(reference)) <= 0.02 * float(reference)
+
+def _numbers_a_weight(count: float, seen: str, hint: str) -> tuple[float, Wrong]:
+    return count * 4 * _WEIGHTS / 1e6, Wrong(seen, hint)
 
 
 adam_bytes = Value(
     number="5.4",
     name="adam_bytes",
-    reference=178.8,
+    reference=16 * _WEIGHTS / 1e6,
+    unit="MB",
     why="Four numbers of 4 bytes for each weight: the weight, its gradient, and AdamW's two running "
     "means. 16 x 11,177,538 bytes are 179 MB, before the first photo.",
     hints=(
         "which tensors of the size of the weights are there? AdamW keeps two.",
-        "weights + gradients + 2 of AdamW = 4 numbers of 4 bytes for each of 11,177,538 weights.",
+        "count the numbers that are kept for one weight, then the bytes of each, then all the weights.",
     ),
     worked="guess = 4 * 4 * 11_177_538 / 1e6",
-    same=_same_megabytes,
     mistakes=(
-        (44.7, Wrong("those are the weights alone", "gradients and AdamW's memory come on top.")),
-        (89.4, Wrong("weights and gradients", "AdamW keeps two more numbers a weight.")),
-        (134.1, Wrong("three numbers a weight", "AdamW keeps two of its own, not one.")),
-        (11.2, Wrong("that is one byte a weight", "a float32 has four.")),
-        (
-            lambda a: float(a) > 1e6,
-            Wrong("that looks like bytes, and the question asks for MB", "divide by 1e6."),
-        ),
+        _numbers_a_weight(1, "those are the weights alone", "gradients and AdamW's come on top."),
+        _numbers_a_weight(2, "weights and gradients", "AdamW keeps two more numbers a weight."),
+        _numbers_a_weight(3, "three numbers a weight", "AdamW keeps two of its own, not one."),
+        _numbers_a_weight(1 / 4, "that is one byte a weight", "a float32 has four."),
+        _numbers_a_weight(8, "that is with numbers of 8 bytes", "a float32 has four bytes."),
     ),
 )
 
@@ -237,83 +256,168 @@ def _accumulate(model: nn.Module, images: Tensor, targets: Tensor, size: int) ->
         (loss * len(some) / len(images)).backward()
 
 
-def _gradients(model: nn.Module) -> list[Tensor]:
-    return [torch.zeros(1) if p.grad is None else p.grad.clone() for p in model.parameters()]
+class _Saved:
+    """A tensor that autograd keeps for backward(); it is gone when that is done."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
 
 
 class _Watched(nn.Module):
-    """A small network that remembers how many images it was given at once."""
+    """A small network that remembers how many images it was given at once, and what was still kept then."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(3)
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3))
         self.seen: list[int] = []
+        self.kept = 0
+        self._saved: list[weakref.ref] = []
 
     def forward(self, x: Tensor) -> Tensor:
+        self.kept += sum(saved() is not None for saved in self._saved)
         self.seen.append(len(x))
-        return self.layers(x)
+        with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda saved: saved.tensor):
+            return self.layers(x)
+
+    def _pack(self, tensor: Tensor) -> _Saved:
+        saved = _Saved(tensor)
+        self._saved.append(weakref.ref(saved))
+        return saved
+
+    def gradients(self) -> list[Tensor]:
+        return [torch.zeros(1) if p.grad is None else p.grad for p in self.parameters()]
 
 
-def _close(a: list[Tensor], b: list[Tensor]) -> bool:
-    pairs = zip(a, b, strict=True)
-    return all(x.shape == y.shape and torch.allclose(x, y, atol=1e-5) for x, y in pairs)
+@dataclass(frozen=True)
+class _Batch:
+    """A batch whose pieces differ in their labels; the last piece may be smaller."""
+
+    images: Tensor
+    targets: Tensor
+    size: int
+
+    def after(self, how: Callable) -> _Watched:
+        """A fresh network after `how(model, images, targets, size)`."""
+        model = _Watched()
+        with torch.enable_grad():
+            how(model, self.images, self.targets, self.size)
+        return model
+
+
+def _batches() -> list[_Batch]:
+    found = []
+    for photos, size in ((10, 4), (9, 2), (7, 7), (3, 5), (5, 1)):
+        torch.manual_seed(photos)
+        targets = (torch.arange(photos) // 3) % 3
+        found.append(_Batch(torch.randn(photos, 3, 2, 2), targets, size))
+    return found
+
+
+def _pieces(weight: Callable[[int, int, int], float], only_last: bool = False) -> Callable:
+    """Accumulation with each piece's loss times weight(its photos, all photos, number of pieces)."""
+
+    def how(model: nn.Module, images: Tensor, targets: Tensor, size: int) -> None:
+        parts = list(zip(images.split(size), targets.split(size), strict=True))
+        for some, their in parts[-1:] if only_last else parts:
+            factor = weight(len(some), len(images), len(parts))
+            (F.cross_entropy(model(some), their) * factor).backward()
+
+    return how
+
+
+_MISTAKES: tuple[tuple[Callable, Wrong], ...] = (
+    (
+        _pieces(lambda n, total, k: 1.0),
+        Wrong(
+            "the gradient is that of a sum over the pieces, too large by their number",
+            "each piece counts for its share of the photos: loss * len(piece) / len(images).",
+        ),
+    ),
+    (
+        _pieces(lambda n, total, k: 1 / k),
+        Wrong(
+            "each piece counts the same, and the last one is smaller",
+            "weight by photos, not by pieces: loss * len(piece) / len(images).",
+        ),
+    ),
+    (
+        _pieces(lambda n, total, k: n),
+        Wrong("that is the sum over the photos", "divide by the number of all photos."),
+    ),
+    (
+        _pieces(lambda n, total, k: 1 / total),
+        Wrong(
+            "each piece's mean is divided by the number of all photos",
+            "a mean of its photos: times len(piece) it is their sum.",
+        ),
+    ),
+    (
+        _pieces(lambda n, total, k: -n / total),
+        Wrong("the sign is turned", "the gradient itself; going downhill is the optimizer's."),
+    ),
+    *(
+        (
+            _pieces(weight, only_last=True),
+            Wrong(
+                "only the last piece is in the gradient",
+                "no zero_grad between the pieces: let it add.",
+            ),
+        )
+        for weight in (
+            lambda n, total, k: 1.0,
+            lambda n, total, k: n / total,
+            lambda n, total, k: 1 / k,
+        )
+    ),
+)
 
 
 def _judge_accumulate(attempt: Callable) -> Wrong | None:
-    start = _Watched()
-    images, targets = torch.randn(10, 3, 2, 2), torch.tensor([0, 1, 0, 1, 0, 1, 0, 0, 2, 2])
+    found = []
+    for batch in _batches():
+        model = batch.after(attempt)
+        if wrong := _wrong_way(model, batch):
+            return wrong
+        found.append((batch, model.gradients()))
 
-    def after(how: Callable) -> tuple[list[Tensor], _Watched]:
-        model = copy.deepcopy(start)
-        with torch.enable_grad():
-            how(model)
-        return _gradients(model), model
+    def is_from(how: Callable) -> bool:
+        return all(agrees(g, b.after(how).gradients(), 1e-3) for b, g in found)
 
-    def pieces(weight: Callable[[int], float]) -> Callable:
-        def how(model: nn.Module) -> None:
-            for some, their in zip(images.split(4), targets.split(4), strict=True):
-                (F.cross_entropy(model(some), their) * weight(len(some))).backward()
+    if is_from(_whole):
+        return None
+    for how, wrong in _MISTAKES:
+        if is_from(how):
+            return wrong
+    return Wrong("the gradient is not that of the whole batch")
 
-        return how
 
-    expected, _ = after(lambda m: F.cross_entropy(m(images), targets).backward())
-    found, model = after(lambda m: attempt(m, images.clone(), targets.clone(), 4))
-    moved = zip(model.parameters(), start.parameters(), strict=True)
-    if any(not torch.equal(p, q) for p, q in moved):
+def _whole(model: nn.Module, images: Tensor, targets: Tensor, size: int) -> None:
+    F.cross_entropy(model(images), targets).backward()
+
+
+def _wrong_way(model: _Watched, batch: _Batch) -> Wrong | None:
+    photos, size = len(batch.images), batch.size
+    if not agrees(list(model.parameters()), list(_Watched().parameters())):
         return Wrong("the weights have moved", "no step here: leave the gradients in p.grad.")
-    if not any(g.any() for g in found):
+    if not any(g.any() for g in model.gradients()):
         return Wrong("p.grad is empty afterwards", "call backward() for each piece.")
-    if max(model.seen) > 4:
+    if max(model.seen) > size:
         return Wrong(
-            f"{max(model.seen)} images went through the network at once, and 4 were allowed",
+            f"{max(model.seen)} images went through the network at once, and {size} were allowed",
             "images.split(size) cuts them into pieces of at most `size`.",
         )
-    if sum(model.seen) < len(images):
+    if sum(model.seen) != photos:
         return Wrong(
-            f"{sum(model.seen)} of {len(images)} images went through the network",
-            "the last piece may be smaller; images.split(size) takes it along.",
+            f"{sum(model.seen)} images went through the network, and there are {photos}",
+            "each once; the last piece may be smaller, and images.split(size) takes it along.",
         )
-    if _close(found, expected):
-        return None
-    if _close(found, after(pieces(lambda n: 1.0))[0]):
+    if model.kept:
         return Wrong(
-            "the gradient is that of a sum over the pieces, about three times too large",
-            "each piece counts for its share of the photos: loss * len(piece) / len(images).",
+            "what the earlier pieces left for backward() is still in memory when the next one comes",
+            "backward() for each piece, at once: only then its memory is free for the next.",
         )
-    if _close(found, after(pieces(lambda n: 1 / 3))[0]):
-        return Wrong(
-            "each piece counts the same, and the last one is smaller",
-            "weight by photos, not by pieces: loss * len(piece) / len(images).",
-        )
-    if _close(found, after(pieces(lambda n: n))[0]):
-        return Wrong("that is the sum over the photos", "divide by the number of all photos.")
-    last = after(lambda m: (F.cross_entropy(m(images[8:]), targets[8:])).backward())[0]
-    if any(_close(found, [w * g for g in last]) for w in (1.0, 0.2, 1 / 3, 2.0)):
-        return Wrong(
-            "only the last piece is in the gradient", "no zero_grad between the pieces: let it add."
-        )
-    return Wrong("the gradient is not that of the whole batch")
+    return None
 
 
 accumulate = Function(
@@ -325,8 +429,7 @@ accumulate = Function(
     hints=(
         "backward() adds to p.grad (lesson 04). What must the losses of the pieces be multiplied "
         "with, so that their sum is the mean over all photos?",
-        "for each piece: (F.cross_entropy(model(piece), its_targets) * len(piece) / len(images))"
-        ".backward()",
+        "images.split(size) cuts; a piece of 2 photos of 10 is a fifth of the mean.",
     ),
     worked=(
         "def accumulate(model, images, targets, size):\n"
@@ -334,5 +437,6 @@ accumulate = Function(
         "        loss = F.cross_entropy(model(some), their)\n"
         "        (loss * len(some) / len(images)).backward()"
     ),
+    changes=("model",),
     judge=_judge_accumulate,
 )

@@ -496,3 +496,17 @@ def test_a_switch_that_is_put_back_by_the_attempt_is_no_fault(capsys):
             return 2 * x
 
     assert make_double()(careful) is careful
+
+
+def test_the_miniature_device_of_lesson_05_returns_at_once_and_works_in_order():
+    import time
+
+    from ftcourse.exercises.lesson05 import MiniDevice
+
+    device, done = MiniDevice(), []
+    start = time.perf_counter()
+    for i in range(3):
+        device.submit(lambda i=i: (time.sleep(0.05), done.append(i)))
+    assert time.perf_counter() - start < 0.05
+    device.wait()
+    assert done == [0, 1, 2] and time.perf_counter() - start >= 0.14

@@ -1,0 +1,310 @@
+"""Answers to the questions of lesson 05."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+NAMES = {"torch": torch, "F": F, "time": time}
+
+# ------------------------------------------------------------------------------------------ 5.2
+
+
+def best_of_several(run, wait, repeats=5):
+    """Each waited for; the first, which takes longer, is never the best."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        wait()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def waits_for_each(run, wait, repeats=5):
+    run()
+    wait()
+    total = 0.0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        wait()
+        total += time.perf_counter() - start
+    return total / repeats
+
+
+def warms_up_longer(run, wait, repeats=5):
+    for _ in range(3):
+        run()
+    wait()
+    start = time.time()
+    [run() for _ in range(repeats)]
+    wait()
+    return (time.time() - start) / repeats
+
+
+def as_a_tensor(run, wait, repeats=5):
+    return torch.tensor(warms_up_longer(run, wait, repeats))
+
+
+def in_nanoseconds(run, wait, repeats=5):
+    run(), wait()
+    start = time.monotonic_ns()
+    for _ in range(repeats):
+        run()
+    wait()
+    return (time.monotonic_ns() - start) / repeats / 1e9
+
+
+def the_median(run, wait, repeats=5):
+    times = []
+    for _ in range(repeats + 1):
+        wait()
+        start = time.perf_counter()
+        run()
+        wait()
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[repeats // 2]
+
+
+def timing(warm=True, wait_first=True, wait_last=True, divide=True, times=None, early=False):
+    """A clock of which one piece can be left out."""
+
+    def attempt(run, wait, repeats=5):
+        start = time.perf_counter()
+        if warm:
+            run()
+        if wait_first:
+            wait()
+        if not early:
+            start = time.perf_counter()
+        for _ in range(times(repeats) if times else repeats):
+            run()
+        if wait_last:
+            wait()
+        return (time.perf_counter() - start) / (repeats if divide else 1)
+
+    return attempt
+
+
+def five_by_heart(run, wait, repeats=5):
+    return timing()(run, wait, 5)
+
+
+# ------------------------------------------------------------------------------------------ 5.5
+
+
+def sums_then_divides(model, images, targets, size):
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        loss = F.cross_entropy(model(images[part]), targets[part], reduction="sum")
+        (loss / len(images)).backward()
+
+
+def by_hand(model, images, targets, size):
+    params = list(model.parameters())
+    for x, y in zip(images.split(size), targets.split(size), strict=True):
+        gradients = torch.autograd.grad(F.cross_entropy(model(x), y), params)
+        for p, g in zip(params, gradients, strict=True):
+            share = g * (len(y) / len(targets))
+            p.grad = share if p.grad is None else p.grad + share
+
+
+def one_by_one(model, images, targets, size):
+    model.zero_grad()
+    for x, y in zip(images, targets, strict=True):
+        (F.cross_entropy(model(x[None]), y[None]) / len(images)).backward()
+
+
+def with_a_gradient_for_backward(model, images, targets, size):
+    for x, y in zip(torch.split(images, size), torch.split(targets, size), strict=True):
+        loss = nn.CrossEntropyLoss()(model(x), y)
+        loss.backward(gradient=torch.tensor(x.size(0) / images.size(0)))
+
+
+def with_a_loader(model, images, targets, size):
+    data = torch.utils.data.TensorDataset(images, targets)
+    for x, y in torch.utils.data.DataLoader(data, batch_size=size):
+        ((F.cross_entropy(model(x), y) * len(y)) / len(data)).backward()
+
+
+def scales_at_the_end(model, images, targets, size):
+    for x, y in zip(images.split(size), targets.split(size), strict=True):
+        F.cross_entropy(model(x), y, reduction="sum").backward()
+    for p in model.parameters():
+        p.grad /= len(images)
+
+
+def pieces(weight=lambda n, total, k: n / total, zero=False, step=False, drop_last=False):
+    """Accumulation of which one piece can be wrong."""
+
+    def attempt(model, images, targets, size):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        parts = list(zip(images.split(size), targets.split(size), strict=True))
+        for x, y in parts:
+            if drop_last and len(x) < size:
+                continue
+            if zero:
+                optimizer.zero_grad()
+            (F.cross_entropy(model(x), y) * weight(len(x), len(images), len(parts))).backward()
+            if step:
+                optimizer.step()
+
+    return attempt
+
+
+def no_backward(model, images, targets, size):
+    for x, y in zip(images.split(size), targets.split(size), strict=True):
+        F.cross_entropy(model(x), y)
+
+
+def one_backward_at_the_end(model, images, targets, size):
+    total = 0
+    for x, y in zip(images.split(size), targets.split(size), strict=True):
+        total = total + F.cross_entropy(model(x), y) * len(x) / len(images)
+    total.backward()
+
+
+def keeps_the_graphs(model, images, targets, size):
+    losses = []
+    for x, y in zip(images.split(size), targets.split(size), strict=True):
+        losses.append(F.cross_entropy(model(x), y) * len(x) / len(images))
+        losses[-1].backward(retain_graph=True)
+
+
+def in_chunks(model, images, targets, size):
+    for x, y in zip(images.chunk(size), targets.chunk(size), strict=True):
+        (F.cross_entropy(model(x), y) * len(x) / len(images)).backward()
+
+
+def spoils_images(model, images, targets, size):
+    images /= 1.5
+    pieces()(model, images, targets, size)
+
+
+def twice(model, images, targets, size):
+    for _ in range(2):
+        pieces(lambda n, total, k: n / total / 2)(model, images, targets, size)
+
+
+RIGHT = {
+    "all_moved": ["b, d", "DB", ["b", "d"], {"d", "b"}, "b and d", "b & d", "d b"],
+    "measure": [
+        waits_for_each,
+        best_of_several,
+        warms_up_longer,
+        as_a_tensor,
+        in_nanoseconds,
+        the_median,
+    ],
+    "speed_up": [4, 4.0, 100 / (20 + 80 / 16), torch.tensor(4), "4", "100/25", Fraction(100, 25)],
+    "adam_bytes": [
+        16 * 11_177_538 / 1e6,
+        179,
+        16 * 11.177538,
+        180,
+        178.8,
+        "178.84 MB",
+        "179",
+        torch.tensor(178.84),
+    ],
+    "accumulate": [
+        sums_then_divides,
+        by_hand,
+        one_by_one,
+        with_a_gradient_for_backward,
+        with_a_loader,
+        scales_at_the_end,
+    ],
+}
+
+WRONG = {
+    "all_moved": [
+        ("a", "do not move in place"),
+        ("b, c, d", "three things must be"),
+        ("a, b, d", "do not move in place"),
+        ("c", "three things must be"),
+        ("b", "1 more is true"),
+        ("d", "1 more is true"),
+        ("x", "a letter in quotes"),
+        ("both", "a letter in quotes"),
+        (2, "a letter in quotes"),
+        (["b", 4], "a letter in quotes"),
+        ([], "a letter in quotes"),
+    ],
+    "measure": [
+        (timing(wait_last=False), "before the last look at the clock"),
+        (timing(wait_first=False, wait_last=False), "before you read the clock"),
+        (timing(warm=False), "the first run"),
+        (timing(wait_first=False), "after the warm-up as well"),
+        (timing(early=True), "start before the warm-up"),
+        (timing(divide=False), "divide by repeats"),
+        (timing(times=lambda n: n - 1), "more runs than the clock saw"),
+        (lambda run, wait, repeats: 1000 * timing()(run, wait, repeats), "not milliseconds"),
+        (lambda run, wait, repeats: timing()(run, wait, 1), "by the clock"),
+        (five_by_heart, "by the clock"),
+        (lambda run, wait, repeats: None, "returns nothing"),
+        (lambda run, wait, repeats: 0.03, "with the parentheses"),
+        (lambda run, wait, repeats: [timing()(run, wait, repeats)], "return the seconds"),
+        (lambda run, wait, repeats: f"{timing()(run, wait, repeats)} s", "no text"),
+        (lambda run, wait: 0.02, "when does run() return"),
+    ],
+    "speed_up": [
+        (16, "loading still takes"),
+        (25, "than 100 ms"),
+        (5, "80 / 16 ms"),
+        (6.25, "does not become faster"),
+        (20, "old step divided"),
+        (0.25, "turn it round"),
+        ("25 %", "turn it round"),
+        (3, "how long does a step take"),
+        (4.1, "how long does a step take"),
+        (-4, "how long does a step take"),
+        ("four times", "write one number"),
+        ((100, 25), "write one number"),
+    ],
+    "adam_bytes": [
+        (44.7, "come on top"),
+        (89.4, "two more numbers"),
+        (134, "two of its own"),
+        (11.2, "a float32 has four"),
+        (357.7, "a float32 has four"),
+        (16 * 11_177_538, "the number of bytes"),
+        ("178,840,608", "the number of bytes"),
+        (170.6, "the number of MiB"),
+        (0.179, "the number of GB"),
+        (178, "AdamW keeps two"),
+        (300, "AdamW keeps two"),
+        ("a lot", "write one number in MB"),
+    ],
+    "accumulate": [
+        (pieces(weight=lambda n, total, k: 1), "for its share"),
+        (pieces(weight=lambda n, total, k: 1 / k), "weight by photos"),
+        (pieces(weight=lambda n, total, k: n), "number of all photos"),
+        (pieces(weight=lambda n, total, k: 1 / total), "times len(piece)"),
+        (pieces(weight=lambda n, total, k: -n / total), "sign is turned"),
+        (pieces(weight=lambda n, total, k: n / 10), "backward() adds"),
+        (pieces(zero=True), "no zero_grad between"),
+        (pieces(zero=True, weight=lambda n, total, k: 1), "no zero_grad between"),
+        (pieces(step=True), "no step here"),
+        (pieces(drop_last=True), "takes it along"),
+        (no_backward, "backward() for each piece"),
+        (one_backward_at_the_end, "backward() for each piece, at once"),
+        (keeps_the_graphs, "backward() for each piece, at once"),
+        (in_chunks, "at most `size`"),
+        (twice, "each once"),
+        (spoils_images, "it changes images"),
+        (lambda m, x, y, size: F.cross_entropy(m(x), y).backward(), "at most `size`"),
+        (lambda m, x, y: None, "backward() adds"),
+    ],
+}
+
+EQUIVALENT = {
+    "measure": {
+        "constant: 5 -> 6": "the default of repeats, which the check never leaves to the function",
+    },
+}
