@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ftcourse as ft
-from ftcourse.exercises import Choice, Function, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Wrong
+from ftcourse.exercises.gives import Unfit, mapping, tensor
 from ftcourse.exercises.match import Match
 
 # ------------------------------------------------------------------------------- 6.1 first_step
@@ -28,87 +30,65 @@ def _first_step(
     return weights - rate * (gradient.sign() + weight_decay * weights)
 
 
-def _by_torch(weights: Tensor, gradient: Tensor, rate: float, weight_decay: float) -> Tensor:
+def _by_torch(
+    weights: Tensor, gradient: Tensor, lr: float, decay: float, distance: int, weight_decay: float
+) -> Tensor:
     """What AdamW itself makes of the weights in its first step."""
+    for _ in range(distance):
+        lr *= decay
     parameter = nn.Parameter(weights.clone())
     parameter.grad = gradient.clone()
-    torch.optim.AdamW([parameter], lr=rate, weight_decay=weight_decay).step()
+    torch.optim.AdamW([parameter], lr=lr, weight_decay=weight_decay).step()
     return parameter.detach()
 
 
-def _judge_first_step(attempt: Callable) -> Wrong | None:
-    shape = (4, 3)
-    for lr, layer_decay, distance, weight_decay in (
-        (1e-2, 1.0, 0, 0.0),
-        (1e-2, 0.5, 3, 0.0),
-        (1e-2, 0.5, 2, 0.3),
+def _groups(draw: Draw) -> Iterator[tuple[Any, ...]]:
+    """Vectors and matrices; gradients of both signs and zero; with and without decay of either kind."""
+    for shape, decay, distance, weight_decay in (
+        ((4, 3), 1.0, 0, 0.0),
+        ((5,), 0.5, 0, 0.2),
+        ((4, 3), 0.5, 3, 0.0),
+        ((2, 2, 3), 0.9, 5, 0.0),
+        ((4, 3), 0.7, 1, 0.3),
+        ((6,), 0.6, 2, 0.5),
+        ((3, 4), 0.8, 4, draw.real(0.1, 1.0)),
     ):
-        weights, gradient = torch.randn(shape), torch.randn(shape)
-        given = weights.clone()
-        answer = attempt(given, gradient.clone(), lr, layer_decay, distance, weight_decay)
-        if answer is None:
-            return Wrong("your function returns nothing", "end it with `return` and the weights.")
-        if not isinstance(answer, Tensor) or answer.shape != shape:
-            return Wrong(
-                f"it returns {_kind(answer)} for weights of shape {shape}",
-                "return the new weights, in the shape of the old ones.",
-            )
-        rate = lr * layer_decay**distance
-        right = _by_torch(weights, gradient, rate, weight_decay)
-        if torch.allclose(answer.detach().float(), right, atol=1e-6):
-            continue
-        setting = f"lr={lr}, layer_decay={layer_decay}, distance={distance}, "
-        setting += f"weight_decay={weight_decay}"
-        return _wrong_step(answer.detach().float(), weights, gradient, rate, setting, right)
-    return None
+        gradient = draw.normal(*shape).sign() * 10 ** draw.uniform(-2, 2, *shape)
+        gradient.view(-1)[0] = 0.0
+        yield draw.normal(*shape), gradient, draw.real(0.01, 0.05), decay, distance, weight_decay
 
 
-def _wrong_step(
-    answer: Tensor, weights: Tensor, gradient: Tensor, rate: float, setting: str, right: Tensor
-) -> Wrong:
-    """Which of the usual slips gives this answer?"""
-    moved, sign = answer - weights, gradient.sign()
-
-    def is_step(step: Tensor) -> bool:
-        return torch.allclose(moved, step, atol=1e-6)
-
-    if is_step(rate * sign):
-        return Wrong("the weights go uphill", "against the gradient: subtract.")
-    if is_step(-rate * gradient):
-        return Wrong(
-            "the step is as large as the gradient: that is SGD",
-            "in its first step AdamW divides the gradient by its own size; only the sign is left.",
-        )
-    if is_step(-1e-2 * sign):
-        return Wrong(
-            f"with {setting} the step is {1e-2:g}, the rate of the head's group",
-            "multiply the rate by layer_decay once for each group of distance.",
-        )
-    if is_step(-rate * sign):
-        return Wrong(
-            f"with {setting} weight decay changes nothing",
-            "AdamW also subtracts rate * weight_decay * weights.",
-        )
-    if not torch.allclose(answer, right, atol=1e-6) and "weight_decay=0.0" not in setting:
-        return Wrong(
-            f"right without weight decay, and not with {setting}",
-            "the whole step, the pull to zero too, is multiplied by the rate: "
-            "rate * (sign + weight_decay * weights).",
-        )
-    length = moved.abs().mean().item()
-    return Wrong(
-        f"with {setting} a weight moves by {length:.2g} on average, and should by {rate:.2g}",
-        "the group's rate is lr * layer_decay ** distance.",
-    )
+def _setting(w: Tensor, g: Tensor, lr: float, decay: float, distance: int, wd: float) -> str:
+    return f"with lr={lr:.3g}, layer_decay={decay}, distance={distance}, weight_decay={wd:.3g}"
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return type(value).__name__
+def _same_weights(answer: Tensor, right: Tensor) -> bool:
+    """To a millionth: the steps are small beside the weights."""
+    if answer.shape != right.shape:
+        return False
+    return torch.allclose(answer, right, rtol=0, atol=2e-6, equal_nan=True)
 
 
-first_step = Function(
+def _step(rate: Callable, pull: Callable) -> Callable:
+    """weights - `pull` with the rate lr * `rate`(layer_decay, distance)."""
+
+    def mistaken(w: Tensor, g: Tensor, lr: float, decay: float, distance: int, wd: float) -> Tensor:
+        return w - pull(lr * rate(decay, distance), w, g, wd)
+
+    return mistaken
+
+
+def _power(decay: float, distance: int) -> float:
+    return decay**distance
+
+
+def _both(rate: float, w: Tensor, g: Tensor, wd: float) -> Tensor:
+    return rate * (g.sign() + wd * w)
+
+
+_RATE = "multiply the rate by layer_decay once for each group of distance."
+
+first_step = Formula(
     number="6.1",
     name="first_step",
     reference=_first_step,
@@ -116,15 +96,104 @@ first_step = Function(
     "makes the same step.",
     hints=(
         "two lines: first the rate of the group, then the step.",
-        "rate = lr * layer_decay ** distance; subtract rate * gradient.sign(), and also "
-        "rate * weight_decay * weights.",
+        "the step has two parts, both times the rate: the gradient without its size, and the pull to zero.",
     ),
     worked=(
         "def first_step(weights, gradient, lr, layer_decay, distance, weight_decay):\n"
         "    rate = lr * layer_decay**distance\n"
         "    return weights - rate * (gradient.sign() + weight_decay * weights)"
     ),
-    judge=_judge_first_step,
+    gives=tensor(hint="return the new weights, in the shape of the old ones."),
+    cases=_groups,
+    second=_by_torch,
+    agree=_same_weights,
+    describe=_setting,
+    mistakes=(
+        (
+            _step(_power, lambda r, w, g, wd: -_both(r, w, g, wd)),
+            Wrong("the weights go uphill", "against the gradient: subtract."),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (wd * w - g.sign())),
+            Wrong("the weights go uphill", "against the gradient: subtract."),
+        ),
+        *(
+            (
+                _step(_power, pull),
+                Wrong(
+                    "the step is as large as the gradient: that is SGD",
+                    "in its first step AdamW divides the gradient by its own size; only the sign is left.",
+                ),
+            )
+            for pull in (
+                lambda r, w, g, wd: r * (g + wd * w),
+                lambda r, w, g, wd: r * g,
+            )
+        ),
+        (
+            _step(lambda decay, distance: 1.0, _both),
+            Wrong("each group has the rate of the head's", _RATE),
+        ),
+        (
+            _step(lambda decay, distance: decay * distance, _both),
+            Wrong("the rate is multiplied by the distance", _RATE),
+        ),
+        (_step(lambda decay, distance: decay, _both), Wrong("the distance plays no part", _RATE)),
+        (
+            _step(lambda decay, distance: (1 - decay) ** distance, _both),
+            Wrong(
+                "layer_decay is taken for what is lost",
+                "it is what is left: 0.9 for nine tenths of the rate.",
+            ),
+        ),
+        (
+            _step(lambda decay, distance: decay ** (distance + 1), _both),
+            Wrong("the rate falls once too often", "at distance 0, the head, the rate is lr."),
+        ),
+        (
+            _step(lambda decay, distance: decay**-distance, _both),
+            Wrong("the rates grow towards the input", "each group is slower than the next."),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * g.sign()),
+            Wrong(
+                "weight decay changes nothing",
+                "AdamW also subtracts rate * weight_decay * weights.",
+            ),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * g.sign() + wd * w),
+            Wrong(
+                "the pull to zero is not multiplied by the rate",
+                "the whole step is, the pull to zero too.",
+            ),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (g.sign() - wd * w)),
+            Wrong("weight decay makes the weights grow", "it pulls them to zero."),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (g + wd * w).sign()),
+            Wrong(
+                "weight decay is inside of the sign, as in the older Adam",
+                "the W of AdamW: the pull to zero stands beside the gradient's step.",
+            ),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (w.sign() + wd * w)),
+            Wrong("it is the sign of the weights", "the sign of the gradient."),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (torch.where(g > 0, 1.0, -1.0) + wd * w)),
+            Wrong(
+                "a weight whose gradient is zero moves", "no gradient, no step: sign() of 0 is 0."
+            ),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (g / g.abs() + wd * w)),
+            Wrong("where the gradient is zero the weight becomes nan", "0 / 0: sign() of 0 is 0."),
+        ),
+    ),
 )
 
 # ------------------------------------------------------------------------------ 6.2 match_runs
@@ -167,8 +236,8 @@ match_runs = Match(
     "statistics do.",
     hints=(
         "start with the groups that stand at zero: which run leaves their weights alone?",
-        "then the slope: layer_decay=0.3 makes each group move 0.3 times as far as the next. And "
-        "model.train() moves BatchNorm's statistics without moving a weight.",
+        "then the slope from the stem to the head; and of BatchNorm's statistics, which move without any weight "
+        "moving.",
     ),
     worked=(
         'answer = {\n    "one rate": "C",\n    "layer_decay=0.3": "A",\n'
@@ -205,7 +274,7 @@ schedule_bug = Choice(
     "and never falls. Step it once a batch, next to optimizer.step().",
     hints=(
         "count: how often is scheduler.step() called in all, and how many steps was it made for?",
-        "warm-up takes 4 of 40 steps. After 5 calls, where on the curve above are you?",
+        "once an epoch or once a batch? After so many calls, where on the curve above are you?",
     ),
     worked='answer = "c"',
     options={
@@ -235,73 +304,81 @@ def _interpolate(before: State, after: State, share: float) -> State:
     return {name: (1 - share) * before[name] + share * after[name] for name in after}
 
 
-def _two_states() -> tuple[nn.Module, State, State]:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2))
-    states = []
-    for batches in (1, 3):
-        for parameter in model.parameters():
-            nn.init.normal_(parameter)
-        with torch.no_grad():
-            for _ in range(batches):
-                model(torch.randn(8, 3, 6, 6) + batches)
-        states.append({k: v.clone() for k, v in model.state_dict().items()})
-    return model, states[0], states[1]
+def _by_lerp(before: State, after: State, share: float) -> State:
+    return {k: torch.lerp(before[k].double(), v.double(), share).float() for k, v in after.items()}
 
 
-def _judge_interpolate(attempt: Callable) -> Wrong | None:
-    model, before, after = _two_states()
-    copies = ({k: v.clone() for k, v in s.items()} for s in (before, after))
-    kept_before, kept_after = copies
-    for share in (0.25, 1.0, 0.0):
-        answer = attempt(before, after, share)
-        if answer is None:
-            return Wrong("your function returns nothing", "return a dict, a name to each tensor.")
-        if not isinstance(answer, Mapping):
-            return Wrong(
-                f"it returns {_kind(answer)}", "return a dict with the same names as `after`."
-            )
-        for state, kept in ((before, kept_before), (after, kept_after)):
-            if any(not torch.equal(state[k], kept[k]) for k in kept):
-                return Wrong(
-                    "it changes the dicts it is given",
-                    "make a new dict, and no in-place operation such as += on their tensors.",
-                )
-        missing = [name for name in after if name not in answer]
-        if missing:
-            return Wrong(
-                f"{len(missing)} tensors are missing, {missing[0]} among them",
-                "go through all names of `after`: BatchNorm's statistics belong to the state, too.",
-            )
-        if wrong := _wrong_mixture(answer, before, after, share):
-            return wrong
-        model.load_state_dict(dict(answer))
+def _network(classes: int) -> nn.Sequential:
+    parts = (("conv1", nn.Conv2d(3, 4, 3)), ("bn1", nn.BatchNorm2d(4)), ("flatten", nn.Flatten()))
+    return nn.Sequential(OrderedDict([*parts, ("fc", nn.Linear(64, classes))]))
+
+
+def _state(draw: Draw, classes: int) -> State:
+    """The state of a network of its own, statistics included."""
+    model = _network(classes)
+    state = {k: draw.normal(*v.shape) for k, v in model.state_dict().items() if v.ndim}
+    counter = {"bn1.num_batches_tracked": draw.integers(1, 9)}
+    return {k: counter.get(k, state.get(k)) for k in model.state_dict()}  # type: ignore[misc]
+
+
+def _pairs(draw: Draw) -> Iterator[tuple[State, State, float]]:
+    for share in (0.25, 1.0, 0.0, 0.5, draw.real(0.6, 0.95)):
+        classes = draw.whole(2, 5)
+        yield _state(draw, classes), _state(draw, classes), share
+
+
+def _a_state(value: Any) -> State:
+    found = mapping(hint="return a dict with the same names as `after`.")(value)
+    if any(not isinstance(v, Tensor) for v in found.values()):
+        raise Unfit("not all values of the dict are tensors", "mix tensor by tensor.")
+    return found
+
+
+def _same_state(answer: State, right: State) -> bool:
+    """All names, and the same numbers; a counter of batches may be any: nobody uses it."""
+    same = tensor()
+    return answer.keys() == right.keys() and all(
+        answer[k].shape == v.shape and torch.allclose(same(answer[k]), same(v), atol=1e-5)
+        for k, v in right.items()
+        if "num_batches" not in k
+    )
+
+
+def _only(kind: Callable[[str], bool], other: Callable[[State, State, str], Tensor]) -> Callable:
+    """Right for the names of this kind; the others get something else."""
+
+    def mistaken(before: State, after: State, share: float) -> State:
+        right = _interpolate(before, after, share)
+        return {k: v if kind(k) else other(before, after, k) for k, v in right.items()}
+
+    return mistaken
+
+
+def _statistic(name: str) -> bool:
+    return "running" in name or "num_batches" in name
+
+
+def _missing(before: State, after: State, share: float) -> State:
+    return {k: v for k, v in _interpolate(before, after, share).items() if not _statistic(k)}
+
+
+def _takes_it(attempt: Callable) -> Wrong | None:
+    """Can a network load what comes back?"""
+    draw = Draw(0)
+    try:
+        _network(3).load_state_dict(attempt(_state(draw, 3), _state(draw, 3), 0.5))
+    except RuntimeError:
+        return Wrong("the network cannot load it", "the same names and shapes as in `after`.")
     return None
 
 
-def _wrong_mixture(answer: Mapping, before: State, after: State, share: float) -> Wrong | None:
-    for name, right in _interpolate(before, after, share).items():
-        if not before[name].is_floating_point():
-            continue  # a counter of batches: nobody uses it
-        if torch.allclose(answer[name].float(), right, atol=1e-5):
-            continue
-        if torch.allclose(answer[name].float(), before[name] + after[name] - right, atol=1e-5):
-            return Wrong(
-                f"share={share:g} gives what belongs to {1 - share:g}",
-                "share=1 is `after`, share=0 is `before`.",
-            )
-        if "running" in name:
-            return Wrong(
-                f"the weights are mixed right, and {name} is not",
-                "BatchNorm's statistics go the same way as the weights.",
-            )
-        return Wrong(
-            f"for share={share:g}, {name} is not {1 - share:g} x before + {share:g} x after",
-            "(1 - share) times the one plus share times the other, tensor by tensor.",
-        )
-    return None
+_STATISTICS = Wrong(
+    "the weights are mixed right, and BatchNorm's statistics are not",
+    "BatchNorm's statistics go the same way as the weights.",
+)
+_HEAD = Wrong("the head is not mixed", "all names of `after` alike, those of fc too.")
 
-
-interpolate = Function(
+interpolate = Formula(
     number="6.4",
     name="interpolate",
     reference=_interpolate,
@@ -309,7 +386,7 @@ interpolate = Function(
     "included.",
     hints=(
         "a new dict with the same names; each tensor is a mixture of two.",
-        "{name: (1 - share) * before[name] + share * after[name] for name in after}",
+        "go through the names; (1 - share) of the one network and share of the other.",
     ),
     worked=(
         "def interpolate(before, after, share):\n"
@@ -318,7 +395,45 @@ interpolate = Function(
         "        for name in after\n"
         "    }"
     ),
-    judge=_judge_interpolate,
+    gives=_a_state,
+    cases=_pairs,
+    second=_by_lerp,
+    agree=_same_state,
+    also=_takes_it,
+    describe=lambda before, after, share: f"for share={share:.2g}",
+    mistakes=(
+        (
+            lambda before, after, share: _interpolate(after, before, share),
+            Wrong("share and 1 - share are exchanged", "share=1 is `after`, share=0 is `before`."),
+        ),
+        (_only(lambda k: not _statistic(k), lambda before, after, k: after[k]), _STATISTICS),
+        (_only(lambda k: not _statistic(k), lambda before, after, k: before[k]), _STATISTICS),
+        (_only(lambda k: not k.startswith("fc"), lambda before, after, k: after[k]), _HEAD),
+        (_only(lambda k: not k.startswith("fc"), lambda before, after, k: before[k]), _HEAD),
+        (
+            _missing,
+            Wrong(
+                "BatchNorm's statistics are missing",
+                "go through all names of `after`: BatchNorm's statistics belong to the state, too.",
+            ),
+        ),
+        (
+            lambda before, after, share: after,
+            Wrong("it is `after`, whatever the share", "mix the two, tensor by tensor."),
+        ),
+        (
+            lambda before, after, share: before,
+            Wrong("it is `before`, whatever the share", "mix the two, tensor by tensor."),
+        ),
+        (
+            lambda before, after, share: {k: before[k] + share * after[k] for k in after},
+            Wrong("the shares do not sum to one", "(1 - share) of `before`."),
+        ),
+        (
+            lambda before, after, share: {k: (before[k] + after[k]) / 2 for k in after},
+            Wrong("it is the middle, whatever the share", "(1 - share) and share, not a half."),
+        ),
+    ),
 )
 
 # ---------------------------------------------------------------------------- 6.5 choose_stages

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftcourse.exercises import Exercise, Wrong
+from ftcourse.exercises.written import as_letters
 
 __all__ = ["Match"]
 
@@ -30,10 +31,14 @@ class Match(Exercise):
             return Wrong("the answer is a dict", f"fill in a letter for each of: {names}.")
         if set(attempt) != set(self.reference):
             return Wrong("the names are not those of the question", f"keep the names: {names}.")
-        given = {name: str(letter).strip().lower() for name, letter in attempt.items()}
         if all(letter is None or letter is ... for letter in attempt.values()):
             return None
-        return self._compared(given)
+        return self._compared({name: self._letter(given) for name, given in attempt.items()})
+
+    def _letter(self, given: Any) -> str:
+        """The one letter of "C", " c" or "(c)"; else a text that is none."""
+        letters = as_letters(given, self.letters) if isinstance(given, str) else None
+        return letters.pop() if letters and len(letters) == 1 else "?"
 
     def _compared(self, given: dict[str, str]) -> bool | Wrong:
         choices = (
