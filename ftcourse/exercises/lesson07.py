@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises.gives import tensor, tuple_of
 from ftcourse.exercises.match import Match
 
 # ----------------------------------------------------------------------------- 7.1 read_curves
@@ -65,8 +66,8 @@ read_curves = Match(
     hints=(
         "for each panel: does the gap between the curves open, and does validation get worse in "
         "accuracy, or in loss only?",
-        "one has no gap yet, one has a gap the wrong way round; of the other two, one loses "
-        "accuracy and one does not.",
+        "sort them: no gap yet; a gap the wrong way round; and two with a gap, of which one loses "
+        "accuracy.",
     ),
     worked=(
         'answer = {\n    "stop earlier": "B",\n    "train on": "C",\n'
@@ -99,51 +100,61 @@ read_curves = Match(
 
 # --------------------------------------------------------------------------- 7.2 smoothed_loss
 
-_LOWEST = -(0.95 * np.log(0.95) + 0.05 * np.log(0.05))
+
+def _entropy(p: float) -> float:
+    """The cross-entropy of (p, 1 - p) with itself, in nats."""
+    return float(-(p * np.log(p) + (1 - p) * np.log(1 - p)))
+
+
+_SUMMED = "the loss is summed over both classes, each weighted with its target."
 
 smoothed_loss = Value(
     number="7.2",
     name="smoothed_loss",
-    reference=float(_LOWEST),
+    reference=_entropy(0.95),
     why="The target is (0.95, 0.05): 0.1 is shared out among both classes, the right one included. "
     "The best answer is the target itself, and its cross-entropy is its entropy, 0.199. A training "
     "loss of 0.2 is the floor here, not a failure.",
     hints=(
         "0.1 of the target is shared out evenly among all classes, the right one included. What is "
         "the target then, and which answer comes closest?",
-        "the target is (0.95, 0.05), and so is the best answer: -0.95 log 0.95 - 0.05 log 0.05.",
+        "no answer comes closer than the target itself. What is its cross-entropy with itself, over both "
+        "classes?",
     ),
     worked="guess = -0.95 * math.log(0.95) - 0.05 * math.log(0.05)",
-    same=lambda a, b: bool(np.isclose(float(a), b, atol=0.006)),
     mistakes=(
         (0.0, Wrong("0 is the floor without smoothing", "the target is no longer a single one.")),
         (
-            0.325,
+            _entropy(0.9),
             Wrong(
                 "that is the entropy of (0.9, 0.1)",
                 "the right class gets its share of the 0.1, too: 0.9 + 0.05.",
             ),
         ),
+        (-float(np.log(0.9)), Wrong("that is -log 0.9", _SUMMED)),
         (
-            0.105,
-            Wrong(
-                "that is -log 0.9",
-                "the loss is summed over both classes, each weighted with its target.",
-            ),
+            -float(np.log(0.95)),
+            Wrong("that is -log 0.95, without the other class", _SUMMED),
         ),
         (
-            0.051,
-            Wrong(
-                "that is -log 0.95, the part of the right class",
-                "the loss is summed over both classes, each weighted with its target.",
-            ),
+            -0.95 * float(np.log(0.95)),
+            Wrong("that is the part of the right class", _SUMMED),
         ),
         (
-            0.693,
+            float(np.log(2)),
             Wrong(
                 "that is log 2, the loss of somebody who knows nothing",
                 "the best answer is the target itself.",
             ),
+        ),
+        (
+            _entropy(0.95) / float(np.log(2)),
+            Wrong("that is in bits", "PyTorch uses the natural logarithm."),
+        ),
+        (-_entropy(0.95), Wrong("the sign is turned", "a cross-entropy is never negative.")),
+        (
+            lambda a: 0.19 <= a < 0.2,
+            Wrong("that is near, and not rounded as it should be", "give one digit more."),
         ),
     ),
 )
@@ -157,78 +168,69 @@ def _mixup(images: Tensor, targets: Tensor, share: float, classes: int) -> tuple
     return mixed, share * wanted + (1 - share) * wanted.roll(1, 0)
 
 
-def _judge_mixup(attempt: Callable) -> Wrong | None:
-    for share, classes in ((0.7, 2), (1.0, 3), (0.4, 3)):
-        images, targets = torch.rand(4, 3, 5, 5), torch.tensor([0, 1, 1, 0])
-        kept, labels = images.clone(), targets.clone()
-        answer = attempt(images, targets, share, classes)
-        if not isinstance(answer, tuple | list) or len(answer) != 2:
-            return Wrong(
-                "it does not return two things", "end with `return mixed_images, mixed_targets`."
-            )
-        if not torch.equal(images, kept) or not torch.equal(targets, labels):
-            return Wrong(
-                "the images it is given are changed in place",
-                "make new tensors: the photo before is still needed as a partner.",
-            )
-        mixed, goals = (torch.as_tensor(part).float() for part in answer)
-        right, wanted = _mixup(images, targets, share, classes)
-        if wrong := _wrong_images(mixed, images, right, share):
-            return wrong
-        if wrong := _wrong_goals(goals, targets, wanted, share):
-            return wrong
-    return None
+def _one_by_one(
+    images: Tensor, targets: Tensor, share: float, classes: int
+) -> tuple[Tensor, Tensor]:
+    """The same photo by photo."""
+    goals = torch.zeros(len(images), classes)
+    for i, (own, before) in enumerate(zip(targets.tolist(), targets.roll(1).tolist(), strict=True)):
+        goals[i, own] += share
+        goals[i, before] += 1 - share
+    return torch.stack([images[i - 1].lerp(x, share) for i, x in enumerate(images)]), goals
 
 
-def _wrong_images(mixed: Tensor, images: Tensor, right: Tensor, share: float) -> Wrong | None:
-    if mixed.shape != images.shape:
-        return Wrong(
-            f"the images come back in shape {tuple(mixed.shape)}, not {tuple(images.shape)}",
-            "each photo is mixed with one other; the shape stays.",
-        )
-    if torch.allclose(mixed, right, atol=1e-6):
-        return None
-    if torch.allclose(mixed, images.roll(1, 0) + images - right, atol=1e-6):
-        return Wrong("share and 1 - share are exchanged", "share belongs to the photo itself.")
-    if torch.allclose(mixed, share * images + (1 - share) * images.roll(-1, 0), atol=1e-6):
-        return Wrong(
-            "each photo is mixed with the one after it",
-            "roll(1, 0) puts the photo before each photo into its place.",
-        )
-    return Wrong(
-        "the mixed images are not share x photo + (1 - share) x the photo before it",
-        "images.roll(1, 0) has at each place the photo before.",
-    )
+def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, float, int]]:
+    """Batches of several sizes, more and fewer classes than photos, a class that never occurs; all shares."""
+    for count, classes, share in (
+        (4, 2, 0.7), (5, 3, 1.0), (3, 7, 0.4), (6, 2, 0.0), (2, 4, 0.5), (1, 3, draw.real(0.1, 0.9)),
+    ):  # fmt: skip
+        targets = draw.integers(0, classes - 1, count) if classes > 2 else torch.arange(count) % 2
+        yield draw.normal(count, 3, 5, 4), targets, share, classes
 
 
-def _wrong_goals(goals: Tensor, targets: Tensor, wanted: Tensor, share: float) -> Wrong | None:
-    if goals.shape != wanted.shape:
-        return Wrong(
-            f"the targets come back in shape {tuple(goals.shape)}, not {tuple(wanted.shape)}",
-            "a mixture of classes needs a number for each class: F.one_hot(targets, classes).",
-        )
-    if torch.allclose(goals, wanted, atol=1e-6):
-        return None
-    if torch.allclose(goals, F.one_hot(targets, goals.shape[1]).float()):
-        return Wrong(
-            "the images are mixed, and the targets are not",
-            "a photo that is 0.7 ant and 0.3 bee has the target 0.7 ant and 0.3 bee.",
-        )
-    return Wrong(
-        f"for share={share:g} the targets are not mixed as the images are",
-        "mix the one-hot targets by the very formula of the images.",
-    )
+def _mixed(
+    images: Callable[[Tensor, float], Tensor] = lambda x, share: x.lerp(x.roll(1, 0), 1 - share),
+    goals: Callable[[Tensor, float], Tensor] = lambda x, share: x.lerp(x.roll(1, 0), 1 - share),
+) -> Callable:
+    """MixUp of which one part may be mixed in another way."""
+
+    def mix(photos: Tensor, targets: Tensor, share: float, classes: int) -> tuple[Tensor, Tensor]:
+        return images(photos, share), goals(F.one_hot(targets, classes).float(), share)
+
+    return mix
 
 
-mixup = Function(
+def _next(x: Tensor, share: float) -> Tensor:
+    return x.lerp(x.roll(-1, 0), 1 - share)
+
+
+def _itself(x: Tensor, share: float) -> Tensor:
+    return x
+
+
+def _halves(x: Tensor, share: float) -> Tensor:
+    return (x + x.roll(1, 0)) / 2
+
+
+def _exchanged(x: Tensor, share: float) -> Tensor:
+    return x.lerp(x.roll(1, 0), share)
+
+
+def _class_numbers(
+    images: Tensor, targets: Tensor, share: float, classes: int
+) -> tuple[Tensor, Tensor]:
+    numbers = targets.float()
+    return _mixup(images, targets, share, classes)[0], numbers.lerp(numbers.roll(1), 1 - share)
+
+
+mixup = Formula(
     number="7.3",
     name="mixup",
     reference=_mixup,
     why="Images and targets are mixed in the same way, and each row of the targets still sums to 1.",
     hints=(
         "the same formula twice: once for the images, once for the one-hot targets.",
-        "share * images + (1 - share) * images.roll(1, 0); the targets as F.one_hot(targets, "
-        "classes).float() in the same way.",
+        "share of what is there, and the rest of what roll(1, 0) puts into its place.",
     ),
     worked=(
         "def mixup(images, targets, share, classes):\n"
@@ -236,7 +238,68 @@ mixup = Function(
         "    mixed = share * images + (1 - share) * images.roll(1, 0)\n"
         "    return mixed, share * goals + (1 - share) * goals.roll(1, 0)"
     ),
-    judge=_judge_mixup,
+    gives=tuple_of(tensor(), tensor(), hint="end with `return mixed_images, mixed_targets`."),
+    cases=_photos,
+    second=_one_by_one,
+    describe=lambda x, t, share, classes: (
+        f"for {len(x)} photos, {classes} classes, share={share:.2g}"
+    ),
+    mistakes=(
+        (
+            _mixed(goals=_itself),
+            Wrong(
+                "the images are mixed, and the targets are not",
+                "a photo that is 0.7 ant and 0.3 bee has the target 0.7 ant and 0.3 bee.",
+            ),
+        ),
+        (
+            _mixed(images=_itself),
+            Wrong("the targets are mixed, and the images are not", "the same formula for both."),
+        ),
+        (
+            _mixed(_exchanged, _exchanged),
+            Wrong("share and 1 - share are exchanged", "share belongs to the photo itself."),
+        ),
+        (
+            _mixed(goals=_exchanged),
+            Wrong("share and 1 - share are exchanged in the targets", "as in the images."),
+        ),
+        (
+            _mixed(images=_exchanged),
+            Wrong("share and 1 - share are exchanged in the images", "as in the targets."),
+        ),
+        (
+            _mixed(_next, _next),
+            Wrong(
+                "each photo is mixed with the one after it",
+                "roll(1, 0) puts the photo before each photo into its place.",
+            ),
+        ),
+        (
+            _mixed(goals=_next),
+            Wrong("the targets are mixed with those of the next photo", "roll(1, 0), as above."),
+        ),
+        (
+            _mixed(lambda x, share: x + x.roll(1, 0), lambda x, share: x + x.roll(1, 0)),
+            Wrong("it adds two whole photos", "share of the one, 1 - share of the other."),
+        ),
+        (_mixed(_halves, _halves), Wrong("it mixes half and half", "share is an argument.")),
+        (
+            _mixed(goals=_halves),
+            Wrong("the targets are mixed half and half", "by the very formula of the images."),
+        ),
+        (
+            _class_numbers,
+            Wrong(
+                "the targets are mixtures of class numbers",
+                "a mixture of classes needs a number for each class: F.one_hot(targets, classes).",
+            ),
+        ),
+        (
+            _mixed(lambda x, share: x.lerp(x.flip(0), 1 - share)),
+            Wrong("the images are mixed with the batch turned round", "roll(1, 0), not flip."),
+        ),
+    ),
 )
 
 # -------------------------------------------------------------------------------- 7.4 find_bugs
@@ -250,7 +313,7 @@ find_bugs = Choice(
     "it, and its score is no longer an honest one.",
     hints=(
         "go through the lines with two questions: what may be random, and which split may decide?",
-        "only training photos are augmented; only validation decides when to stop.",
+        "some photos must be the same in each epoch, and one split must not decide anything.",
     ),
     worked='answer = "b, d"',
     options={
@@ -288,7 +351,7 @@ treatment = Match(
     "is missing are photos like the customers'.",
     hints=(
         "is there a gap between training and validation at all? Between validation and use?",
-        "a is for a network that learns too little, d for one that learnt from the wrong photos.",
+        "no gap: nothing to regularise. Use worse than validation: look at the photos.",
     ),
     worked='answer = {"gap": "b", "confidence": "c", "no gap": "a", "customers": "d"}',
     letters="abcd",
