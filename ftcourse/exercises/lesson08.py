@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises.gives import number, optional, tuple_of
+from ftcourse.exercises.written import as_number
 
 # --------------------------------------------------------------------------------- 8.1 interval
 
@@ -20,56 +23,43 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
     return float(x.mean() - half), float(x.mean() + half)
 
 
-def _two_numbers(answer: Any) -> tuple[float, float] | None:
-    try:
-        low, high = (float(v) for v in answer)
-    except (TypeError, ValueError):
-        return None
-    return low, high
+def _by_scipy(values: Sequence[float]) -> tuple[float, float]:
+    """The same by scipy's own function for intervals."""
+    n, spread = len(values), np.var(values, ddof=1)
+    low, high = student(n - 1, loc=np.mean(values), scale=(spread / n) ** 0.5).interval(0.95)
+    return float(low), float(high)
 
 
-def _judge_interval(attempt: Callable) -> Wrong | None:
-    for values in ([0.77, 0.825, 0.865, 0.835, 0.8], [0.5, 0.6, 0.7], [0.91, 0.93, 0.9, 0.95] * 2):
-        answer = _two_numbers(attempt(list(values)))
-        if answer is None:
-            return Wrong("it does not return two numbers", "return the lower and the upper end.")
-        if wrong := _wrong_interval(answer, values):
-            return wrong
-    return None
+def _runs(draw: Draw) -> Iterator[tuple[list[float]]]:
+    """Accuracies, gains below zero, losses above one; from two values to twelve."""
+    for count, middle, spread in ((5, 0.8, 0.03), (2, 0.7, 0.05), (3, -2.0, 3.0), (12, 1.9, 0.4)):
+        yield ([middle + spread * x for x in draw.normal(count).tolist()],)
+    yield ([0.97, 0.99, 1.0, draw.real(0.93, 0.96)],)  # an end above one
 
 
-def _wrong_interval(answer: tuple[float, float], values: list[float]) -> Wrong | None:
-    x, n = np.asarray(values), len(values)
-    low, high = _interval(values)
-    if np.allclose(answer, (low, high), rtol=0, atol=0.02 * (high - low)):
-        return None
-    right, got = (high - low) / 2, (answer[1] - answer[0]) / 2
-    seen = f"for {n} values it gives {answer[0]:.3f} to {answer[1]:.3f}"
-    if np.allclose(answer, (x.min(), x.max())):
-        return Wrong(seen + ", the smallest and the largest", "the range grows with more runs.")
-    if abs(sum(answer) / 2 - x.mean()) > 1e-6:
-        return Wrong(seen, "the interval has the mean of the values in its middle.")
-    typical = (
-        (
-            math.sqrt(n),
-            "divide by the square root of the number of runs: it is the mean's interval.",
-        ),
-        (
-            1.96 / student.ppf(0.975, n - 1),
-            "1.96 is for many runs; for few, Student's t is larger.",
-        ),
-        (math.sqrt((n - 1) / n), "the standard deviation divides by n - 1: ddof=1."),
-        (1 / student.ppf(0.975, n - 1), "that is the standard error; multiply it by Student's t."),
-        (student.ppf(0.95, n - 1) / student.ppf(0.975, n - 1), "2.5 % on each side: ppf(0.975)."),
-        (math.sqrt((n - 1) / n) * 1.96 / student.ppf(0.975, n - 1), "ddof=1, and t for 1.96."),
-    )
-    for factor, hint in typical:
-        if abs(got / right - factor) < 0.02:
-            return Wrong(seen, hint)
-    return Wrong(seen + f", and not {low:.3f} to {high:.3f}")
+def _close_ends(answer: tuple[float, float], right: tuple[float, float]) -> bool:
+    """Within a five hundredth of the interval's length."""
+    return bool(np.allclose(answer, right, rtol=0, atol=0.002 * (right[1] - right[0])))
 
 
-interval = Function(
+def _half(factor: Callable[[np.ndarray, int], float]) -> Callable:
+    """Mean plus and minus `factor`(values, their number)."""
+
+    def mistaken(values: Sequence[float]) -> tuple[float, float]:
+        x = np.asarray(values, dtype=float)
+        half = factor(x, len(x))
+        return float(x.mean() - half), float(x.mean() + half)
+
+    return mistaken
+
+
+def _t(n: int, q: float = 0.975) -> float:
+    return float(student.ppf(q, n - 1))
+
+
+_ROOT = "divide by the square root of the number of runs: it is the mean's interval."
+
+interval = Formula(
     number="8.1",
     name="interval",
     reference=_interval,
@@ -77,7 +67,7 @@ interval = Function(
     "five values know little about their own spread.",
     hints=(
         "three steps: the mean, the standard deviation (ddof=1), and its share of the mean, s / √n.",
-        "half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5; return mean - half, mean + half.",
+        "the half is a product of three: Student's t, the standard deviation, one over a root. Then both ends.",
     ),
     worked=(
         "def interval(values):\n"
@@ -85,39 +75,113 @@ interval = Function(
         "    half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5\n"
         "    return np.mean(values) - half, np.mean(values) + half"
     ),
-    judge=_judge_interval,
+    gives=tuple_of(number(), number(), hint="return the lower and the upper end."),
+    cases=_runs,
+    second=_by_scipy,
+    agree=_close_ends,
+    describe=lambda values: f"for {len(values)} values around {np.mean(values):.2g}",
+    mistakes=(
+        (
+            lambda v: (min(v), max(v)),
+            Wrong("these are the smallest and the largest", "the range grows with more runs."),
+        ),
+        (
+            lambda v: tuple(np.percentile(v, [2.5, 97.5])),
+            Wrong(
+                "these are percentiles of the values",
+                "an interval of their *mean* is asked for: mean plus and minus.",
+            ),
+        ),
+        (_half(lambda x, n: _t(n) * x.std(ddof=1)), Wrong("that is n times √n too wide", _ROOT)),
+        (
+            _half(lambda x, n: _t(n) * x.std(ddof=1) / n),
+            Wrong("it divides by n", "by the square root of n."),
+        ),
+        (
+            _half(lambda x, n: 1.96 * x.std(ddof=1) / n**0.5),
+            Wrong("it is too narrow", "1.96 is for many runs; for few, Student's t is larger."),
+        ),
+        (
+            _half(lambda x, n: _t(n) * x.std() / n**0.5),
+            Wrong("it is too narrow", "the standard deviation divides by n - 1: ddof=1."),
+        ),
+        (
+            _half(lambda x, n: 1.96 * x.std() / n**0.5),
+            Wrong("it is too narrow, for two reasons", "ddof=1, and t for 1.96."),
+        ),
+        (
+            _half(lambda x, n: x.std(ddof=1) / n**0.5),
+            Wrong("that is the standard error", "multiply it by Student's t."),
+        ),
+        (
+            _half(lambda x, n: _t(n, 0.95) * x.std(ddof=1) / n**0.5),
+            Wrong("it leaves out 5 % on each side", "2.5 % on each side: ppf(0.975)."),
+        ),
+        (
+            _half(lambda x, n: float(student.ppf(0.975, n)) * x.std(ddof=1) / n**0.5),
+            Wrong("t has one degree of freedom too many", "n values leave n - 1 of them."),
+        ),
+        (
+            _half(lambda x, n: _t(n) * x.var(ddof=1) / n**0.5),
+            Wrong("it takes the variance", "the standard deviation is its root."),
+        ),
+        (
+            lambda v: tuple(np.clip(_interval(v), 0, 1)),
+            Wrong(
+                "the ends are cut off at 0 and 1",
+                "it is an interval of a mean, also of gains, which may be below 0: leave the ends.",
+            ),
+        ),
+        (
+            lambda v: tuple(round(end, 2) for end in _interval(v)),
+            Wrong("the ends are rounded", "leave the numbers as they are."),
+        ),
+        (
+            lambda v: tuple(100 * end for end in _interval(v)),
+            Wrong("the ends are in percent", "in the unit of the values, as they come."),
+        ),
+        (
+            lambda v: _interval(v)[::-1],
+            Wrong("the upper end comes first", "return the lower end, then the upper one."),
+        ),
+    ),
 )
 
 # ------------------------------------------------------------------------------ 8.2 test_photos
+
+
+def _between(low: float, high: float) -> Callable[[Any], bool]:
+    def lies(answer: Any) -> bool:
+        found = as_number(answer)
+        return found is not None and low < found < high
+
+    return lies
+
 
 test_photos = Value(
     number="8.2",
     name="test_photos",
     reference=865,
-    same=lambda a, b: bool(
-        isinstance(a, (int, float, np.number))
-        and not isinstance(a, bool)
-        and 855 <= a <= 905
-        and (b == 865)
-    ),
+    same=lambda a, b: _between(854.9, 905.1)(a) and b == 865,
     why="n = (1.96 / 0.02)² x 0.9 x 0.1 = 864.4. Half the interval costs four times the photos.",
     hints=(
         "set 1.96 √(p (1 - p) / n) equal to 0.02 and solve for n.",
-        "n = (1.96 / 0.02)**2 * 0.9 * 0.1",
+        "square both sides; n comes to the other side. p is 0.9 here.",
     ),
     worked="guess = round((1.96 / 0.02) ** 2 * 0.9 * 0.1 + 0.5)",
     mistakes=(
-        (lambda a: 2300 < a < 2600, Wrong("that is for p = 0.5", "the accuracy is 0.9 here.")),
+        (_between(2300, 2600), Wrong("that is for p = 0.5", "the accuracy is 0.9 here.")),
         (
-            lambda a: 3300 < a < 3700,
+            _between(3300, 3700),
             Wrong("that is for one point to each side", "± 2 points: 0.02 to each side."),
         ),
-        (lambda a: 215 < a < 235, Wrong("that is one standard error of 2 points", "95 %: 1.96.")),
+        (_between(215, 235), Wrong("that is one standard error of 2 points", "95 %: 1.96.")),
         (
-            lambda a: 8500 < a < 9700,
+            _between(8500, 9700),
             Wrong("the spread of one photo is missing", "p (1 - p) = 0.09 belongs in it."),
         ),
-        (lambda a: 28 < a < 31, Wrong("the square is missing", "n stands under a root.")),
+        (_between(28, 31), Wrong("the square is missing", "n stands under a root.")),
+        (_between(600, 615), Wrong("that is for 90 % of the time", "19 of 20 is 95 %: 1.96.")),
     ),
 )
 
@@ -137,54 +201,88 @@ def _photos_needed(
     return None
 
 
-SIZES = [5, 10, 20, 50, 100, 200]
-RISING = [0.60, 0.70, 0.80, 0.84, 0.90, 0.95]
-DIPPING = [0.60, 0.80, 0.62, 0.70, 0.90, 0.95]
+def _by_interp(sizes: Sequence[float], accuracies: Sequence[float], target: float) -> float | None:
+    """The same by NumPy: between the first size that is enough and the one before."""
+    best = np.maximum.accumulate(accuracies)
+    i = bisect.bisect_left(best.tolist(), target)
+    if i in (0, len(sizes)):
+        return None if i else float(sizes[0])
+    pair = slice(i - 1, i + 1)
+    return float(np.exp(np.interp(target, accuracies[pair], np.log(sizes[pair]))))
 
 
-def _judge_photos_needed(attempt: Callable) -> Wrong | None:
-    for target in (0.75, 0.87, 0.80, 0.61):
-        wrong = _wrong_crossing(attempt, RISING, target)
-        if wrong:
-            return wrong
-    never = attempt(list(SIZES), list(RISING), 0.97)
-    if never is not None and not (isinstance(never, float) and not math.isfinite(never)):
-        return Wrong(
-            f"for 0.97, which 200 photos do not reach, it says {never}", "return None in that case."
-        )
-    first = attempt(list(SIZES), list(RISING), 0.50)
-    if first is None or abs(float(first) - 5) > 0.05:
-        return Wrong(
-            f"for 0.50, which 5 photos reach already, it says {first}", "return the smallest size."
-        )
-    return _wrong_crossing(attempt, DIPPING, 0.75)
+Curve = tuple[list[float], list[float], float]
 
 
-def _wrong_crossing(attempt: Callable, accuracies: list[float], target: float) -> Wrong | None:
-    right = _photos_needed(SIZES, accuracies, target)
-    answer = attempt(list(SIZES), list(accuracies), target)
-    if answer is None or isinstance(answer, (tuple, list, str)):
-        return Wrong(f"for the target {target} it returns {answer!r}", "return a number of photos.")
-    got = float(answer)
-    if right is not None and abs(got - right) < 0.01 * right:
+def _curves(draw: Draw) -> Iterator[Curve]:
+    """Rising and dipping curves over several sizes; targets between, at, below and above the points."""
+    for sizes in ([5, 10, 20, 50, 100, 200], [8, 40, 90], [2, 3, 300, 1000]):
+        rising = sorted(draw.uniform(0.4, 0.95, len(sizes)).tolist())
+        dipping = [rising[1], rising[0], *rising[2:]]
+        for curve in (rising, dipping):
+            for share in (0.2, 0.55, draw.real(0.6, 0.99)):
+                target = curve[0] + share * (curve[-1] - curve[0])
+                yield list(map(float, sizes)), curve, target
+            yield list(map(float, sizes)), curve, curve[0] - 0.05
+            yield list(map(float, sizes)), curve, curve[-1] + 0.01
+            yield list(map(float, sizes)), curve, curve[0]
+            yield list(map(float, sizes)), curve, curve[-1]
+
+
+def _told(sizes: list[float], accuracies: list[float], target: float) -> str:
+    shown = ", ".join(f"{s:g}: {a:.2f}" for s, a in zip(sizes, accuracies, strict=True))
+    return f"for the curve {shown} and the target {target:.2f}"
+
+
+def _nearly(answer: float | None, right: float | None) -> bool:
+    """Within half a percent of the photos."""
+    if answer is None or right is None:
+        return answer is right
+    return math.isclose(answer, right, rel_tol=5e-3) or (answer != answer and right != right)
+
+
+def _crossing(how: Callable[[float, float, float], float]) -> Callable:
+    """Right but between two sizes, where `how`(size before, size after, share) is taken."""
+
+    def mistaken(sizes: list[float], accuracies: list[float], target: float) -> float | None:
+        i = next((i for i, a in enumerate(accuracies) if a >= target), None)
+        if not i:
+            return None if i is None else sizes[0]
+        before, after = accuracies[i - 1], accuracies[i]
+        return how(sizes[i - 1], sizes[i], (target - before) / (after - before))
+
+    return mistaken
+
+
+def _else(
+    never: Callable[[list[float]], float | None] = lambda sizes: None,
+    first: Callable[[list[float]], float | None] = lambda sizes: sizes[0],
+) -> Callable:
+    """Right but where the curve never gets there, or is there at once."""
+
+    def mistaken(sizes: list[float], accuracies: list[float], target: float) -> float | None:
+        if accuracies[0] >= target:
+            return first(sizes)
+        found = _photos_needed(sizes, accuracies, target)
+        return never(sizes) if found is None else found
+
+    return mistaken
+
+
+def _last(sizes: list[float], accuracies: list[float], target: float) -> float | None:
+    """The last crossing in place of the first."""
+    if accuracies[-1] < target:
         return None
-    linear = float(np.interp(target, RISING, SIZES))
-    seen = f"for the target {target} it gives {got:.1f} photos"
-    if accuracies is DIPPING:
-        return Wrong(
-            seen + ", where the curve dips once on its way up",
-            "go from the left and stop at the first crossing.",
-        )
-    if abs(got - linear) < 0.01 * linear:
-        return Wrong(seen, "the axis is logarithmic: interpolate log(photos), then take exp of it.")
-    if got in SIZES:
-        return Wrong(seen + ", a measured size", "the crossing lies between two measured sizes.")
-    if right is not None and abs(got - math.log(right)) < 0.05:
-        return Wrong(seen, "that is log(photos): take exp of it.")
-    return Wrong(seen + f", and not {right:.1f}")
+    below = [i for i, a in enumerate(accuracies) if a < target]
+    if not below:
+        return sizes[0]
+    pair = slice(below[-1], below[-1] + 2)
+    return _photos_needed(sizes[pair], accuracies[pair], target)
 
 
-photos_needed = Function(
+_NEVER = "where the curve never gets there, return None."
+
+photos_needed = Formula(
     number="8.3",
     name="photos_needed",
     reference=_photos_needed,
@@ -192,7 +290,7 @@ photos_needed = Function(
     "sideways. Where the curve does not get there, it says so and does not guess.",
     hints=(
         "find the first size that reaches the target; the crossing is between it and the one before.",
-        "share = (target - a[i-1]) / (a[i] - a[i-1]); photos = s[i-1] * (s[i] / s[i-1]) ** share.",
+        "which share of the way up is the target? Go this share of the way from the one log(size) to the other.",
     ),
     worked=(
         "def photos_needed(sizes, accuracies, target):\n"
@@ -204,7 +302,59 @@ photos_needed = Function(
         "            return sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share\n"
         "    return None"
     ),
-    judge=_judge_photos_needed,
+    gives=optional(number("return one number of photos.")),
+    cases=_curves,
+    second=_by_interp,
+    agree=_nearly,
+    describe=_told,
+    mistakes=(
+        (
+            _crossing(lambda a, b, share: a + share * (b - a)),
+            Wrong(
+                "it goes straight from size to size",
+                "the axis is logarithmic: interpolate log(photos), then take exp of it.",
+            ),
+        ),
+        (
+            _crossing(lambda a, b, share: math.log(a) + share * math.log(b / a)),
+            Wrong("that is log(photos)", "take exp of it."),
+        ),
+        (
+            _crossing(lambda a, b, share: b),
+            Wrong("it is a measured size", "the crossing lies between two measured sizes."),
+        ),
+        (
+            _crossing(lambda a, b, share: a),
+            Wrong("it is the size before", "the crossing lies between two measured sizes."),
+        ),
+        (
+            _crossing(lambda a, b, share: b * (a / b) ** share),
+            Wrong("share and 1 - share are exchanged", "at share 0 stands the smaller size."),
+        ),
+        (_last, Wrong("it is the last crossing", "go from the left and stop at the first.")),
+        (_else(lambda sizes: sizes[-1]), Wrong("it answers the largest size at most", _NEVER)),
+        (_else(lambda sizes: math.inf), Wrong("it answers inf for never", _NEVER)),
+        (_else(lambda sizes: math.nan), Wrong("it answers nan for never", _NEVER)),
+        (_else(lambda sizes: 0.0), Wrong("it answers 0 for never", _NEVER)),
+        (
+            _else(first=lambda sizes: None),
+            Wrong("where the first size is enough, it answers None", "return the smallest size."),
+        ),
+        (
+            _else(first=lambda sizes: 0.0),
+            Wrong("where the first size is enough, it answers 0", "return the smallest size."),
+        ),
+        (
+            lambda sizes, accuracies, target: float(
+                np.exp(np.interp(target, accuracies, np.log(sizes)))
+            ),
+            Wrong(
+                "np.interp has an answer for everything",
+                "it wants a rising curve, and stays at its ends: look for the first crossing yourself.",
+            ),
+        ),
+        (lambda *given: None, Wrong("it returns nothing", "return a number of photos.")),
+    ),
 )
 
 # ------------------------------------------------------------------------------- 8.4 read_gains
@@ -219,7 +369,7 @@ read_gains = Choice(
     hints=(
         "for each sentence: where is zero, inside or outside of the interval? And what does the "
         "interval know nothing about?",
-        "B: how far do the intervals reach? C: which luck is missing in the right panel?",
+        "two sentences claim more than an interval can say: what would it take to show that two things are equal?",
     ),
     worked='answer = "a, d"',
     options={
@@ -246,7 +396,7 @@ honest = Choice(
     "training. A has chosen by the test, C has chosen by the very photos it reports.",
     hints=(
         "for each sentence: was anything chosen with the help of the photos that give the number?",
-        "the best of five on the test was chosen by the test; an epoch was chosen by validation.",
+        "a choice may be of a seed, of an epoch, of a network. Go through each sentence: by which photos?",
     ),
     worked='answer = "b, d"',
     options={

@@ -1,0 +1,290 @@
+"""Answers to the questions of lesson 08."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import torch
+from scipy import stats
+
+NAMES = {"t": stats.t, "np": np, "math": math}
+
+# ------------------------------------------------------------------------------------------ 8.1
+
+
+def by_scipy(values):
+    return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+
+
+def by_statistics(values):
+    n = len(values)
+    half = stats.t.ppf(0.975, n - 1) * statistics.stdev(values) / math.sqrt(n)
+    return [statistics.mean(values) - half, statistics.mean(values) + half]
+
+
+def by_hand(values):
+    n = len(values)
+    mean = sum(values) / n
+    s = (sum((x - mean) ** 2 for x in values) / (n - 1)) ** 0.5
+    low, high = stats.t.ppf([0.025, 0.975], n - 1)
+    return mean + low * s / n**0.5, mean + high * s / n**0.5
+
+
+def in_torch(values):
+    x = torch.tensor(values, dtype=torch.float64)
+    half = stats.t.isf(0.025, len(x) - 1) * x.std() / len(x) ** 0.5
+    return x.mean() - half, x.mean() + half
+
+
+def as_an_array(values):
+    n = len(values)
+    return np.mean(values) + np.array([-1, 1]) * stats.t.ppf(0.975, n - 1) * stats.sem(values)
+
+
+def around(values, half):
+    return np.mean(values) - half, np.mean(values) + half
+
+
+def t_of(values, q=0.975):
+    return stats.t.ppf(q, len(values) - 1)
+
+
+def spoils(values):
+    values.sort()
+    return by_scipy(values)
+
+
+# ------------------------------------------------------------------------------------------ 8.3
+
+
+def by_interp(sizes, accuracies, target):
+    rising = np.maximum.accumulate(accuracies) + 1e-9 * np.arange(len(accuracies))
+    if target > accuracies[-1]:
+        return None
+    if target <= accuracies[0]:
+        return sizes[0]
+    return (
+        float(np.exp(np.interp(target, rising, np.log(sizes))))
+        if is_rising(accuracies)
+        else (powers(sizes, accuracies, target))
+    )
+
+
+def is_rising(accuracies):
+    return list(accuracies) == sorted(accuracies)
+
+
+def by_search(sizes, accuracies, target):
+    grid = np.geomspace(sizes[0], sizes[-1], 200_001)
+    reached = np.interp(np.log(grid), np.log(sizes), accuracies) >= target - 1e-9
+    return float(grid[reached.argmax()]) if reached.any() else None
+
+
+def powers(sizes, accuracies, target):
+    previous = None
+    for size, accuracy in zip(sizes, accuracies, strict=True):
+        if accuracy >= target:
+            if previous is None:
+                return size
+            s, a = previous
+            return s ** ((accuracy - target) / (accuracy - a)) * size ** (
+                (target - a) / (accuracy - a)
+            )
+        previous = size, accuracy
+    return None
+
+
+def in_twos(sizes, accuracies, target):
+    enough = [i for i, a in enumerate(accuracies) if a >= target]
+    if not enough:
+        return None
+    i = enough[0]
+    if i == 0:
+        return sizes[0]
+    pair = slice(i - 1, i + 1)
+    return 2 ** np.interp(target, accuracies[pair], np.log2(sizes[pair]))
+
+
+def as_a_tensor(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    return None if found is None else torch.tensor(found)
+
+
+def halving(sizes, accuracies, target):
+    """Halve the interval in which the first crossing lies."""
+    if accuracies[0] >= target:
+        return np.float64(sizes[0])
+    for (s, a), (r, b) in zip(
+        zip(sizes, accuracies, strict=True),
+        list(zip(sizes, accuracies, strict=True))[1:],
+        strict=False,
+    ):
+        if b >= target:
+            low, high = math.log10(s), math.log10(r)
+            for _ in range(50):
+                middle = (low + high) / 2
+                at = a + (b - a) * (middle - math.log10(s)) / math.log10(r / s)
+                low, high = (low, middle) if at >= target else (middle, high)
+            return 10**high
+
+
+def straight(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    if found in (None, sizes[0]):
+        return found
+    i = next(i for i, a in enumerate(accuracies) if a >= target)
+    return float(np.interp(target, accuracies[i - 1 : i + 1], sizes[i - 1 : i + 1]))
+
+
+def still_a_logarithm(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    return found if found is None or accuracies[0] >= target else math.log(found)
+
+
+def clamped(sizes, accuracies, target):
+    return float(np.exp(np.interp(target, accuracies, np.log(sizes))))
+
+
+def clamped_with_a_guard(sizes, accuracies, target):
+    return None if target > max(accuracies) else clamped(sizes, accuracies, target)
+
+
+def last_crossing(sizes, accuracies, target):
+    if accuracies[-1] < target:
+        return None
+    for i in range(len(sizes) - 1, 0, -1):
+        if accuracies[i - 1] < target <= accuracies[i]:
+            share = (target - accuracies[i - 1]) / (accuracies[i] - accuracies[i - 1])
+            return sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share
+    return sizes[0]
+
+
+def next_size(sizes, accuracies, target):
+    return next((s for s, a in zip(sizes, accuracies, strict=True) if a >= target), None)
+
+
+def instead_of_none(value):
+    def attempt(sizes, accuracies, target):
+        found = in_twos(sizes, accuracies, target)
+        return value if found is None else found
+
+    return attempt
+
+
+def nothing_below(sizes, accuracies, target):
+    return None if target <= accuracies[0] else in_twos(sizes, accuracies, target)
+
+
+def the_lessons_sizes(sizes, accuracies, target):
+    return in_twos([5, 10, 20, 50, 100, 200], accuracies, target)
+
+
+def strictly_above(sizes, accuracies, target):
+    return in_twos(sizes, accuracies, target) if max(accuracies) > target else None
+
+
+def spoils_sizes(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    sizes.reverse()
+    return found
+
+
+RIGHT = {
+    "interval": [
+        by_scipy,
+        by_statistics,
+        by_hand,
+        in_torch,
+        as_an_array,
+        lambda v: torch.tensor(by_scipy(v)),
+    ],
+    "test_photos": [864, 865, 864.36, 900, np.int64(870), "864", "865 "],
+    "photos_needed": [by_interp, by_search, powers, in_twos, as_a_tensor, halving],
+    "read_gains": ["a, d", "DA", {"d", "a"}, ["a", "d"], "a and d", "a d"],
+    "honest": ["b, d", "DB", ["d", "b"], {"b", "d"}, "b and d", "b & d"],
+}
+
+WRONG = {
+    "interval": [
+        (lambda v: around(v, t_of(v) * np.std(v, ddof=1)), "divide by the square root"),
+        (lambda v: around(v, t_of(v) * np.std(v, ddof=1) / len(v)), "the square root of n"),
+        (lambda v: around(v, 1.96 * np.std(v, ddof=1) / len(v) ** 0.5), "Student's t is larger"),
+        (lambda v: around(v, t_of(v) * np.std(v) / len(v) ** 0.5), "ddof=1"),
+        (lambda v: around(v, np.std(v, ddof=1) / len(v) ** 0.5), "multiply it by Student's t"),
+        (lambda v: around(v, 1.96 * np.std(v) / len(v) ** 0.5), "ddof=1, and t"),
+        (lambda v: around(v, t_of(v, 0.95) * np.std(v, ddof=1) / len(v) ** 0.5), "ppf(0.975)"),
+        (lambda v: around(v, t_of(v) * np.var(v, ddof=1) / len(v) ** 0.5), "the variance"),
+        (lambda v: (min(v), max(v)), "grows with more runs"),
+        (lambda v: np.percentile(v, [2.5, 97.5]), "of their *mean*"),
+        (lambda v: np.clip(by_scipy(v), 0, 1), "leave the ends"),
+        (lambda v: np.round(by_scipy(v), 2), "rounded"),
+        (lambda v: 100 * np.array(by_scipy(v)), "in percent"),
+        (lambda v: by_scipy(v)[::-1], "lower end, then"),
+        (lambda v: (0.0, by_scipy(v)[1]), "three steps"),
+        (lambda v: np.mean(v), "lower and the upper end"),
+        (lambda v: around(v, 0.3), "three steps"),
+        (lambda v: None, "returns nothing"),
+        (spoils, "it changes values"),
+    ],
+    "test_photos": [
+        (2401, "0.9 here"),
+        (3457, "0.02 to each side"),
+        ("3,457", "0.02 to each side"),
+        (225, "1.96"),
+        (9604, "0.09 belongs"),
+        (29, "under a root"),
+        (609, "19 of 20"),
+        (200, "solve for n"),
+        (86, "solve for n"),
+        (-865, "solve for n"),
+        ("many", "solve for n"),
+        (True, "solve for n"),
+    ],
+    "photos_needed": [
+        (straight, "the axis is logarithmic"),
+        (still_a_logarithm, "take exp"),
+        (clamped, "an answer for everything"),
+        (clamped_with_a_guard, "find the first size"),
+        (last_crossing, "stop at the first"),
+        (next_size, "between two measured sizes"),
+        (nothing_below, "the smallest size"),
+        (instead_of_none(math.inf), "return None"),
+        (instead_of_none(math.nan), "return None"),
+        (instead_of_none(0), "return None"),
+        (the_lessons_sizes, "for the curve"),
+        (strictly_above, "find the first size"),
+        (lambda s, a, target: None, "a number of photos"),
+        (lambda s, a, target: 33.3, "find the first size"),
+        (lambda s, a, target: (in_twos(s, a, target),), "one number of photos"),
+        (spoils_sizes, "it changes sizes"),
+    ],
+    "read_gains": [
+        ("a, b, d", "shown to be equal"),
+        ("a, c, d", "how many of 153"),
+        ("b", "shown to be equal"),
+        ("c", "how many of 153"),
+        ("a", "1 more is true"),
+        ("d", "1 more is true"),
+        ("a, b, c, d", "shown to be equal"),
+        ("e", "a letter in quotes"),
+        ("none", "a letter in quotes"),
+        (0.05, "a letter in quotes"),
+        ([], "a letter in quotes"),
+    ],
+    "honest": [
+        ("a", "five seeds give on new photos"),
+        ("b, c", "no part in any decision"),
+        ("a, b, c, d", "five seeds give on new photos"),
+        ("c", "no part in any decision"),
+        ("b", "1 more is true"),
+        ("d", "1 more is true"),
+        ("x", "a letter in quotes"),
+        ("all", "a letter in quotes"),
+        (4, "a letter in quotes"),
+        ([], "a letter in quotes"),
+    ],
+}
+
+EQUIVALENT: dict[str, dict[str, str]] = {}
