@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
-
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises.gives import number, whole
 
 # ------------------------------------------------------------------------------- 9.1 conv_flops
 
@@ -16,47 +14,28 @@ def _conv_flops(in_channels: int, out_channels: int, kernel: int, height: int, w
     return 2 * in_channels * kernel * kernel * out_channels * height * width
 
 
-def _number(answer: Any) -> float | None:
-    try:
-        return float(answer)
-    except (TypeError, ValueError):
-        return None
+def _one_by_one(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:
+    """The same, a product at a time: each is multiplied and added."""
+    products = sum(kernel for _ in range(kernel)) * in_channels
+    places = sum(width for _ in range(height))
+    return sum(products + products for _ in range(out_channels)) * places
 
 
-def _judge_conv_flops(attempt: Callable) -> Wrong | None:
-    for case in ((3, 64, 7, 64, 64), (64, 128, 3, 16, 16), (5, 7, 1, 3, 11)):
-        right, got = _conv_flops(*case), _number(attempt(*case))
-        if got is None:
-            return Wrong("it does not return a number", "return the count of FLOPs.")
-        if got != right:
-            return _wrong_flops(got, right, case)
-    return None
+def _layers(draw: Draw) -> Iterator[tuple[int, ...]]:
+    """Layers of a ResNet, and others whose five numbers all differ; kernels of 1; one channel; flat outputs."""
+    yield from ((3, 64, 7, 64, 64), (64, 128, 3, 16, 16), (5, 7, 1, 3, 11), (1, 6, 5, 9, 4))
+    yield 8, 1, 2, 1, draw.whole(12, 30)
+    yield tuple(draw.shuffled([draw.whole(2, 4), 5, 7, draw.whole(8, 12), 13]))
 
 
-def _wrong_flops(got: float, right: int, case: tuple[int, ...]) -> Wrong:
-    in_channels, out_channels, kernel, height, width = case
+def _layer(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> str:
     seen = f"for {in_channels} -> {out_channels} channels, a {kernel} x {kernel} kernel and an "
-    seen += f"output of {height} x {width} it gives {got:,.0f} and not {right:,}"
-    typical = (
-        (right / 2, "each product is also added: a multiplication and an addition, 2 FLOPs."),
-        (right / kernel, "the kernel has k x k places."),
-        (right / kernel**2, "the kernel has k x k places."),
-        (right / in_channels, "each output number looks at all input channels."),
-        (right / out_channels, "there is one such sum for each output channel."),
-        (right / (height * width), "the kernel is applied at each place of the output."),
-        (right + out_channels * height * width, "ResNet's convolutions have no bias."),
-        (
-            2 * in_channels * kernel**2 * out_channels,
-            "that is one place of the output; there are height x width.",
-        ),
-    )
-    for value, hint in typical:
-        if abs(got - value) < 1e-6 * value:
-            return Wrong(seen, hint)
-    return Wrong(seen)
+    return seen + f"output of {height} x {width}"
 
 
-conv_flops = Function(
+_PLACES = "the kernel has k x k places."
+
+conv_flops = Formula(
     number="9.1",
     name="conv_flops",
     reference=_conv_flops,
@@ -64,44 +43,109 @@ conv_flops = Function(
     "out_channels x height x width of them.",
     hints=(
         "how many products make one output number? How many output numbers are there?",
-        "2 * in_channels * kernel**2 for one number, times out_channels * height * width.",
+        "a product is two FLOPs, for it is added as well. One number looks at all input channels and places "
+        "of the kernel.",
     ),
     worked=(
         "def conv_flops(in_channels, out_channels, kernel, height, width):\n"
         "    for_one_number = 2 * in_channels * kernel**2\n"
         "    return for_one_number * out_channels * height * width"
     ),
-    judge=_judge_conv_flops,
+    gives=whole(),
+    cases=_layers,
+    second=_one_by_one,
+    describe=_layer,
+    mistakes=(
+        (
+            lambda i, o, k, h, w: i * o * k * k * h * w,
+            Wrong(
+                "it counts products alone",
+                "each product is also added: a multiplication and an addition, 2 FLOPs.",
+            ),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * o * k * h * w,
+            Wrong("it counts k places of the kernel", _PLACES),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * o * 2 * k * h * w,
+            Wrong("it counts 2 k places of the kernel", _PLACES),
+        ),
+        (lambda i, o, k, h, w: 2 * i * o * h * w, Wrong("the kernel plays no part", _PLACES)),
+        (
+            lambda i, o, k, h, w: 2 * o * k * k * h * w,
+            Wrong(
+                "the input channels play no part",
+                "each output number looks at all input channels.",
+            ),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * k * k * h * w,
+            Wrong(
+                "the output channels play no part", "there is one such sum for each output channel."
+            ),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * (i + o) * k * k * h * w,
+            Wrong(
+                "it adds the channels", "each output channel looks at each input channel: times."
+            ),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * o * k * k,
+            Wrong(
+                "that is one place of the output",
+                "the kernel is applied at each place: there are height x width.",
+            ),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * o * k * k * h * h,
+            Wrong("it takes the height twice", "the output has height x width places."),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * o * k * k * (h - k + 1) * (w - k + 1),
+            Wrong(
+                "it makes the output smaller", "height and width are those of the output already."
+            ),
+        ),
+        (
+            lambda i, o, k, h, w: (2 * i * k * k + 1) * o * h * w,
+            Wrong("it counts a bias", "ResNet's convolutions have no bias."),
+        ),
+        (
+            lambda i, o, k, h, w: (2 * i * k * k - 1) * o * h * w,
+            Wrong(
+                "it counts one addition less than products",
+                "exact, and not how it is usually counted: as many additions as products.",
+            ),
+        ),
+    ),
 )
 
 # ----------------------------------------------------------------------------------- 9.2 at_224
-
-
-def _between(low: float, high: float) -> Callable[[Any], bool]:
-    def inside(answer: Any) -> bool:
-        value = _number(answer)
-        return value is not None and low <= value <= high
-
-    return inside
-
 
 at_224 = Value(
     number="9.2",
     name="at_224",
     reference=1.18 * (224 / 128) ** 2,
-    same=lambda a, b: _between(3.6, 3.7)(a) and _between(3.6, 3.7)(b),
     why="Height and width both grow by 1.75, the number of places by 1.75² = 3.06. Only the head does "
     "not grow, and it is too small to be seen.",
     hints=(
         "which factors of a convolution's count depend on the size of the photo?",
-        "height and width: (224 / 128) squared, times 1.18.",
+        "how many times as many places has a photo whose two sides are both 1.75 times as long?",
     ),
     worked="guess = 1.18 * (224 / 128) ** 2",
     mistakes=(
-        (_between(2.0, 2.2), Wrong("that grows with one side only", "height and width both grow.")),
-        (_between(1.1, 1.3), Wrong("that is the count at 128 pixels", "the photo is larger.")),
-        (_between(6.2, 6.6), Wrong("that is the third power", "a photo has two sides.")),
-        (_between(3.0, 3.12), Wrong("that is the factor", "times the 1.18 GFLOP at 128 pixels.")),
+        (1.18 * 1.75, Wrong("that grows with one side only", "height and width both grow.")),
+        (1.18, Wrong("that is the count at 128 pixels", "the photo is larger.")),
+        (1.18 * 1.75**3, Wrong("that is the third power", "a photo has two sides.")),
+        (1.75**2, Wrong("that is the factor", "times the 1.18 GFLOP at 128 pixels.")),
+        (1.75, Wrong("that is by how much a side grows", "both sides do, and 1.18 is the start.")),
+        (1.18 / 1.75**2, Wrong("it has become less", "a larger photo takes more.")),
+        (
+            lambda a: 3.5 < a < 3.8,
+            Wrong("near, and not rounded as it should be", "3.6-something: give two digits more."),
+        ),
     ),
 )
 
@@ -115,7 +159,7 @@ stem_only = Choice(
     "one forward's worth. Only the gradients of the frozen weights are saved, the other one.",
     hints=(
         "the way back has two products a layer. Which of the two does a frozen layer still need?",
-        "the gradient for the layer's input is needed by all below; that for its weights is not.",
+        "one product gives the gradient for the layer's input, one for its weights. Who needs which?",
     ),
     worked='answer = "b"',
     options={
@@ -142,30 +186,21 @@ def _speedup(epochs: int, frozen: float, trains: float) -> float:
     return epochs * (frozen + trains) / (frozen + epochs * trains)
 
 
-def _judge_speedup(attempt: Callable) -> Wrong | None:
-    for case in ((1, 1.0, 0.5), (20, 1.0, 0.0), (5, 0.9, 0.9), (10, 2.0, 0.1)):
-        epochs, frozen, trains = case
-        right, got = _speedup(*case), _number(attempt(*case))
-        if got is None:
-            return Wrong("it does not return a number", "return slow / once.")
-        if np.isclose(got, right, rtol=1e-6):
-            continue
-        seen = f"for {epochs} epochs, frozen {frozen} and trains {trains} it gives {got:.3f} and not {right:.3f}"
-        if np.isclose(got, 1 / right):
-            return Wrong(seen, "upside down: the slow way is above the line.")
-        if trains and np.isclose(got, (frozen + trains) / trains):
-            return Wrong(seen, "the frozen part is computed once, and once is not never.")
-        if np.isclose(got, epochs):
-            return Wrong(seen, "what trains is computed in each epoch both ways.")
-        if np.isclose(got, (frozen + trains) / (frozen + epochs * trains)):
-            return Wrong(seen, "the slow way makes both in each epoch.")
-        if np.isclose(got, epochs * (frozen + trains) / (frozen + trains)):
-            return Wrong(seen, "below the line: the frozen part once, what trains in each epoch.")
-        return Wrong(seen)
-    return None
+def _epoch_by_epoch(epochs: int, frozen: float, trains: float) -> float:
+    slow, once = 0.0, frozen
+    for _ in range(epochs):
+        slow += frozen + trains
+        once += trains
+    return slow / once
 
 
-speedup = Function(
+def _trainings(draw: Draw) -> Iterator[tuple[int, float, float]]:
+    """One epoch and many; nothing frozen, hardly anything that trains."""
+    yield from ((1, 1.0, 0.5), (20, 1.0, 0.0), (5, 0.9, 0.9), (10, 2.0, 0.1), (7, 0.0, 3.0))
+    yield draw.whole(2, 50), draw.real(0.1, 5), draw.real(0.1, 5)
+
+
+speedup = Formula(
     number="9.4",
     name="speedup",
     reference=_speedup,
@@ -173,7 +208,8 @@ speedup = Function(
     "what trains.",
     hints=(
         "write down both totals: each epoch does all, or the frozen part only once.",
-        "epochs * (frozen + trains) / (frozen + epochs * trains)",
+        "the slow total is a product, the other a sum of which one part grows with the epochs. Which is "
+        "divided by which?",
     ),
     worked=(
         "def speedup(epochs, frozen, trains):\n"
@@ -181,7 +217,54 @@ speedup = Function(
         "    once = frozen + epochs * trains\n"
         "    return slow / once"
     ),
-    judge=_judge_speedup,
+    gives=number("return slow / once, one number."),
+    cases=_trainings,
+    second=_epoch_by_epoch,
+    describe=lambda e, f, t: f"for {e} epochs, frozen {f:.3g} and trains {t:.3g}",
+    mistakes=(
+        (
+            lambda e, f, t: 1 / _speedup(e, f, t),
+            Wrong("it is upside down", "the slow way is above the line."),
+        ),
+        (
+            lambda e, f, t: (f + t) / t if t else float("inf"),
+            Wrong("the frozen part costs nothing", "it is computed once, and once is not never."),
+        ),
+        (
+            lambda e, f, t: (f + t) / t if t else e,
+            Wrong("the frozen part costs nothing", "it is computed once, and once is not never."),
+        ),
+        (
+            lambda e, f, t: e,
+            Wrong("it is the number of epochs", "what trains is computed in each epoch both ways."),
+        ),
+        (
+            lambda e, f, t: (f + t) / (f + e * t),
+            Wrong("the slow way has one epoch", "the slow way makes both in each epoch."),
+        ),
+        (
+            lambda e, f, t: (e * f + t) / (f + t),
+            Wrong("what trains is computed once", "in each epoch, both ways."),
+        ),
+        (
+            lambda e, f, t: (e * f + t) / (f + e * t),
+            Wrong(
+                "the slow way computes what trains once", "the slow way makes both in each epoch."
+            ),
+        ),
+        (
+            lambda e, f, t: e * (f + t) / (e * f + t),
+            Wrong("frozen and trains are exchanged", "what is computed once is the frozen part."),
+        ),
+        (
+            lambda e, f, t: e * (f + t) - (f + e * t),
+            Wrong("it is the difference", "how many *times* less: divide."),
+        ),
+        (
+            lambda e, f, t: round(_speedup(e, f, t), 1),
+            Wrong("it is rounded", "leave the number as it is."),
+        ),
+    ),
 )
 
 # ----------------------------------------------------------------------------- 9.5 which_cache
@@ -195,7 +278,7 @@ which_cache = Choice(
     "statistics; in E the features belong to a layer4 that is no more.",
     hints=(
         "for each program: would the slow way get the same numbers in epoch 2, too?",
-        "look for what changes between epochs (crops, weights) and for the mode of BatchNorm.",
+        "what is kept must not change between epochs, and must have been made in the mode that the slow way has.",
     ),
     worked='answer = "a, d"',
     options={
