@@ -91,6 +91,7 @@ for name, count in zip(names, pixels.tolist(), strict=True):
 #
 # A model calls *every* pixel background. With the counts above: what is its pixel accuracy, and
 # what its mean IoU over the three classes? Work both out before you go on, as a pair of fractions.
+# Two digits are enough.
 
 # %% tags=["exercise"]
 answer = None  # (pixel accuracy, mean IoU)
@@ -112,7 +113,7 @@ answer = check.nothing_found(answer)
 # Fill in `iou`. Two masks come in, `predicted` and `truth`, int64 of the same shape. Return a
 # tensor with one IoU a class. Pixels whose truth is `ignore_index` have no truth and do not count
 # at all; you will soon see where such pixels come from. (A class with no pixel in either mask may
-# get any value.)
+# get any value, and must not stop the function.)
 
 
 # %% tags=["exercise"]
@@ -273,7 +274,7 @@ image, mask = colleagues_enlarge(image, mask, 160)
 print("enlarged to", tuple(image.shape), "and", tuple(mask.shape))
 
 # %% [markdown]
-# Write `enlarge`, which does it right.
+# Write `enlarge`, which does it right for any size. The photo's interpolation stays bilinear.
 
 
 # %% tags=["exercise"]

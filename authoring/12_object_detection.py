@@ -167,8 +167,8 @@ answer = check.survivors(answer)
 # %% [markdown]
 # ### Exercise 12.3: write it
 #
-# Fill in `nms`. `boxes` is (n, 4), `scores` (n,). Return the positions of the boxes that are kept.
-# You have `box_iou`.
+# Fill in `nms`. `boxes` is (n, 4), `scores` (n,). Return the positions of the boxes that are kept, best
+# first; for no boxes, an empty list. You have `box_iou`.
 
 
 # %% tags=["exercise"]
@@ -228,7 +228,7 @@ mirrored, moved = colleagues_flip(photo, torch.as_tensor(target["boxes"]))
 print("before:", target["boxes"][0].int().tolist(), " after:", moved[0].int().tolist())
 
 # %% [markdown]
-# Write `flip`, which does it right.
+# Write `flip`, which does it right, and leaves what came in as it was.
 
 
 # %% tags=["exercise"]

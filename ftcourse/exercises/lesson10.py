@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision import models
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models.resnet import BasicBlock, ResNet
 
-from ftcourse.exercises import Choice, Function, Value, Wrong, samples
-from ftcourse.models.backbones import load_backbone, weights_of
+import ftcourse as ft
+from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises.gives import Unfit, module, number, truth, tuple_of
 
 # ------------------------------------------------------------------------ 10.1 below_guessing
 
@@ -48,34 +51,61 @@ below_guessing = Choice(
 
 # -------------------------------------------------------------------------- 10.2 lowest_loss
 
-
-def _close(a: Any, b: Any) -> bool:
-    return bool(abs(float(a) - float(b)) < 0.006)
-
+_FLOOR = math.log(1 + math.exp(-1))
 
 lowest_loss = Value(
     number="10.2",
     name="lowest_loss",
-    reference=math.log(1 + math.exp(-1)),
+    reference=_FLOOR,
     why="The best that can go in is (1, 0), and softmax makes 1 / (1 + 1/e) = 0.73 of the 1. The "
     "loss can never fall below -log 0.73 = 0.31.",
     hints=(
         "the best outputs of the first softmax are 1 for the right class and 0 for the other.",
-        "the second softmax makes e / (e + 1) of that 1. The loss is minus the logarithm of it.",
+        "what does a second softmax make of the pair (1, 0)? The loss is minus the natural logarithm of what the "
+        "right class gets.",
     ),
     worked="import math\n\nguess = -math.log(math.e / (math.e + 1))",
-    same=_close,
     mistakes=(
         (0, Wrong("0 needs a probability of 1 after the second softmax", "can it give that?")),
         (math.log(2), Wrong("log 2 is where it starts", "how far down can it go?")),
-        (1 / (1 + math.exp(-1)), Wrong("0.73 is the probability", "the loss is minus its log.")),
-        (math.log(1 + math.e), Wrong("1.31 is the highest it can be", "put the 1 on the right.")),
-        (math.log10(1 + math.exp(-1)), Wrong("that is log10", "PyTorch uses the natural one.")),
-        (math.exp(-1), Wrong("that forgets to divide by the sum", "e / (e + 1), and its log.")),
+        (math.exp(-_FLOOR), Wrong("that is the probability", "the loss is minus its log.")),
+        (1 - math.exp(-_FLOOR), Wrong("that goes to the other class", "which class is right?")),
+        (1 + _FLOOR, Wrong("that is the highest it can be", "put the 1 on the right class.")),
+        (-_FLOOR, Wrong("that is the logarithm itself", "the loss is minus the logarithm.")),
+        (_FLOOR / math.log(10), Wrong("that is log10", "PyTorch uses the natural logarithm.")),
+        (_FLOOR / math.log(2), Wrong("that is log2", "PyTorch uses the natural logarithm.")),
+        (
+            math.exp(-1),
+            Wrong(
+                "that forgets to divide by the sum", "a softmax divides by the sum; then the log."
+            ),
+        ),
+        (
+            lambda a: 0.3 <= a < 0.33,
+            Wrong("that is near", "keep two digits, rounded, and round at the end only."),
+        ),
     ),
 )
 
 # --------------------------------------------------------------------------- 10.3 make_ready
+
+
+@functools.cache
+def _resnet(width: int, classes: int) -> Any:
+    """torchvision's ResNet with one block a stage and few channels, as if pre-trained, in eval mode: copy it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(width)
+        model: Any = ResNet(BasicBlock, [1, 1, 1, 1])
+        model.inplanes = width
+        model.conv1, model.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+        for i in range(4):
+            layer = model._make_layer(BasicBlock, width * 2**i, 1, stride=2 if i else 1)
+            setattr(model, f"layer{i + 1}", layer)
+        model.fc = nn.Linear(8 * width, classes)
+        with torch.no_grad():  # from here on the statistics are those of normalised photos
+            for _ in range(10):
+                model(torch.randn(8, 3, 64, 64))
+    return model.eval()
 
 
 def _make_ready(model: Any, num_classes: int) -> tuple[Any, torch.optim.Optimizer]:
@@ -89,88 +119,162 @@ def _make_ready(model: Any, num_classes: int) -> tuple[Any, torch.optim.Optimize
 
 
 def _judge_make_ready(attempt: Callable) -> Wrong | None:
-    model = models.resnet18(weights=None, num_classes=7).eval()
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    answer = attempt(model, 3)
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        return Wrong("it does not return a pair", "end it with `return model, optimizer`.")
-    model, optimizer = answer
-    if not isinstance(model, nn.Module) or not isinstance(optimizer, torch.optim.Optimizer):
-        return Wrong(
-            f"it returns {type(model).__name__} and {type(optimizer).__name__}",
-            "return the model first, then a torch.optim optimizer.",
+    """Two sizes, in eval and in train mode; fewer classes than before, more, and as many."""
+    for width, old, new, train in ((8, 7, 3, False), (12, 4, 9, True), (8, 5, 5, False)):
+        model = copy.deepcopy(_resnet(width, old)).train(train)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        found, optimizer = attempt(model, new)
+        wrong = (
+            _wrong_outputs(found, new)
+            or _wrong_weights(found, before)
+            or _wrong_lists(found, optimizer)
+            or _wrong_steps(found, optimizer, new)
         )
+        if wrong:
+            return wrong
+    return None
+
+
+def _outputs(model: nn.Module, count: int = 16) -> Tensor:
+    modes = [(m, m.training) for m in model.modules()]
     with torch.no_grad():
-        outputs = model.eval()(torch.zeros(2, 3, 32, 32))
-    if outputs.shape != (2, 3):
-        return Wrong(
-            f"for 3 classes the model gives {outputs.shape[-1]} scores a photo",
-            "the new head is nn.Linear(model.fc.in_features, num_classes).",
-        )
-    return _judge_lists(model, optimizer) or _judge_steps(model, optimizer, before)
+        outputs = model.eval()(torch.randn(count, 3, 32, 32))
+    for m, mode in modes:
+        m.training = mode
+    return outputs
 
 
-def _judge_lists(model: Any, optimizer: torch.optim.Optimizer) -> Wrong | None:
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    head = [p for n, p in model.named_parameters() if n.startswith("fc.")]
-    if not all(p.requires_grad for p in head):
+def _wrong_outputs(model: nn.Module, classes: int) -> Wrong | None:
+    try:
+        outputs = _outputs(model)
+    except RuntimeError as err:
         return Wrong(
-            "requires_grad is False for the new head",
-            "freeze first, then replace the head: a new layer is born thawed.",
+            f"the model does not run on a batch of photos: {str(err).splitlines()[0][:80]}",
+            "does the head take as many features as the old one? Not every ResNet has 512.",
         )
-    if not all(id(p) in held for p in head):
+    if outputs.shape != (len(outputs), classes):
         return Wrong(
-            "the optimizer does not hold the new head's tensors",
-            "make the optimizer last, when the new head is in the model.",
+            f"for {classes} classes the model gives outputs of shape {tuple(outputs.shape)}",
+            "the new head is a layer with num_classes outputs.",
         )
-    foreign = held - {id(p) for p in model.parameters()}
-    if foreign:
+    if outputs.min() >= 0 and torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-4):
         return Wrong(
-            f"{len(foreign)} tensors in the optimizer are in no layer of the model",
-            "make the optimizer last, from the parameters the model has then.",
+            "the model gives probabilities: that is bug D",
+            "end in scores: cross-entropy has its own softmax.",
+        )
+    if outputs.min() >= 0 and outputs.max() > 0:
+        return Wrong("the scores never fall below zero", "end in a linear layer, nothing behind.")
+    return None
+
+
+def _wrong_weights(model: nn.Module, before: dict[str, Tensor]) -> Wrong | None:
+    state = model.state_dict()
+    body = [k for k in before if not k.startswith("fc.")]
+    if any(k not in state or not torch.equal(before[k], state[k]) for k in body):
+        return Wrong("the backbone has other weights than before", "keep the model that came in.")
+    old, new = before["fc.weight"], state.get("fc.weight")
+    if new is not None and new.shape == old.shape and torch.equal(new, old):
+        return Wrong(
+            "the head is the old one", "a new one is asked for, also where the old one would fit."
         )
     return None
 
 
-def _judge_steps(
-    model: Any, optimizer: torch.optim.Optimizer, before: dict[str, Tensor]
-) -> Wrong | None:
-    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+def _wrong_lists(model: nn.Module, optimizer: torch.optim.Optimizer) -> Wrong | None:
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    named = list(model.named_parameters())
+    head = [(n, p) for n, p in named if n.startswith("fc.")]
+    if frozen := [n for n, p in head if not p.requires_grad]:
+        return Wrong(
+            f"requires_grad is False for {' and '.join(frozen)} of the new head",
+            "freeze first, then replace the head: a new layer is born thawed.",
+        )
+    out = [n for n, p in head if id(p) not in held]
+    if out and len(out) < len(head):
+        return Wrong(f"the optimizer does not hold {out[0]}", "a head has a weight and a bias.")
+    if out:
+        return Wrong(
+            "the optimizer does not hold the new head's tensors",
+            "make the optimizer last, when the new head is in the model.",
+        )
+    if foreign := held - {id(p) for _, p in named}:
+        return Wrong(
+            f"{len(foreign)} tensors in the optimizer are in no layer of the model",
+            "make the optimizer last, from the parameters the model has then.",
+        )
+    awake = [n for n, p in named if not n.startswith(("fc.", "layer4.")) and p.requires_grad]
+    if awake:
+        return Wrong(
+            f"{len(awake)} tensors outside layer4 and head train, {awake[0]} among them",
+            "freeze all parameters, then thaw those of layer4. A BatchNorm that counts as training follows "
+            "every batch, even if the optimizer leaves it alone.",
+        )
+    return None
+
+
+def _wrong_steps(model: Any, optimizer: torch.optim.Optimizer, classes: int) -> Wrong | None:
+    """Two steps: what has moved, how far, and in which direction."""
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+    ft.train_mode(model)
+    uphill = 0.0
     with torch.enable_grad():
         for _ in range(2):  # a head of zeros gives layer4 no gradient in the first one
             optimizer.zero_grad()
-            images, targets = torch.randn(6, 3, 64, 64), torch.tensor([0, 1, 2, 0, 1, 2])
+            images, targets = torch.randn(6, 3, 64, 64), torch.arange(6) % classes
             F.cross_entropy(model(images), targets).backward()
+            trained = [p for p in model.parameters() if p.grad is not None]
+            old = [p.detach().clone() for p in trained]
             optimizer.step()
-    moved = {n for n, p in model.named_parameters() if not torch.equal(p, start[n])}
-    frozen = sorted(n for n in moved if not n.startswith(("layer4.", "fc.")))
-    if frozen:
+            for p, o in zip(trained, old, strict=True):
+                uphill += float(((p.detach() - o) * p.grad).sum())
+    state = model.state_dict()
+    moved = [k for k in start if not torch.equal(state[k], start[k])]
+    if others := [k for k in moved if not k.startswith(("layer4.", "fc."))]:
         return Wrong(
-            f"after two steps {len(frozen)} tensors outside layer4 and head have moved, "
-            f"{frozen[0]} among them",
+            f"after two steps {len(others)} tensors outside layer4 and head have moved, "
+            f"{others[0]} among them",
             "freeze all parameters, then thaw those of layer4.",
         )
-    still = sorted(n for n in start if n.startswith(("layer4.", "fc.")) and n not in moved)
-    if still:
+    names = [n for n, _ in model.named_parameters() if n.startswith(("layer4.", "fc."))]
+    if still := [n for n in names if n not in moved]:
         return Wrong(
             f"after two steps {len(still)} tensors of layer4 and head have not moved, "
             f"{still[0]} among them",
             "are they thawed, in the optimizer, and is its learning rate above zero?",
         )
-    known = [n for n in before if n in start and not n.startswith("fc.")]
-    if not all(torch.equal(before[n], start[n]) for n in known):
-        return Wrong("the backbone has other weights than before", "keep the model that came in.")
+    return _wrong_size(start, state, uphill)
+
+
+def _wrong_size(start: dict[str, Tensor], state: dict[str, Tensor], uphill: float) -> Wrong | None:
+    if uphill > 0:
+        return Wrong("the steps climb: the loss grows", "an optimizer minimises; leave it so.")
+    convs = [k for k in start if k.startswith("layer4.") and start[k].dim() == 4]
+    size = math.sqrt(sum(float(start[k].square().sum()) for k in convs))
+    way = math.sqrt(sum(float((state[k] - start[k]).square().sum()) for k in convs))
+    if not way < 0.3 * size:
+        return Wrong(
+            f"in two steps layer4 moves by {way / size:.2g} times its own size: that is bug G",
+            "its weights are worth something: take a learning rate that keeps them, such as 1e-3 or less.",
+        )
     return None
+
+
+def _optimizer(value: Any) -> torch.optim.Optimizer:
+    if not isinstance(value, torch.optim.Optimizer):
+        kind = type(value).__name__
+        raise Unfit(f"{kind} is no optimizer", "return the model first, then the optimizer.")
+    return value
 
 
 make_ready = Function(
     number="10.3",
     name="make_ready",
     reference=_make_ready,
-    why="After two steps all of layer4 and of the new head has moved, and nothing else.",
+    why="After two steps all of layer4 and of the new head has moved, by little, and nothing else.",
     hints=(
         "the order: freeze everything, thaw layer4, replace the head, and only then the optimizer.",
-        "trained = [p for p in model.parameters() if p.requires_grad], then AdamW(trained, ...).",
+        "requires_grad says what may train. The old head tells how many features the new one gets. Which tensors "
+        "of the finished model does the optimizer need?",
     ),
     worked=(
         "def make_ready(model, num_classes):\n"
@@ -182,6 +286,11 @@ make_ready = Function(
         "    trained = [p for p in model.parameters() if p.requires_grad]\n"
         "    return model, torch.optim.AdamW(trained, lr=5e-4)"
     ),
+    gives=tuple_of(
+        module(hint="return the model first, then the optimizer."),
+        _optimizer,
+        hint="end it with `return model, optimizer`.",
+    ),
     changes=("model",),
     judge=_judge_make_ready,
 )
@@ -191,89 +300,179 @@ make_ready = Function(
 
 @torch.no_grad()
 def _accuracy_on(model: nn.Module, loader: Any) -> float:
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(m, m.training) for m in model.modules()]
     model.eval()
     right = photos = 0
     for images, targets in loader:
         right += (model(images).argmax(1) == targets).sum().item()
         photos += len(targets)
-    for module, mode in modes:
-        module.training = mode
+    for m, mode in modes:
+        m.training = mode
     return right / photos
 
 
-def _half_asleep() -> nn.Sequential:
-    """A small network in training whose first BatchNorm is frozen and in eval mode."""
+def _network(classes: int) -> Any:
+    """A small network in train mode; its first convolution and BatchNorm are frozen and in eval mode."""
     parts = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3))
-    more = (nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5))
-    model: Any = nn.Sequential(*parts, *more, nn.Linear(8, 3)).train()
-    model[0].requires_grad_(False)
-    model[1].requires_grad_(False).eval()
+    more = (nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.7))
+    model: Any = nn.Sequential(*parts, *more, nn.Linear(8, classes)).train()
+    model[:2].requires_grad_(False).eval()
     with torch.no_grad():  # as after some training: the statistics are not those of the batches
         model[4].running_mean.uniform_(-0.5, 0.5)
         model[4].running_var.uniform_(0.2, 2.0)
     return model
 
 
-def _uneven_batches(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Batches of 8, 8 and 3, whose accuracies differ: 6 + 4 + 0 right of 19."""
-    images = [torch.randn(n, 3, 12, 12) + 2 * i for i, n in enumerate((8, 8, 3))]
-    answers = [copy.deepcopy(model).eval()(x).argmax(1) for x in images]
-    wrong = [torch.arange(len(a)) >= k for a, k in zip(answers, (6, 4, 0), strict=True)]
-    targets = [(a + w.long()) % 3 for a, w in zip(answers, wrong, strict=True)]
-    return list(zip(images, targets, strict=True))
+def _loader(model: nn.Module, classes: int, size: int, right: tuple[int, ...], last: int) -> Any:
+    """Batches of `size`, and a last one, with so many right answers in each."""
+    sizes = [size] * (len(right) - 1) + [last]
+    images = torch.cat([torch.randn(n, 3, 12, 12) + 2 * i for i, n in enumerate(sizes)])
+    with torch.no_grad():
+        answers = copy.deepcopy(model).eval()(images).argmax(1)
+    wrong = [torch.arange(n) >= k for n, k in zip(sizes, right, strict=True)]
+    targets = (answers + torch.cat(wrong).long()) % classes
+    return DataLoader(TensorDataset(images, targets), batch_size=size)
 
 
-def _modes(model: nn.Module) -> list[bool]:
-    """The modes of the layers whose computation depends on it."""
-    kinds = (nn.BatchNorm2d, nn.Dropout)
-    return [module.training for module in model.modules() if isinstance(module, kinds)]
+def _thermometers() -> Iterator[tuple[nn.Module, Any]]:
+    """A network half in train mode; one all in eval mode; one all in train mode; few and many classes."""
+    model = _network(3)
+    yield model, _loader(model, 3, 8, (6, 4, 5, 0), 3)
+    model = _network(11).eval().requires_grad_(False)
+    yield model, _loader(model, 11, 5, (1, 2, 0, 1), 1)
+    model = _network(2).train()
+    yield model, _loader(model, 2, 16, (9, 12, 7), 7)
+    model = _network(4).train()
+    model[4].eval()  # not frozen, and in eval mode all the same
+    yield model, _loader(model, 4, 10, (10, 0), 10)
 
 
 def _judge_accuracy_on(attempt: Callable) -> Wrong | None:
-    model = _half_asleep()
-    loader = _uneven_batches(model)
-    state = {k: v.clone() for k, v in model.state_dict().items()}
-    modes = _modes(model)
-    answer = attempt(model, loader)
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return ...`.")
-    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, state[k])]
+    seen: list[tuple[nn.Module, Any, float]] = []
+    left: list[Wrong] = []
+    for model, loader in _thermometers():
+        start = copy.deepcopy(model)
+        value = attempt(model, loader)
+        if wrong := _wrong_state(model, start):
+            return wrong
+        if wrong := _wrong_modes(model, start):
+            left.append(wrong)
+        seen.append((start, loader, value))
+    if any(abs(value - _accuracy_on(m, loader)) > 1e-5 for m, loader, value in seen):
+        return _explain_accuracy(seen)
+    return left[0] if left else None
+
+
+def _wrong_state(model: nn.Module, start: nn.Module) -> Wrong | None:
+    was = start.state_dict()
+    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, was[k])]
     if changed:
         return Wrong(
             f"validation has changed the model: {changed[0]} is another",
             "in train mode BatchNorm's statistics follow what comes through: model.eval() first.",
         )
-    value = float(answer)
-    if abs(value - 10 / 19) > 1e-6:
-        return _explain_accuracy(value)
-    now = _modes(model)
-    if not any(now):
+    pairs = zip(model.parameters(), start.parameters(), strict=True)
+    if any(p.requires_grad != q.requires_grad for p, q in pairs):
         return Wrong(
-            "afterwards the whole model is in eval mode, and training would go on in it",
-            "note the mode of each module before, and put it back: [m.training for m in ...].",
-        )
-    if now != modes:
-        return Wrong(
-            "afterwards the frozen BatchNorm is in train mode",
-            "model.train() wakes every layer: put back each module's own mode.",
+            "afterwards requires_grad is another, and the model trains something else",
+            "torch.no_grad() is enough to measure without gradients.",
         )
     return None
 
 
-def _explain_accuracy(value: float) -> Wrong:
-    if abs(value - (6 / 8 + 4 / 8 + 0) / 3) < 1e-6:
+def _wrong_modes(model: nn.Module, start: nn.Module) -> Wrong | None:
+    now = [m.training for m in model.modules()]
+    was = [m.training for m in start.modules()]
+    if now == was:
+        return None
+    if not any(now):
         return Wrong(
+            "afterwards the whole model is in eval mode, and training would go on in it",
+            "note the mode of each module before, and put each of them back.",
+        )
+    if not any(was):
+        return Wrong(
+            "a model that came in eval mode is in train mode afterwards",
+            "note the modes before you touch them; do not guess what they were.",
+        )
+    place = next(i for i, (a, b) in enumerate(zip(now, was, strict=True)) if a != b)
+    kind = type(list(model.modules())[place]).__name__
+    return Wrong(
+        f"afterwards a {kind} that was in {_mode(was[place])} mode is in {_mode(now[place])} mode",
+        "model.train() wakes every layer: put back each module's own mode.",
+    )
+
+
+def _mode(training: bool) -> str:
+    return "train" if training else "eval"
+
+
+def _by_batch(count: Callable[[Tensor, Tensor], Any]) -> Callable[[nn.Module, Any], list[Any]]:
+    """Something of each batch, from outputs in eval mode and targets."""
+
+    @torch.no_grad()
+    def values(model: nn.Module, loader: Any) -> list[Any]:
+        model = copy.deepcopy(model).eval()
+        return [count(model(x), y) for x, y in loader]
+
+    return values
+
+
+_shares = _by_batch(lambda out, y: (out.argmax(1) == y).float().mean().item())
+_hits = _by_batch(lambda out, y: (out.argmax(1) == y).sum().item())
+
+MISMEASURED: tuple[tuple[Callable[[nn.Module, Any], float], Wrong], ...] = (
+    (
+        lambda m, loader: sum(_shares(m, loader)) / len(loader),
+        Wrong(
             "it is the mean of the batches, and the last one is smaller",
             "count right answers and photos over all batches, and divide once.",
-        )
-    if abs(value - 1000 / 19) < 1e-3:
-        return Wrong("that is a percentage", "a fraction is asked for, from 0 to 1.")
-    if abs(value - 10) < 1e-3:
-        return Wrong("it counts 10 right answers", "divide by the number of photos, 19.")
+        ),
+    ),
+    (
+        lambda m, loader: 100 * _accuracy_on(m, loader),
+        Wrong("that is a percentage", "a fraction is asked for, from 0 to 1."),
+    ),
+    (
+        lambda m, loader: sum(_hits(m, loader)),
+        Wrong("it counts the right answers", "divide by the number of photos."),
+    ),
+    (
+        lambda m, loader: sum(_hits(m, loader)) / len(loader),
+        Wrong("it divides by the number of batches", "divide by the number of photos."),
+    ),
+    (
+        lambda m, loader: sum(_hits(m, loader)) / len(loader) / loader.batch_size,
+        Wrong("it takes all batches to be full", "the last batch is smaller: count its photos."),
+    ),
+    (
+        lambda m, loader: 1 - _accuracy_on(m, loader),
+        Wrong("it is the share of wrong answers", "count those that are equal: ==."),
+    ),
+    (
+        lambda m, loader: _shares(m, loader)[-1],
+        Wrong("it is the accuracy of the last batch", "add up over all batches with +=."),
+    ),
+    (
+        lambda m, loader: _shares(m, loader)[0],
+        Wrong("it is the accuracy of the first batch", "return after the loop, not in it."),
+    ),
+    (
+        lambda m, loader: round(_accuracy_on(m, loader), 2),
+        Wrong("it rounds", "leave the number as it is: rounding is for printing."),
+    ),
+)
+
+
+def _explain_accuracy(seen: list[tuple[nn.Module, Any, float]]) -> Wrong:
+    for mistaken, wrong in MISMEASURED:
+        if all(abs(value - mistaken(m, loader)) < 1e-5 for m, loader, value in seen):
+            return wrong
+    model, loader, value = next(s for s in seen if abs(s[2] - _accuracy_on(s[0], s[1])) > 1e-5)
+    photos, right = len(loader.dataset), round(_accuracy_on(model, loader) * len(loader.dataset))
     return Wrong(
-        f"it returns {value:.3f}, and in eval mode 10 of 19 answers are right: 0.526",
-        "is every layer in eval mode, dropout as well? Is each batch counted?",
+        f"it returns {value:.3g}, and in eval mode {right} of {photos} answers are right",
+        "is every layer in eval mode, dropout as well? Is each photo counted, and each row's best score taken?",
     )
 
 
@@ -284,7 +483,8 @@ accuracy_on = Function(
     why="It measures in eval mode, counts photos and not batches, and leaves the model as it was.",
     hints=(
         "three steps: note each module's mode, measure in eval mode, put the modes back.",
-        "modes = [(m, m.training) for m in model.modules()], and at the end m.training = mode.",
+        "a module knows its mode: m.training, and model.modules() has them all. Add up right answers and photos "
+        "batch by batch, and divide at the end.",
     ),
     worked=(
         "@torch.no_grad()\n"
@@ -299,6 +499,7 @@ accuracy_on = Function(
         "        m.training = mode\n"
         "    return right / photos"
     ),
+    gives=number("one accuracy over all batches is asked for."),
     changes=("model",),
     judge=_judge_accuracy_on,
 )
@@ -308,17 +509,13 @@ accuracy_on = Function(
 
 def _looks_sound(model: Any, optimizer: Any, images: Tensor, targets: Tensor) -> bool:
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    head = list(model.fc.parameters())
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     with torch.no_grad():
         logits = copy.deepcopy(model).eval()(images)
-    loss, chance = F.cross_entropy(logits, targets).item(), math.log(logits.shape[1])
     return (
-        all(p.requires_grad for p in head)
-        and all(id(p) in held for p in head)
-        and bool(images.min() < -0.5 and images.max() < 5)
+        all(p.requires_grad and id(p) in held for p in model.fc.parameters())
+        and bool(images.min() < 0 and images.max() < 10)
         and not torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3)
-        and loss < chance + 1
         and all(m.weight.requires_grad or not m.training for m in norms)
     )
 
@@ -327,136 +524,151 @@ Setup = tuple[Any, Any, Tensor, Tensor]
 
 
 def _setup(train: str = "layer4", classes: int = 2, optimizer: Any = torch.optim.AdamW) -> Setup:
-    """A sound set-up: model, optimizer, images float32 (12, 3, 64, 64), targets."""
-    model: Any = load_backbone("resnet18")
-    weights: Any = weights_of(model)
-    model.requires_grad_(train == "all")
+    """A sound set-up: model, optimizer, images float32 (8, 3, 32, 32), targets."""
+    model = copy.deepcopy(_resnet(8, 7)).requires_grad_(train == "all")
     if train == "layer4":
         model.layer4.requires_grad_(True)
-    model.fc = nn.Linear(512, classes)
-    photos, targets = samples.pieces(samples.sample_photos(), 4)
-    preprocess = weights.transforms(crop_size=64, resize_size=73)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    images = torch.stack([preprocess(photo) for photo in photos])
-    return _careful(model), optimizer(trained, lr=1e-4), images, targets % classes
+    model.fc = nn.Linear(model.fc.in_features, classes)
+    return (
+        _careful(model),
+        optimizer(_groups(model), lr=1e-4),
+        _images(),
+        torch.arange(8) % classes,
+    )
+
+
+def _groups(model: Any) -> list[dict[str, Any]]:
+    """The body and the head, as for two learning rates."""
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    body = [p for n, p in named if not n.startswith("fc.")]
+    head = [p for n, p in named if n.startswith("fc.")]
+    return [{"params": part} for part in (body, head) if part]
+
+
+def _images(low: float = -2.1, high: float = 2.6) -> Tensor:
+    """Smooth noise that fills this range."""
+    noise = F.interpolate(torch.rand(8, 3, 8, 8), (32, 32), mode="bilinear")
+    share = (noise - noise.min()) / (noise.max() - noise.min())
+    return low + (high - low) * share
 
 
 def _careful(model: Any) -> Any:
     """In train mode, but for BatchNorm of frozen layers."""
-    for module in model.train().modules():
-        if isinstance(module, _BatchNorm) and not module.weight.requires_grad:
-            module.eval()
+    for m in model.train().modules():
+        if isinstance(m, _BatchNorm) and not m.weight.requires_grad:
+            m.eval()
     return model
 
 
-def _frozen_head(s: Setup) -> Setup:
-    s[0].fc.requires_grad_(False)
-    return s
+class _Probabilities(nn.Module):
+    """A softmax under another name."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.head(x).exp()
+        return scores / scores.sum(1, keepdim=True)
 
 
-def _old_optimizer(s: Setup) -> Setup:
-    s[0].fc = nn.Linear(512, s[0].fc.out_features)
-    return s
+def _with(change: Callable[[Any], Any]) -> Callable[[Setup], Setup]:
+    """The set-up after a change of its model."""
+
+    def plant(s: Setup) -> Setup:
+        change(s[0])
+        return s
+
+    return plant
 
 
-def _bytes(s: Setup) -> Setup:
-    return s[0], s[1], ((s[2] * 0.25 + 0.45) * 255).clamp(0, 255), s[3]
+def _seeing(low: float, high: float) -> Callable[[Setup], Setup]:
+    """The set-up with images in another range."""
+    return lambda s: (s[0], s[1], _images(low, high), s[3])
 
 
-def _zero_to_one(s: Setup) -> Setup:
-    return s[0], s[1], (s[2] * 0.25 + 0.45).clamp(0, 1), s[3]
+def _forgetting(name: str) -> Callable[[Setup], Setup]:
+    """The optimizer forgets one tensor of the head."""
+
+    def plant(s: Setup) -> Setup:
+        lost = s[0].get_parameter(name)
+        kept = [p for p in s[0].parameters() if p.requires_grad and p is not lost]
+        return s[0], torch.optim.SGD(kept, lr=1e-3), s[2], s[3]
+
+    return plant
 
 
-def _softmax(s: Setup) -> Setup:
-    s[0].fc = nn.Sequential(s[0].fc, nn.Softmax(dim=1))
-    return s
+def _new_head(model: Any) -> None:
+    """An equal one: the optimizer holds the old."""
+    model.fc = copy.deepcopy(model.fc)
 
 
-def _awake(s: Setup) -> Setup:
-    s[0].train()
-    return s
+def _softmax(model: Any) -> None:
+    model.fc = nn.Sequential(model.fc, nn.Softmax(dim=1))
 
+
+def _hidden_softmax(model: Any) -> None:
+    model.fc = _Probabilities(model.fc)
+
+
+GRAD = "look at requires_grad of the head's parameters, each of them."
+HELD = "compare id(p) of each of the head's parameters with those in optimizer.param_groups, all groups."
+RANGE = "look at images.min() and images.max(), and at both ends."
+SUM = "send the images through a copy in eval mode: do its rows sum to one?"
+NORMS = "for each nn.BatchNorm2d: is it in train mode while its weight does not train?"
 
 FAULTS: tuple[tuple[Callable[[Setup], Setup], str, str], ...] = (
-    (_frozen_head, "a head that is frozen", "look at requires_grad of the head's parameters."),
+    (_with(lambda m: m.fc.requires_grad_(False)), "a head that is frozen", GRAD),
+    (_with(_new_head), "an optimizer that holds an old head", HELD),
+    (_seeing(0, 255), "inputs from 0 to 255", RANGE),
     (
-        _old_optimizer,
-        "an optimizer that holds an old head",
-        "compare id(p) of the head's parameters with those in optimizer.param_groups.",
+        _seeing(0, 1),
+        "inputs from 0 to 1",
+        "normalised photos have values below zero: images.min().",
     ),
-    (_bytes, "inputs from 0 to 255", "look at images.min() and images.max()."),
-    (
-        _zero_to_one,
-        "inputs from 0 to 1, not normalised",
-        "normalised photos have values below zero: look at images.min().",
-    ),
-    (
-        _softmax,
-        "a softmax at the end of the model",
-        "send the images through a copy in eval mode: do its rows sum to one?",
-    ),
-    (
-        _awake,
-        "frozen BatchNorm layers in train mode",
-        "for each nn.BatchNorm2d: is it in train mode while its weight does not train?",
-    ),
+    (_with(_softmax), "a softmax at the end of the model", SUM),
+    (_with(lambda m: m.train()), "frozen BatchNorm layers in train mode", NORMS),
+    (_with(lambda m: m.fc.weight.requires_grad_(False)), "a head with a frozen weight", GRAD),
+    (_with(lambda m: m.fc.bias.requires_grad_(False)), "a head with a frozen bias", GRAD),
+    (_forgetting("fc.weight"), "an optimizer without the head's weight", HELD),
+    (_forgetting("fc.bias"), "an optimizer without the head's bias", HELD),
+    (_seeing(-120, 130), "inputs from -120 to 130, a mean taken off bytes", RANGE),
+    (_with(_hidden_softmax), "probabilities, from a module of another name", SUM),
+    (_with(lambda m: m.layer3[0].bn2.train()), "one frozen BatchNorm in train mode", NORMS),
 )
 
 
+def _sound() -> Iterator[tuple[str, Setup]]:
+    yield "layer4 and head, AdamW, two groups", _setup()
+    yield "the head alone, SGD, 3 classes", _setup("head", 3, torch.optim.SGD)
+    yield "everything, AdamW", _setup("all")
+    yield "dark photos", _seeing(-2.1, 0.4)(_setup("layer4", 5))
+    yield "bright photos", _seeing(-0.7, 2.6)(_setup("head", 2))
+
+
 def _judge_looks_sound(attempt: Callable) -> Wrong | None:
-    sound = (
-        ("layer4 and head, AdamW", _setup()),
-        ("the head alone, SGD, 3 classes", _setup("head", 3, torch.optim.SGD)),
-        ("everything, AdamW", _setup("all")),
-    )
-    for what, setup in sound:
-        verdict = _verdict(attempt, setup)
-        if isinstance(verdict, Wrong):
-            return verdict
-        if not verdict:
+    for what, setup in _sound():
+        if not attempt(*setup):
             return Wrong(
-                f"it calls a sound set-up wrong: {what} on the pocket weights",
+                f"it calls a sound set-up wrong: {what}",
                 "which of your conditions fails there? Print them one by one.",
             )
-    for plant, what, hint in FAULTS:
-        verdict = _verdict(attempt, plant(_setup()))
-        if isinstance(verdict, Wrong):
-            return verdict
-        if verdict:
+    for i, (plant, what, hint) in enumerate(FAULTS):
+        base = (_setup(), _setup("head", 4, torch.optim.SGD))[i % 2]
+        if attempt(*plant(base)):
             return Wrong(f"it calls a set-up sound that has {what}", hint)
     return None
-
-
-def _verdict(attempt: Callable, setup: Setup) -> bool | Wrong:
-    model = setup[0]
-    state = {k: v.clone() for k, v in model.state_dict().items()}
-    modes = [m.training for m in model.modules()]
-    answer = attempt(*setup)
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return True` or `False`.")
-    if isinstance(answer, Tensor) and answer.numel() == 1:
-        answer = bool(answer)
-    if answer not in (True, False):
-        return Wrong(f"it returns {type(answer).__name__}", "return True or False.")
-    if any(not torch.equal(v, state[k]) for k, v in model.state_dict().items()):
-        return Wrong("the check itself changes the model", "try things on copy.deepcopy(model).")
-    if modes != [m.training for m in model.modules()]:
-        return Wrong(
-            "afterwards the model is in another mode than before",
-            "put a copy into eval mode: copy.deepcopy(model).eval().",
-        )
-    return bool(answer)
 
 
 looks_sound = Function(
     number="10.5",
     name="looks_sound",
     reference=_looks_sound,
-    why="It passes three sound set-ups, finds six planted faults, and leaves the model alone.",
+    why="It passes all sound set-ups, finds every planted fault, and leaves the model alone.",
     hints=(
         "one condition for each kind of evidence: head, optimizer, inputs, outputs, BatchNorm.",
-        "held = {id(p) for group in optimizer.param_groups for p in group['params']} are the "
-        "tensors that the optimizer holds; copy.deepcopy(model).eval()(images) gives the outputs.",
+        "tensors are the same if id(a) == id(b): so you find the head's in the optimizer. For the outputs, ask a "
+        "copy of the model. A BatchNorm has its mode in .training, and a weight that trains or does not.",
     ),
     worked=(
         "def looks_sound(model, optimizer, images, targets):\n"
@@ -466,11 +678,11 @@ looks_sound = Function(
         "        logits = copy.deepcopy(model).eval()(images)\n"
         "    return (\n"
         "        all(p.requires_grad and id(p) in held for p in model.fc.parameters())\n"
-        "        and bool(images.min() < -0.5 and images.max() < 5)\n"
+        "        and bool(images.min() < 0 and images.max() < 10)\n"
         "        and not torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3)\n"
-        "        and F.cross_entropy(logits, targets).item() < math.log(logits.shape[1]) + 1\n"
         "        and all(m.weight.requires_grad or not m.training for m in norms)\n"
         "    )"
     ),
+    gives=truth(),
     judge=_judge_looks_sound,
 )

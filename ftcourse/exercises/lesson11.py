@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as V
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises.gives import Unfit, tensor, tuple_of
+from ftcourse.exercises.written import equals
 
 # ------------------------------------------------------------------------ 11.1 nothing_found
 
 TEST_PIXELS = (813_265, 101_489, 191_166)  # background, ants, bees in the 120 test masks
 
-
-def _close(attempt: Any, value: Any) -> bool:
-    """Equal within half a per cent; three numbers in order, where three are asked for."""
-    try:
-        a = torch.as_tensor(attempt, dtype=torch.float64).flatten()
-        b = torch.as_tensor(value, dtype=torch.float64).flatten()
-    except (TypeError, ValueError):
-        return False
-    return a.shape == b.shape and bool(((a - b).abs() < 0.005).all())
-
-
 _SHARE = TEST_PIXELS[0] / sum(TEST_PIXELS)
+
+
+def _rounded_first(answer: tuple[float, ...]) -> bool:
+    """The second number from the first, after rounding."""
+    return len(answer) == 2 and equals(answer[0], _SHARE) and abs(answer[1] - _SHARE / 3) < 2e-3
+
 
 nothing_found = Value(
     number="11.1",
@@ -38,130 +36,170 @@ nothing_found = Value(
     hints=(
         "pixel accuracy: on which pixels is this model right, and how many are they of all?",
         "IoU of the background: the intersection is the true background, and the union is every pixel. For ants "
-        "and bees the intersection is empty, so two of the three numbers are 0.",
+        "and bees the intersection is empty.",
     ),
     worked="accuracy = 813_265 / (813_265 + 101_489 + 191_166)\nanswer = (accuracy, accuracy / 3)",
-    same=_close,
     mistakes=(
         (
-            lambda a: _close(a, _SHARE),
-            Wrong("that is one number", "two are asked for: (pixel accuracy, mean IoU)."),
-        ),
-        (
-            lambda a: _close(a, (_SHARE, _SHARE)),
+            (_SHARE, _SHARE),
             Wrong(
                 "the mean IoU is over three classes, and two of them get 0",
                 "divide by all three classes, also by those that the model never names.",
             ),
         ),
         (
-            lambda a: _close(a, (_SHARE, 1 / 3)),
+            (_SHARE, 1 / 3),
             Wrong(
                 "the IoU of the background is not 1",
                 "the model also calls all animals background: the union is larger than the intersection.",
             ),
         ),
         (
-            lambda a: _close(a, (_SHARE / 3, _SHARE)),
+            (_SHARE / 3, _SHARE),
             Wrong("the two numbers are the other way round", "(pixel accuracy, mean IoU)."),
         ),
         (
-            lambda a: _close(a, (1 / 3, _SHARE / 3)),
+            (1 / 3, _SHARE / 3),
             Wrong(
                 "the accuracy is over pixels, not over classes",
-                "73.5 % of the pixels are background, and on those it is right.",
+                "what share of all pixels is background? On those it is right.",
             ),
         ),
         (
-            lambda a: _close(torch.as_tensor(a, dtype=torch.float64) / 100, (_SHARE, _SHARE / 3)),
+            (100 * _SHARE, 100 * _SHARE / 3),
             Wrong("the numbers are right, in per cent", "give fractions, between 0 and 1."),
+        ),
+        (
+            (_SHARE, 0.0),
+            Wrong("0 is the IoU of ants, and of bees", "the background is a class as well."),
+        ),
+        (
+            (_SHARE, _SHARE / 2),
+            Wrong("that divides by two classes", "there are three: the background, ants, bees."),
+        ),
+        (
+            lambda a: len(a) == 2 and equals(a[0], 1 - _SHARE),
+            Wrong("that is the share of the animals", "on those pixels the model is wrong."),
+        ),
+        (
+            _rounded_first,
+            Wrong("the mean IoU is near, and rounded on the way", "divide first, then round."),
+        ),
+        (
+            lambda a: len(a) == 3,
+            Wrong("those are three numbers", "two are asked for: (pixel accuracy, mean IoU)."),
         ),
     ),
 )
 
 # ---------------------------------------------------------------------------------- 11.2 iou
 
+Score = Callable[[Tensor, Tensor], Tensor]  # of the pixels called k, and of those that are k
+
+
+def _each(score: Score, predicted: Tensor, truth: Tensor, classes: int, ignore: int) -> Tensor:
+    """The score of each class, on the pixels that have a truth."""
+    known = truth != ignore
+    return torch.stack(
+        [score((predicted == k) & known, (truth == k) & known) for k in range(classes)]
+    )
+
+
+def _over_union(found: Tensor, there: Tensor) -> Tensor:
+    return (found & there).sum() / (found | there).sum()
+
 
 def _iou(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    known = truth != ignore_index
-    values = []
-    for k in range(num_classes):
-        found, there = (predicted == k) & known, (truth == k) & known
-        values.append((found & there).sum() / (found | there).sum())
-    return torch.stack(values)
+    return _each(_over_union, predicted, truth, num_classes, ignore_index)
 
 
-def _judge_iou(attempt: Callable) -> Wrong | None:
-    for name, predicted, truth, classes in _mask_pairs():
-        before = predicted.clone(), truth.clone()
-        answer = attempt(predicted, truth, classes)
-        if answer is None:
-            return Wrong("your function returns nothing", "end it with `return`.")
-        if not (torch.equal(before[0], predicted) and torch.equal(before[1], truth)):
-            return Wrong("it changes the masks it was given", "make new tensors instead.")
-        try:
-            found = torch.as_tensor(answer, dtype=torch.float64).detach().flatten()
-        except (TypeError, ValueError):
-            found = torch.stack([torch.as_tensor(v) for v in answer]).double()
-        wanted = _iou(predicted, truth, classes).double()
-        if found.shape != wanted.shape:
-            return Wrong(
-                f"it returns {found.numel()} numbers for {classes} classes",
-                "one IoU a class, the background's too.",
-            )
-        if wrong := _wrong_iou(name, found, wanted, predicted, truth):
-            return wrong
-    return None
+def _counted(
+    predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255
+) -> list[float]:
+    """Pixel by pixel, without tensors."""
+    both, either = [0] * num_classes, [0] * num_classes
+    for p, t in zip(predicted.flatten().tolist(), truth.flatten().tolist(), strict=True):
+        if t == ignore_index:
+            continue
+        both[t] += p == t
+        for k in {p, t}:
+            either[k] += 1
+    return [b / e if e else float("nan") for b, e in zip(both, either, strict=True)]
 
 
-def _wrong_iou(
-    name: str, found: Tensor, wanted: Tensor, predicted: Tensor, truth: Tensor
-) -> Wrong | None:
-    here = ~wanted.isnan()
-    if torch.allclose(found[here], wanted[here], atol=1e-4):
-        return None  # what a class without any pixel gets is free
-    both = torch.stack([(predicted == k).sum() + (truth == k).sum() for k in range(len(wanted))])
-    dice = (
-        torch.stack([2 * ((predicted == k) & (truth == k)).sum() for k in range(len(wanted))])
-        / both
-    )
-    recall = torch.stack(
-        [((predicted == k) & (truth == k)).sum() / (truth == k).sum() for k in range(len(wanted))]
-    )
-    seen = f"for {name} it gives {[round(v, 3) for v in found.tolist()]}"
-    if name == "masks with void pixels":
-        return Wrong(
-            f"{seen}, and right is {[round(v, 3) for v in wanted.tolist()]}: void pixels count",
-            "leave out the pixels whose truth is ignore_index first, of both masks.",
+def _scored(score: Score) -> Callable:
+    """The same function with another score."""
+    return lambda p, t, n, ignore=255: _each(score, p, t, n, ignore)
+
+
+def _void_counts(predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255) -> Tensor:
+    return _each(_over_union, predicted, truth, num_classes, -12345)
+
+
+def _void_counts_below(
+    predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255
+) -> Tensor:
+    """Left out of the truth only, where it never was one of the classes."""
+    truth = torch.where(truth == ignore, -1, truth)
+    return _void_counts(predicted, truth, num_classes)
+
+
+def _photo_by_photo(
+    predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255
+) -> Tensor:
+    if predicted.dim() == 2:
+        return _iou(predicted, truth, num_classes, ignore)
+    pairs = zip(predicted, truth, strict=True)
+    return torch.stack([_iou(p, t, num_classes, ignore) for p, t in pairs]).nanmean(0)
+
+
+def _classes_there(predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255) -> Tensor:
+    known = truth[truth != ignore].unique()
+    return _iou(predicted, truth, num_classes, ignore)[known]
+
+
+def _mask_pairs(draw: Draw) -> Iterator[tuple[Any, ...]]:
+    """One mask and batches, void pixels under several numbers, classes that one mask or neither has."""
+    for i, (shape, classes) in enumerate(
+        (((8, 8), 2), ((3, 7, 9), 3), ((2, 12, 6), 5), ((4, 6, 6), 3), ((1, 9, 4), 7))
+    ):
+        truth = draw.integers(0, classes, *shape)
+        agree = draw.uniform(0, 1, *shape) < 0.6
+        predicted = torch.where(agree, truth, draw.integers(0, classes, *shape))
+        if i == 2:  # 1 is only called, 2 only true, 3 neither; 4 is there
+            predicted[(predicted == 2) | (predicted == 3)] = 1
+            truth[(truth == 1) | (truth == 3)] = 2
+        if i == 0:
+            yield predicted, truth, classes
+        void = draw.uniform(0, 1, *shape) < 0.25
+        for ignore in ((255,), (draw.whole(20, 99), -1))[i % 2]:
+            yield predicted, torch.where(void, ignore, truth), classes, ignore
+        yield predicted, torch.where(void, 255, truth), classes
+    yield truth, truth.clone(), classes
+
+
+def _same_ious(answer: Tensor, expected: Tensor) -> bool:
+    """Equal where a class has any pixel: what the others get is free."""
+    if answer.shape != expected.shape:
+        return False
+    here = ~expected.isnan()
+    return torch.allclose(answer[here], expected[here], rtol=1e-4, atol=1e-6)
+
+
+def _one_each(value: Any) -> Tensor:
+    found = tensor(hint="one IoU a class, in a tensor: torch.stack or torch.tensor.")(value)
+    if found.dim() != 1:
+        shape = tuple(found.shape)
+        raise Unfit(
+            f"it returns {'one number' if not shape else f'a tensor of shape {shape}'}",
+            "one IoU a class, the background's too: shape (num_classes,).",
         )
-    if torch.allclose(found[here], dice[here].double(), atol=1e-3):
-        return Wrong(
-            f"{seen}: that is the Dice score, with the shared pixels counted twice below",
-            "the union counts a pixel once: |A| + |B| - |A and B|.",
-        )
-    if torch.allclose(found[here], recall[here].double(), atol=1e-3):
-        return Wrong(
-            f"{seen}: that is the share of the truth that was found",
-            "pixels called k that are not k must count as well: divide by the union.",
-        )
-    return Wrong(f"{seen}, and right is {[round(v, 3) for v in wanted.tolist()]}")
+    return found
 
 
-def _mask_pairs() -> list[tuple[str, Tensor, Tensor, int]]:
-    truth = torch.zeros(2, 8, 8, dtype=torch.int64)
-    truth[0, 2:6, 2:6], truth[1, 0:3, 0:8] = 1, 2
-    predicted = torch.zeros_like(truth)
-    predicted[0, 3:7, 2:7], predicted[1, 1:5, 0:6] = 1, 2
-    void = truth.clone()
-    void[0, 2, 2:6], void[1, 4:, 3:] = 255, 255
-    return [
-        ("one mask", predicted[0], truth[0], 2),
-        ("a batch of masks", predicted, truth, 3),
-        ("masks with void pixels", predicted, void, 3),
-    ]
+UNION = "divide by the union, in which each pixel counts once: |A| + |B| - |A and B|."
 
-
-iou = Function(
+iou = Formula(
     number="11.2",
     name="iou",
     reference=_iou,
@@ -169,8 +207,8 @@ iou = Function(
     hints=(
         "for a class k, predicted == k and truth == k are two sets of pixels. & is their intersection, | their "
         "union.",
-        "known = truth != ignore_index; for each k: found = (predicted == k) & known, "
-        "there = (truth == k) & known, and (found & there).sum() / (found | there).sum().",
+        "begin with one class, then go through all of range(num_classes). Pixels without truth belong to neither "
+        "of the two sets: take them out of both before you count.",
     ),
     worked=(
         "def iou(predicted, truth, num_classes, ignore_index=255):\n"
@@ -181,7 +219,89 @@ iou = Function(
         "        values.append((found & there).sum() / (found | there).sum())\n"
         "    return torch.stack(values)"
     ),
-    judge=_judge_iou,
+    gives=_one_each,
+    cases=_mask_pairs,
+    second=_counted,
+    agree=_same_ious,
+    describe=lambda p, t, n, ignore=255: (
+        f"for masks of shape {tuple(t.shape)} with {n} classes and ignore_index {ignore}"
+    ),
+    mistakes=(
+        (
+            _void_counts,
+            Wrong(
+                "void pixels count",
+                "leave out the pixels whose truth is ignore_index first, of both masks.",
+            ),
+        ),
+        (
+            lambda p, t, n, ignore=255: _iou(p, t, n),
+            Wrong("it always leaves out 255", "take the number that came in as ignore_index."),
+        ),
+        (
+            _scored(lambda a, b: 2 * (a & b).sum() / (a.sum() + b.sum())),
+            Wrong("that is the Dice score, with the shared pixels counted twice below", UNION),
+        ),
+        (
+            _scored(lambda a, b: (a & b).sum() / (a.sum() + b.sum())),
+            Wrong("the shared pixels are counted twice below", UNION),
+        ),
+        (
+            _scored(lambda a, b: (a & b).sum() / b.sum()),
+            Wrong(
+                "that is the share of the truth that was found",
+                "pixels called k that are not k must count as well: divide by the union.",
+            ),
+        ),
+        (
+            _scored(lambda a, b: (a & b).sum() / a.sum()),
+            Wrong(
+                "that is the share of the found pixels that are right",
+                "pixels of k that were missed must count as well: divide by the union.",
+            ),
+        ),
+        (
+            _scored(lambda a, b: (a & b).sum()),
+            Wrong("those are the shared pixels", "divide them by those of the union."),
+        ),
+        (
+            _scored(lambda a, b: (a == b).float().mean()),
+            Wrong(
+                "pixels that both masks say are not k count as well",
+                "a pixel outside of both sets says nothing about k: divide by the union.",
+            ),
+        ),
+        (
+            _scored(lambda a, b: 1 - _over_union(a, b)),
+            Wrong("that is one minus the IoU", "equal masks must give 1."),
+        ),
+        (
+            _scored(lambda a, b: 100 * _over_union(a, b)),
+            Wrong("those are percentages", "fractions are asked for, from 0 to 1."),
+        ),
+        (
+            lambda p, t, n, ignore=255: _iou(p, t, n, ignore)[1:],
+            Wrong("an IoU is missing", "one IoU a class, the background's too."),
+        ),
+        (
+            _classes_there,
+            Wrong(
+                "a class that the truth does not have gets no number",
+                "go through range(num_classes), whatever the masks hold.",
+            ),
+        ),
+        (
+            _photo_by_photo,
+            Wrong(
+                "each photo gets an IoU, and their mean is taken",
+                "put the pixels of all photos together, then divide once.",
+            ),
+        ),
+        (
+            lambda p, t, n, ignore=255: (p == t)[t != ignore].float().mean().expand(n),
+            Wrong("that is the pixel accuracy", "each class has an intersection and a union."),
+        ),
+    ),
 )
 
 # ------------------------------------------------------------------------------ 11.3 map_size
@@ -193,7 +313,7 @@ map_size = Value(
     why="Five halvings divide the side by 32: 96 / 32 = 3. Each of the 9 places speaks for 32 x 32 pixels.",
     hints=(
         "the stem halves the side twice (conv1 and the pooling), and layer2, layer3 and layer4 once each.",
-        "five halvings: 96, 48, 24, 12, 6, ...",
+        "count the halvings on the way, and halve 96 as often.",
     ),
     worked="size = (96 // 32, 96 // 32)",
     mistakes=(
@@ -216,64 +336,120 @@ map_size = Value(
             Wrong("(12, 12) is what layer2 gives", "two more halvings: layer3 and layer4."),
         ),
         (
+            (24, 24),
+            Wrong("(24, 24) is what layer1 gives", "layer2, layer3 and layer4 are still to come."),
+        ),
+        (
+            (48, 48),
+            Wrong("(48, 48) is what conv1 gives", "the pooling and three stages halve it as well."),
+        ),
+        (
             (1, 1),
             Wrong(
                 "(1, 1) is left after the average over all places",
                 "the question is what comes before `avgpool`: the map of layer4.",
             ),
         ),
+        (
+            (32, 32),
+            Wrong("32 is how many times smaller the map is", "what is left of 96 pixels?"),
+        ),
+        ((96, 96), Wrong("that is the photo", "the stem and the stages make it smaller.")),
+        (
+            lambda a: len(a) > 2,
+            Wrong("those are more than two numbers", "no channels: the rows and the columns."),
+        ),
     ),
 )
 
 # ------------------------------------------------------------------------------- 11.4 enlarge
 
+NEAREST, EXACT = InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT
+BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
+
+
+def _resized(image: Tensor, mask: Tensor, size: int, photo: Any, labels: Any) -> Any:
+    """Both, each with an interpolation of its own."""
+    mask = V.resize(mask[None], [size, size], interpolation=labels)[0]
+    return V.resize(image, [size, size], interpolation=photo), mask
+
 
 def _enlarge(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    image = V.resize(image, [size, size], interpolation=InterpolationMode.BILINEAR)
-    mask = V.resize(mask[None], [size, size], interpolation=InterpolationMode.NEAREST)[0]
+    return _resized(image, mask, size, BILINEAR, NEAREST)
+
+
+def _by_positions(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The same by the positions that each new pixel looks at."""
+    for axis in (-2, -1):
+        old = image.shape[axis]
+        at = ((torch.arange(size) + 0.5) * old / size - 0.5).clamp(0, old - 1)
+        low = at.floor().long()
+        part = (at - low).reshape([size] + [1] * (-1 - axis))
+        high = (low + 1).clamp(max=old - 1)
+        image = (1 - part) * image.index_select(axis, low) + part * image.index_select(axis, high)
+        mask = mask.index_select(axis, torch.arange(size) * old // size)
     return image, mask
 
 
-def _judge_enlarge(attempt: Callable) -> Wrong | None:
-    image = torch.zeros(3, 16, 16)
-    mask = torch.zeros(16, 16, dtype=torch.int64)
-    mask[3:11, 5:13] = 2
-    image[:, 3:11, 5:13] = 1.0
-    answer = attempt(image.clone(), mask.clone(), 40)
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        return Wrong(f"it returns {type(answer).__name__}", "return image, mask.")
-    big, moved = answer
-    if tuple(big.shape) != (3, 40, 40) or tuple(moved.shape) != (40, 40):
-        return Wrong(
-            f"image and mask come back as {tuple(big.shape)} and {tuple(moved.shape)}",
-            "(3, size, size) and (size, size) are asked for.",
-        )
-    values = sorted(moved.unique().tolist())
-    if any(v not in (0, 2) for v in values):
-        return Wrong(
-            f"a mask of the classes 0 and 2 comes back with the values {[round(v, 2) for v in values[:5]]}",
-            "class numbers cannot be averaged: half-way between background and bee is no ant. Take the nearest "
-            "pixel.",
-        )
-    if moved.dtype.is_floating_point:
-        return Wrong(
-            "the mask comes back as floats", "keep it int64: cross-entropy takes class numbers."
-        )
-    hit, seen = moved == 2, big[0] > 0.5
-    if (hit & seen).sum() / (hit | seen).sum() < 0.85:
-        return Wrong(
-            "the mask no longer lies on its animal",
-            "change only how the mask's values are chosen, and treat both the same otherwise.",
-        )
-    if len(big.unique()) <= 2:
-        return Wrong(
-            "the photo has become blocky: it has the nearest pixels now as well",
-            "leave the photo's interpolation bilinear; only the mask needs another one.",
-        )
+def _cut_off(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Class numbers averaged and cut to whole numbers."""
+    blurred = F.interpolate(mask[None, None].float(), (size, size), mode="bilinear")
+    return _enlarge(image, mask, size)[0], blurred[0, 0].long()
+
+
+def _stretched(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    big = F.interpolate(image[None], (size, size), mode="bilinear", align_corners=True)[0]
+    return big, _enlarge(image, mask, size)[1]
+
+
+def _padded(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    height, width = mask.shape
+    return _enlarge(image, mask, size)[0], F.pad(mask, (0, size - width, 0, size - height))
+
+
+def _photo_and_mask(draw: Draw, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Noise, and three classes of any number in blocks of several pixels."""
+    blocks = draw.integers(0, 3, -(-height // 3), -(-width // 3))
+    mask = blocks.repeat_interleave(3, 0).repeat_interleave(3, 1)[:height, :width]
+    classes = torch.tensor([0, draw.one_of((2, 7, 10)), draw.one_of((4, 20, 255))])
+    return draw.uniform(0, 1, 3, height, width), classes[mask]
+
+
+def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Square, wide and tall; whole factors, for which all ways to take the nearest pixel are one."""
+    for height, width, size in ((12, 12, 36), (15, 10, 60), (8, 24, 48), (9, 9, 9)):
+        yield *_photo_and_mask(draw, height, width), size
+
+
+def _other_factors(attempt: Callable) -> Wrong | None:
+    """Factors such as 2.5: the nearest pixel by either of PyTorch's two roundings."""
+    for seed, (height, width, size) in enumerate(((16, 16, 40), (11, 18, 31))):
+        image, mask = _photo_and_mask(Draw(seed), height, width)
+        big, moved = attempt(image, mask, size)
+        if not torch.allclose(big, _enlarge(image, mask, size)[0], atol=1e-3):
+            seen = f"from {width} x {height} to {size} x {size} the photo is another"
+            return Wrong(seen, "let the resizing take any size, not only twice or three times.")
+        ways = [_resized(image, mask, size, BILINEAR, way)[1] for way in (NEAREST, EXACT)]
+        if not any(torch.equal(moved, way) for way in ways):
+            seen = f"from {width} x {height} to {size} x {size} the mask does not fit the photo"
+            return Wrong(seen, "treat both the same: only the interpolation is another one.")
     return None
 
 
-enlarge = Function(
+def _plane(dim: int, what: str, shape: str, item: Callable[[Any], Tensor]) -> Callable:
+    """A tensor of so many dimensions."""
+
+    def convert(value: Any) -> Tensor:
+        found = item(value)
+        if found.dim() != dim:
+            seen = f"the {what} comes back with the shape {tuple(found.shape)}"
+            raise Unfit(seen, f"{shape} is asked for: add a dimension with [None], drop it by [0].")
+        return found
+
+    return convert
+
+
+enlarge = Formula(
     number="11.4",
     name="enlarge",
     reference=_enlarge,
@@ -281,7 +457,8 @@ enlarge = Function(
     "tv_tensors.Mask.",
     hints=(
         "print sorted(mask.unique().tolist()) before and after. Which class was not there?",
-        "V.resize(mask[None], ..., interpolation=InterpolationMode.NEAREST); or wrap it: tv_tensors.Mask(mask).",
+        "half-way between two colours lies a colour; what lies half-way between class 0 and class 2? Look up "
+        "which values InterpolationMode has, and choose one that takes a pixel as it is.",
     ),
     worked=(
         "def enlarge(image, mask, size):\n"
@@ -289,7 +466,84 @@ enlarge = Function(
         "    mask = V.resize(mask[None], [size, size], interpolation=InterpolationMode.NEAREST)\n"
         "    return image, mask[0]"
     ),
-    judge=_judge_enlarge,
+    gives=tuple_of(
+        _plane(3, "photo", "(3, size, size)", tensor(hint="return image, mask.")),
+        _plane(
+            2,
+            "mask",
+            "(size, size)",
+            tensor(torch.int64, hint="keep the mask int64: cross-entropy takes class numbers."),
+        ),
+        hint="return image, mask.",
+    ),
+    cases=_photos,
+    second=_by_positions,
+    tolerance=1e-3,
+    describe=lambda image, mask, size: (
+        f"for {image.shape[-1]} x {image.shape[-2]} pixels and size {size}"
+    ),
+    also=_other_factors,
+    mistakes=(
+        (
+            lambda i, m, s: _resized(i, m, s, BILINEAR, BILINEAR),
+            Wrong(
+                "the mask comes back with classes that were not in it",
+                "class numbers cannot be averaged: half-way between background and bee is no ant. Take the "
+                "nearest pixel.",
+            ),
+        ),
+        (
+            _cut_off,
+            Wrong(
+                "class numbers are averaged, and cut to whole numbers",
+                "class numbers cannot be averaged: take the nearest pixel.",
+            ),
+        ),
+        (
+            lambda i, m, s: _resized(i, m, s, NEAREST, NEAREST),
+            Wrong(
+                "the photo has become blocky: it has the nearest pixels now as well",
+                "leave the photo's interpolation bilinear; only the mask needs another one.",
+            ),
+        ),
+        (
+            lambda i, m, s: _resized(i, m, s, NEAREST, BILINEAR),
+            Wrong("the two interpolations are exchanged", "which of the two holds class numbers?"),
+        ),
+        (
+            lambda i, m, s: _resized(i, m, s, BICUBIC, NEAREST),
+            Wrong(
+                "the mask is right, and the photo is bicubic",
+                "leave the photo's interpolation bilinear.",
+            ),
+        ),
+        (
+            _stretched,
+            Wrong(
+                "with align_corners=True the photo moves away from its mask",
+                "leave align_corners out, or make it False.",
+            ),
+        ),
+        (
+            _padded,
+            Wrong(
+                "the mask has a margin and no larger animals",
+                "treat both the same: change only how the mask's values are chosen.",
+            ),
+        ),
+        (
+            lambda i, m, s: (i, m),
+            Wrong("nothing is enlarged", "(3, size, size) and (size, size) are asked for."),
+        ),
+        (
+            lambda i, m, s: (_enlarge(i, m, s)[0], m),
+            Wrong("the mask keeps its size", "(size, size) is asked for, as for the photo."),
+        ),
+        (
+            lambda i, m, s: (i, _enlarge(i, m, s)[1]),
+            Wrong("the photo keeps its size", "(3, size, size) is asked for."),
+        ),
+    ),
 )
 
 # ------------------------------------------------------------------------------ 11.5 read_bars

@@ -87,13 +87,13 @@ def equals(number: float | int, reference: float | int) -> bool:
 
 
 def is_rounded(number: float, reference: float) -> bool:
-    """Is `number` the reference with two or more of its digits, the last one rounded?"""
+    """Is `number` the reference with two or more of its digits, the last one rounded? As float32 or better."""
     if not math.isfinite(number) or not reference:
         return False
     first = math.floor(math.log10(abs(reference)))
     places = [digits - 1 - first for digits in range(2, 8)]
     return any(
-        math.isclose(number, round(reference, n), rel_tol=1e-9, abs_tol=1e-12) for n in places
+        math.isclose(number, round(reference, n), rel_tol=1e-6, abs_tol=1e-12) for n in places
     )
 
 

@@ -234,6 +234,7 @@ def test_several_numbers_may_be_written_in_several_ways():
         (0.33, 1 / 3, True), (0.333, 1 / 3, True), (0.3, 1 / 3, False), (0.34, 1 / 3, False),
         (3.61, 3.6109, True), (3.6, 3.6109, True), (3.62, 3.6109, False), (3.7, 3.6109, False),
         (180, 178.8, True), (179, 178.8, True), (178, 178.8, False), (4, 4, True), (4.0, 4, True),
+        (0.2450999915599823, 0.2451272, True),  # 0.2451 in a float32 tensor
         (4.001, 4, False), (float("nan"), 0.5, False), (float("inf"), 0.5, False), (-0.33, 1 / 3, False),
     ],
 )  # fmt: skip
