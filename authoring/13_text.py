@@ -459,7 +459,7 @@ best_span = check.best_span(best_span)
 #
 # ### Exercise 13.5: F1 by hand
 #
-# The answer is *a third*; the model says *about a third of its height*. F1?
+# The answer is *a third*; the model says *about a third of its height*. F1? Two digits are enough.
 
 # %% tags=["exercise"]
 guess = None  # a number

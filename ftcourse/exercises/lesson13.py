@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from ftcourse.exercises import Choice, Function, Value, Wrong
-from ftcourse.exercises.tensors import compared
+from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises.gives import tensor, tuple_of, whole
 
 # -------------------------------------------------------------------------- 13.1 count_padding
 
@@ -22,7 +21,7 @@ count_padding = Value(
     why="Each row is as long as the longest: 3 x 18 = 54 places, and only 29 of them hold a token.",
     hints=(
         "a batch is a rectangle. How long is each of its rows?",
-        "the longest text has 18 tokens, so the others are filled up to 18: (18 - 4) + (18 - 7).",
+        "each is filled up to the longest. How many places does that add to each of the others?",
     ),
     worked="guess = (18 - 4) + (18 - 7) + (18 - 18)",
     mistakes=(
@@ -46,50 +45,99 @@ def _mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
-def _judge_mean_pool(attempt: Callable) -> Wrong | None:
-    torch.manual_seed(0)
-    hidden, mask = torch.randn(3, 5, 4), torch.zeros(3, 5, dtype=torch.long)
-    for row, length in enumerate((5, 3, 2)):
-        mask[row, :length] = 1
-    kept = hidden.clone()
-    answer, weights = attempt(hidden, mask), mask.unsqueeze(-1).float()
-    if not torch.equal(hidden, kept):
-        return Wrong("it changes the hidden states that it was given", "work on a copy.")
-    mistakes = {
-        "padding is averaged in as well": (hidden.mean(1), "multiply by the mask before you sum."),
-        "you divide by the length of the row": (
-            (hidden * weights).mean(1), "divide by the number of real tokens: mask.sum(1).",
-        ),
-        "you take the sum": ((hidden * weights).sum(1), "a mean divides by the number of tokens."),
-        "you take the first token": (hidden[:, 0], "average over all real tokens."),
-        "the mask is the wrong way round": (
-            (hidden * (1 - weights)).sum(1) / (1 - weights).sum(1).clamp(min=1),
-            "the mask is 1 on real tokens.",
-        ),
-    }  # fmt: skip
-    return compared(
-        answer, _mean_pool(hidden, mask), mistakes,
-        wanted="return the pooled tensor.",
-        shape="average over the tokens, dimension 1 of (texts, tokens, features), without keepdim.",
-        otherwise="the values are not the means over the real tokens",
-    )  # fmt: skip
+def _row_by_row(hidden: Tensor, mask: Tensor) -> Tensor:
+    return torch.stack([h[m.bool()].mean(0) for h, m in zip(hidden, mask, strict=True)])
 
 
-mean_pool = Function(
+def _texts(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
+    """Padding behind, before, and none; one text alone; large values where the padding is."""
+    for lengths, features, side in (
+        ((5, 3, 2), 4, "right"), ((4, 1), 6, "left"), ((3,), 2, "right"), ((2, 6, 6, 1), 3, "right"),
+        ((draw.whole(1, 7), 8), 5, "right"),
+    ):  # fmt: skip
+        longest = max(lengths)
+        mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long()
+        mask = mask.flip(1) if side == "left" else mask
+        hidden = draw.normal(len(lengths), longest, features)
+        yield torch.where(mask[..., None] == 1, hidden, 9 * hidden + 3), mask
+
+
+def _masked(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden * mask[..., None]
+
+
+mean_pool = Formula(
     number="13.2",
     name="mean_pool",
     reference=_mean_pool,
     why="Only real tokens are summed, and the sum is divided by how many there are.",
     hints=(
         "set the padding to zero with the mask, sum, and divide by what?",
-        "m = mask.unsqueeze(-1); return (hidden * m).sum(1) / m.sum(1).",
+        "the mask needs one dimension more, at its end, to be multiplied with the hidden states; and its "
+        "own sum is the count.",
     ),
     worked=(
         "def mean_pool(hidden, mask):\n"
         "    m = mask.unsqueeze(-1)\n"
         "    return (hidden * m).sum(1) / m.sum(1)"
     ),
-    judge=_judge_mean_pool,
+    gives=tensor(hint="return the pooled tensor."),
+    cases=_texts,
+    second=_row_by_row,
+    describe=lambda hidden, mask: (
+        f"for texts of {', '.join(map(str, mask.sum(1).tolist()))} real tokens and "
+        f"{hidden.shape[2]} features"
+    ),
+    mistakes=(
+        (
+            lambda hidden, mask: hidden.mean(1),
+            Wrong("padding is averaged in as well", "multiply by the mask before you sum."),
+        ),
+        (
+            lambda hidden, mask: _masked(hidden, mask).mean(1),
+            Wrong(
+                "you divide by the length of the row",
+                "divide by the number of real tokens: mask.sum(1).",
+            ),
+        ),
+        (
+            lambda hidden, mask: hidden.sum(1) / mask.sum(1, keepdim=True),
+            Wrong("padding is in the sum", "multiply by the mask before you sum."),
+        ),
+        (
+            lambda hidden, mask: _masked(hidden, mask).sum(1),
+            Wrong("you take the sum", "a mean divides by the number of tokens."),
+        ),
+        (
+            lambda hidden, mask: _masked(hidden, mask).sum(1) / mask.sum(),
+            Wrong("you divide by the tokens of all texts", "each text has a number of its own."),
+        ),
+        (
+            lambda hidden, mask: hidden[:, 0],
+            Wrong("you take the first token", "average over all real tokens."),
+        ),
+        (
+            lambda hidden, mask: _masked(hidden, mask).max(1).values,
+            Wrong("you take the largest values", "average over all real tokens."),
+        ),
+        (
+            lambda hidden, mask: (
+                _masked(hidden, 1 - mask).sum(1) / (1 - mask).sum(1, keepdim=True).clamp(min=1)
+            ),
+            Wrong("the mask is the wrong way round", "the mask is 1 on real tokens."),
+        ),
+        (
+            lambda hidden, mask: _mean_pool(hidden, mask)[:, None],
+            Wrong(
+                "it keeps a dimension of one",
+                "average over the tokens, dimension 1 of (texts, tokens, features), without keepdim.",
+            ),
+        ),
+        (
+            lambda hidden, mask: hidden.mean(2),
+            Wrong("it averages over the features", "over the tokens, dimension 1."),
+        ),
+    ),
 )
 
 # -------------------------------------------------------------------------- 13.3 learning_rate
@@ -104,7 +152,7 @@ learning_rate = Choice(
     ),
     hints=(
         "Adam's step is about lr in size, whatever the gradient. How large are the encoder's weights?",
-        "ten steps of 0.01 move a weight by up to 0.1, and the weights are some 0.06 large.",
+        "multiply the size of a step by ten steps, and lay it beside the size of a weight.",
     ),
     worked='answer = "c"',
     options={
@@ -127,69 +175,71 @@ learning_rate = Choice(
 # ------------------------------------------------------------------------------ 13.4 best_span
 
 
-def _best_span(start: Any, end: Any, longest: int) -> tuple[int, int]:
+def _best_span(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
     pairs = [(i, j) for i in range(len(start)) for j in range(i, min(i + longest, len(end)))]
     return max(pairs, key=lambda p: float(start[p[0]]) + float(end[p[1]]))
 
 
-_SPANS = (
-    # start logits, end logits, longest, what the case is for
-    ([0.0, 5.0, 0.0, 1.0], [0.0, 0.0, 4.0, 1.0], 3, "plain"),
-    ([0.0, 1.0, 9.0, 3.0], [0.0, 9.0, 1.0, 2.0], 3, "order"),
-    ([0.0, 0.0, 6.0], [1.0, 2.0, 6.0], 3, "single"),
-    ([5.0, 6.0, 0.0, 0.0], [8.0, 0.0, 1.0, 0.0], 3, "greedy"),
-    ([7.0, 0.0, 0.0, 5.0, 0.0], [0.0, 0.0, 0.0, 0.0, 7.0], 3, "too long"),
-    ([0.0, 7.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 7.0, 1.0], 3, "length"),
-    ([-3.0, -1.0, -2.0], [-5.0, -4.0, -1.0], 3, "negative"),
-)
+def _by_table(
+    start: Tensor, end: Tensor, longest: int, shortest: int = 1, ordered: bool = True
+) -> tuple[int, int]:
+    """The same by a table of all sums, of which some are not allowed."""
+    sums = start[:, None] + end[None, :]
+    allowed = torch.ones_like(sums).tril(longest - 1)
+    allowed = allowed.triu(shortest - 1) if ordered else allowed
+    i, j = divmod(int(sums.masked_fill(allowed == 0, -torch.inf).argmax()), len(end))
+    return i, j
 
 
-def _judge_best_span(attempt: Callable) -> Wrong | None:
-    for start, end, longest, case in _SPANS:
-        answer = attempt(torch.tensor(start), torch.tensor(end), longest)
-        if answer is None:
-            return Wrong("your function returns nothing", "return the pair (i, j).")
-        try:
-            i, j = (int(x) for x in answer)
-        except (TypeError, ValueError):
-            return Wrong(f"it returns {answer!r}, not a pair (i, j)", "return two whole numbers.")
-        if (i, j) == _best_span(start, end, longest):
-            continue
-        return _wrong_span(i, j, start, end, longest, case)
-    return None
+def _logits(draw: Draw) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Best pairs of one token and of `longest`, in and out of order, too long; all below zero."""
+    for start, end, longest in (
+        ([0.0, 5.0, 0.5, 1.0], [0.0, 0.2, 4.0, 1.0], 3),
+        ([0.0, 1.0, 9.0, 3.0], [0.0, 9.0, 1.0, 2.0], 3),
+        ([0.0, 0.1, 6.0], [1.0, 2.0, 6.0], 3),
+        ([5.0, 6.0, 0.0, 0.1], [8.0, 0.0, 1.0, 0.1], 3),
+        ([7.0, 0.1, 0.2, 5.0, 0.0], [0.1, 0.0, 0.2, 0.3, 7.0], 3),
+        ([0.0, 7.0, 0.1, 0.2, 0.3], [0.0, 0.1, 0.2, 7.0, 1.0], 3),
+        ([-3.0, -1.0, -2.0], [-5.0, -4.0, -1.0], 3),
+        ([0.3, 0.1, 4.0, 0.2], [0.1, 3.0, 0.2, 5.0], 1),
+    ):
+        yield torch.tensor(start), torch.tensor(end), longest
+    for length in (1, 4, 9, 9, 12):
+        yield 3 * draw.normal(length) - 2, 3 * draw.normal(length) - 2, draw.whole(1, length + 3)
 
 
-def _wrong_span(i: int, j: int, start: list, end: list, longest: int, case: str) -> Wrong:
-    given = f"start {start}, end {end}, longest {longest}: it gives ({i}, {j})"
-    if j < i:
-        return Wrong(
-            f"{given}, which ends before it begins",
-            "the best start and the best end need not fit together: go through the pairs with j >= i.",
-        )
-    if j - i + 1 > longest:
-        return Wrong(f"{given}, which is {j - i + 1} tokens long", "j is at most i + longest - 1.")
-    if (i, j) == (start.index(max(start)), j) and case == "greedy":
-        return Wrong(
-            f"{given}; another pair has a higher sum",
-            "do not fix the best start first: the sum over the pair decides.",
-        )
-    if case == "single":
-        return Wrong(f"{given}", "an answer of one token has j == i.")
-    if case == "length":
-        return Wrong(
-            f"{given}; another pair has a higher sum", "a span of `longest` tokens is allowed."
-        )
-    return Wrong(f"{given}; the pair with the highest sum is another")
+def _greedy(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
+    i = int(start.argmax())
+    return i, i + int(end[i : i + longest].argmax())
 
 
-best_span = Function(
+def _greedy_end(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
+    j = int(end.argmax())
+    first = max(0, j - longest + 1)
+    return first + int(start[first : j + 1].argmax()), j
+
+
+def _behind(f: Callable) -> Callable:
+    """With the place behind the last token, as slices have it."""
+
+    def shifted(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
+        i, j = f(start, end, longest)
+        return i, j + 1
+
+    return shifted
+
+
+_SUM = "do not fix one of the two first: the sum over the pair decides."
+
+best_span = Formula(
     number="13.4",
     name="best_span",
     reference=_best_span,
     why="The pair with the highest sum, among those that end where or after they begin and are not too long.",
     hints=(
         "two loops, over i and over j. From where to where does j run?",
-        "for each i, j from i to min(i + longest, len(end)) - 1; keep the pair with the highest sum.",
+        "a span of one token has j == i; the longest one that is allowed ends `longest` - 1 places later, and "
+        "none ends behind the text.",
     ),
     worked=(
         "def best_span(start, end, longest):\n"
@@ -200,7 +250,58 @@ best_span = Function(
         "    ]\n"
         "    return max(pairs, key=lambda p: start[p[0]] + end[p[1]])"
     ),
-    judge=_judge_best_span,
+    gives=tuple_of(whole(), whole(), hint="return the pair (i, j), two whole numbers."),
+    cases=_logits,
+    second=_by_table,
+    describe=lambda start, end, longest: (
+        f"for start {[round(v, 1) for v in start.tolist()]}, end {[round(v, 1) for v in end.tolist()]}, "
+        f"longest {longest}"
+    ),
+    mistakes=(
+        (
+            lambda start, end, longest: (start.argmax(), end.argmax()),
+            Wrong(
+                "it takes the best start and the best end, each for itself",
+                "the two need not fit together: go through the pairs with j >= i.",
+            ),
+        ),
+        (
+            lambda start, end, longest: _by_table(start, end, longest, ordered=False),
+            Wrong("some spans end before they begin", "go through the pairs with j >= i."),
+        ),
+        (_greedy, Wrong("it fixes the best start first", _SUM)),
+        (_greedy_end, Wrong("it fixes the best end first", _SUM)),
+        (
+            lambda start, end, longest: _by_table(start, end, len(end)),
+            Wrong("some spans are too long", "j is at most i + longest - 1."),
+        ),
+        (
+            lambda start, end, longest: _by_table(start, end, longest + 1),
+            Wrong("some spans are one token too long", "j is at most i + longest - 1."),
+        ),
+        (
+            lambda start, end, longest: _by_table(start, end, max(longest - 1, 1)),
+            Wrong(
+                "spans of the full length are left out", "a span of `longest` tokens is allowed."
+            ),
+        ),
+        (
+            lambda start, end, longest: _by_table(start, end, longest, shortest=2),
+            Wrong("spans of one token are left out", "an answer of one token has j == i."),
+        ),
+        (
+            _behind(_best_span),
+            Wrong("j is the place behind the last token", "j is the last token."),
+        ),
+        (
+            lambda start, end, longest: _best_span(start, end, longest)[::-1],
+            Wrong("end and start are exchanged", "(i, j): the first token, then the last."),
+        ),
+        (
+            lambda start, end, longest: _best_span(start.softmax(0), end.softmax(0), longest),
+            Wrong("it adds probabilities", "the logits are added: start[i] + end[j]."),
+        ),
+    ),
 )
 
 # ---------------------------------------------------------------------------- 13.5 f1_by_hand
@@ -215,7 +316,7 @@ f1_by_hand = Value(
     ),
     hints=(
         "take the articles away first. How many words has each, and how many are common?",
-        "precision 1/5, recall 1; F1 = 2 x precision x recall / (precision + recall).",
+        "precision is of the words given, recall of the words wanted; F1 is their harmonic mean.",
     ),
     worked="guess = 2 * (1 / 5) * 1 / (1 / 5 + 1)",
     mistakes=(
