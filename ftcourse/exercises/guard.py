@@ -147,7 +147,8 @@ class _Kept:
             self._before = _Module(value)
             self.advice = f"put {name} back as it was, or try things on copy.deepcopy({name})."
         elif isinstance(value, Tensor):
-            self.handed = value.detach().clone().requires_grad_(value.requires_grad)
+            with torch.enable_grad():  # gradients go on to the check's own tensor
+                self.handed = value.clone() if value.requires_grad else value.detach().clone()
         elif isinstance(value, np.ndarray | Image.Image):
             self.handed = value.copy()
         elif isinstance(value, list | dict | set):
