@@ -310,7 +310,8 @@ class Formula(Function):
         which = ""
         if isinstance(right, tuple) and any(isinstance(part, Tensor) for part in right):
             pairs = list(zip(answer, right, strict=True))
-            i = next(i for i, (a, b) in enumerate(pairs) if not self.agreeing(a, b))
+            apart = [i for i, (a, b) in enumerate(pairs) if not agrees(a, b, self.tolerance)]
+            i = apart[0] if apart else 0
             which, (answer, right) = f"of value {i + 1} of {len(pairs)} ", pairs[i]
         shapes = [tuple(getattr(value, "shape", ())) for value in (answer, right)]
         if shapes[0] != shapes[1]:

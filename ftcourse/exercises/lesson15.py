@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ftcourse.exercises import Choice, Function, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Wrong
+from ftcourse.exercises.gives import number, tensor, tuple_of
 
 # ------------------------------------------------------------------------------- 15.1 first_cure
 
@@ -46,57 +45,48 @@ first_cure = Choice(
 
 
 def _cam(maps: Tensor, gradients: Tensor) -> Tensor:
-    weights = gradients.mean((1, 2))
-    heat = (weights[:, None, None] * maps).sum(0).relu()
+    heat = _weighted(maps, gradients).relu()
     return heat / heat.max().clamp(min=1e-9)
 
 
-def _judge_cam(attempt: Callable) -> Wrong | None:
-    g = torch.Generator().manual_seed(3)
-    maps, gradients = torch.rand(5, 3, 4, generator=g), torch.randn(5, 3, 4, generator=g)
-    right = _cam(maps, gradients)
-    answer = attempt(maps.clone(), gradients.clone())
-    if answer is None:
-        return Wrong("your function returns nothing", "end it with `return ...`.")
-    heat = torch.as_tensor(answer).detach().float()
-    if heat.shape != right.shape:
-        return Wrong(
-            f"the heat has shape {tuple(heat.shape)}, expected {tuple(right.shape)}",
-            "sum over the channels, dimension 0, and over nothing else.",
-        )
-    if torch.allclose(heat, right, atol=1e-4):
-        return None
-    raw = (gradients.mean((1, 2))[:, None, None] * maps).sum(0)
-    if torch.allclose(heat, raw.relu(), atol=1e-4):
-        return Wrong("the largest value is not 1", "divide by the maximum at the end.")
-    if torch.allclose(heat, raw, atol=1e-4) or torch.allclose(heat, raw / raw.max(), atol=1e-4):
-        return Wrong(
-            "some heat is negative",
-            "what speaks against the class is no heat: clip at 0, with .relu(), before dividing.",
-        )
-    elementwise = (gradients * maps).sum(0).relu()
-    if torch.allclose(heat, elementwise / elementwise.max(), atol=1e-4):
-        return Wrong(
-            "each pixel has a weight of its own",
-            "one weight a channel: the mean of its gradient over height and width.",
-        )
-    plain = maps.sum(0)
-    if torch.allclose(heat, plain / plain.max(), atol=1e-4):
-        return Wrong("the gradients play no part", "they say how much each channel counts.")
-    return Wrong(
-        "the numbers differ from the reference",
-        "weights = gradients.mean((1, 2)), then the weighted sum of the maps.",
-    )
+def _weighted(maps: Tensor, gradients: Tensor) -> Tensor:
+    return (gradients.mean((1, 2))[:, None, None] * maps).sum(0)
 
 
-cam = Function(
+def _channel_by_channel(maps: Tensor, gradients: Tensor) -> Tensor:
+    heat = torch.zeros(maps.shape[1:])
+    for one, slope in zip(maps, gradients, strict=True):
+        heat += sum(slope.flatten().tolist()) / slope.numel() * one
+    heat = torch.where(heat > 0, heat, 0.0)
+    return heat / float(heat.max())
+
+
+def _maps(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
+    """Maps of several sizes, as after a ReLU and without; some heat is above zero, and mostly some below."""
+    for shape in ((5, 3, 4), (1, 2, 5), (8, 6, 3), (3, 4, 4)):
+        maps, gradients = draw.uniform(0, 2, *shape), draw.normal(*shape)
+        if shape[0] == 3:
+            maps = draw.normal(*shape)
+        if shape[0] == 1:
+            gradients = gradients - gradients.mean() + 0.7
+        if _weighted(maps, gradients).max() <= 0:
+            gradients = -gradients
+        yield maps, gradients
+
+
+def _over_the_top(heat: Tensor) -> Tensor:
+    return heat / heat.max()
+
+
+cam = Formula(
     number="15.2",
     name="cam",
     reference=_cam,
     why="Each channel's map counts as much as the score of the class depends on it. That is Grad-CAM.",
     hints=(
         "first one weight a channel: the mean of its gradient over height and width.",
-        "weigh the maps, sum over the channels, clip at 0 with .relu(), divide by the maximum.",
+        "then a sum of the maps, each times its weight; what speaks against the class is no heat; and the "
+        "largest value becomes 1.",
     ),
     worked=(
         "def cam(maps, gradients):\n"
@@ -104,52 +94,127 @@ cam = Function(
         "    heat = (weights[:, None, None] * maps).sum(0).relu()\n"
         "    return heat / heat.max()"
     ),
-    judge=_judge_cam,
+    gives=tensor(),
+    cases=_maps,
+    second=_channel_by_channel,
+    describe=lambda maps, gradients: f"for maps of shape {tuple(maps.shape)}",
+    mistakes=(
+        (
+            lambda maps, gradients: _weighted(maps, gradients).relu(),
+            Wrong("the largest value is not 1", "divide by the maximum at the end."),
+        ),
+        *(
+            (
+                negative,
+                Wrong(
+                    "some heat is negative",
+                    "what speaks against the class is no heat: clip at 0, with .relu(), before dividing.",
+                ),
+            )
+            for negative in (_weighted, lambda m, g: _over_the_top(_weighted(m, g)))
+        ),
+        (
+            lambda m, g: _over_the_top(_weighted(m, g).abs()),
+            Wrong("what speaks against the class is heat, too", "clip at 0: .relu(), not .abs()."),
+        ),
+        (
+            lambda m, g: (_weighted(m, g) - _weighted(m, g).min()) / _weighted(m, g).aminmax().max,
+            Wrong("the smallest value is moved to 0", "clip at 0 with .relu(), and move nothing."),
+        ),
+        (
+            lambda m, g: _over_the_top((g * m).sum(0).relu()),
+            Wrong(
+                "each pixel has a weight of its own",
+                "one weight a channel: the mean of its gradient over height and width.",
+            ),
+        ),
+        (
+            lambda m, g: _over_the_top((g.mean((1, 2)).relu()[:, None, None] * m).sum(0)),
+            Wrong("weights are clipped at 0", "clip the heat, not the weights: some are negative."),
+        ),
+        (
+            lambda m, g: _over_the_top((g.mean((1, 2)).abs()[:, None, None] * m).sum(0).relu()),
+            Wrong("the weights have lost their signs", "a channel may speak against the class."),
+        ),
+        (
+            lambda m, g: _over_the_top((g.mean((1, 2))[:, None, None] * m).relu().sum(0)),
+            Wrong("each channel is clipped at 0", "clip after the sum over the channels."),
+        ),
+        (
+            lambda m, g: _over_the_top(m.sum(0)),
+            Wrong("the gradients play no part", "they say how much each channel counts."),
+        ),
+        (
+            lambda m, g: _cam(g, m),
+            Wrong("maps and gradients are exchanged", "the gradients give the weights."),
+        ),
+        (
+            lambda m, g: _cam(m, g)[None],
+            Wrong("it has a dimension of one in front", "sum over the channels, dimension 0."),
+        ),
+    ),
 )
 
 # --------------------------------------------------------------------------- 15.3 best_temperature
 
 
-def _best_temperature(logits: Tensor, targets: Tensor, candidates: Any) -> float:
-    losses = [F.cross_entropy(logits / float(t), targets).item() for t in candidates]
-    return float(candidates[int(np.argmin(losses))])
+def _best_temperature(logits: Tensor, targets: Tensor, candidates: Sequence[float]) -> float:
+    losses = [F.cross_entropy(logits / t, targets).item() for t in candidates]
+    return float(candidates[losses.index(min(losses))])
 
 
-def _judge_best_temperature(attempt: Callable) -> Wrong | None:
-    g = torch.Generator().manual_seed(5)
-    honest = 1.5 * torch.randn(300, 3, generator=g)
-    targets = torch.multinomial(honest.softmax(1), 1, generator=g).squeeze(1)
-    candidates = [0.5, 1.0, 2.0, 4.0, 8.0]
-    for sharpened in (0.5, 4.0):
-        logits = sharpened * honest
-        right = _best_temperature(logits, targets, candidates)
-        answer = attempt(logits.clone(), targets.clone(), list(candidates))
-        if answer is None:
-            return Wrong("your function returns nothing", "end it with `return ...`.")
-        value = float(answer)
-        if value == right:
-            continue
-        if value in (0, 1, 2, 3, 4) and value == candidates.index(right):
-            return Wrong(
-                f"it returns {value:g}, the place of the best candidate",
-                "return the candidate itself.",
-            )
-        times = [F.cross_entropy(logits * t, targets).item() for t in candidates]
-        if value == candidates[int(np.argmin(times))]:
-            return Wrong(
-                "the logits were multiplied", "a temperature divides: logits / temperature."
-            )
-        losses = [F.cross_entropy(logits / t, targets).item() for t in candidates]
-        if value == candidates[int(np.argmax(losses))]:
-            return Wrong("it takes the largest loss", "the smallest cross-entropy is the best.")
-        return Wrong(
-            f"it chooses {value:g} where {right:g} has the smallest cross-entropy",
-            "compute F.cross_entropy(logits / t, targets) for each t, and take the smallest.",
-        )
-    return None
+def _by_probabilities(logits: Tensor, targets: Tensor, candidates: Sequence[float]) -> float:
+    """The same by the product of the probabilities of what was right, in double precision."""
+    rows = torch.arange(len(targets))
+    powers = [(logits.double() / t).softmax(1)[rows, targets].log().sum() for t in candidates]
+    return float(candidates[int(torch.stack(powers).argmax())])
 
 
-best_temperature = Function(
+def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, list[float]]]:
+    """Networks that are too sure and not sure enough; candidates in and out of order, close to each other."""
+    for classes, sharpened in (
+        (3, 0.5),
+        (2, 4.0),
+        (5, 1.0),
+        (4, 2.5),
+        (3, 1.0),
+        (6, 1.0),
+        (3, 3.0),
+    ):
+        honest = 1.5 * draw.normal(300, classes)
+        noise = -(-draw.uniform(1e-6, 1, 300, classes).log()).log()
+        candidates = [0.5, 0.7, 1.0, 1.3, 1.6, 1.9, 2.2, 2.5, 2.9, 3.3, 3.8, 4.4, 5.5]
+        order = candidates if classes % 2 else draw.shuffled(candidates)
+        # of some networks a half of the photos is too sure, and the other not enough
+        halves = torch.tensor([3.0, 0.5] * 150)[:, None] if sharpened == 1.0 else 1.0
+        yield sharpened * halves * honest, (honest + noise).argmax(1), order
+
+
+def _chosen(
+    score: Callable[[Tensor, Tensor], Tensor], change: Callable = torch.div, least: bool = True
+) -> Callable:
+    """The candidate with the smallest (or largest) `score` of the changed logits."""
+
+    def choose(logits: Tensor, targets: Tensor, candidates: Sequence[float]) -> float:
+        scores = [score(change(logits, t), targets).item() for t in candidates]
+        return candidates[scores.index(min(scores) if least else max(scores))]
+
+    return choose
+
+
+def _accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    return (logits.argmax(1) == targets).float().mean()
+
+
+def _confidence_gap(logits: Tensor, targets: Tensor) -> Tensor:
+    return (logits.softmax(1).amax(1).mean() - _accuracy(logits, targets)).abs()
+
+
+def _squares(logits: Tensor, targets: Tensor) -> Tensor:
+    return (logits.softmax(1) - F.one_hot(targets, logits.shape[1])).square().mean()
+
+
+best_temperature = Formula(
     number="15.3",
     name="best_temperature",
     reference=_best_temperature,
@@ -157,13 +222,62 @@ best_temperature = Function(
     "and so every answer, stays as it was.",
     hints=(
         "cross-entropy is small when the probabilities are honest: try each candidate.",
-        "min(candidates, key=lambda t: F.cross_entropy(logits / t, targets).item()).",
+        "one loss for each candidate; which candidate has the smallest? Return it, not its loss.",
     ),
     worked=(
         "def best_temperature(logits, targets, candidates):\n"
         "    return min(candidates, key=lambda t: F.cross_entropy(logits / t, targets).item())"
     ),
-    judge=_judge_best_temperature,
+    gives=number("return one candidate."),
+    cases=_photos,
+    second=_by_probabilities,
+    describe=lambda logits, targets, candidates: (
+        f"for {logits.shape[1]} classes and candidates from {min(candidates)} to {max(candidates)}"
+    ),
+    mistakes=(
+        (
+            lambda z, t, c: list(c).index(_best_temperature(z, t, c)),
+            Wrong("it is the place of the best candidate", "return the candidate itself."),
+        ),
+        (
+            lambda z, t, c: F.cross_entropy(z / _best_temperature(z, t, c), t),
+            Wrong("it is the smallest loss", "return the candidate that has it."),
+        ),
+        (
+            _chosen(F.cross_entropy, torch.mul),
+            Wrong("the logits were multiplied", "a temperature divides: logits / temperature."),
+        ),
+        (
+            _chosen(F.cross_entropy, least=False),
+            Wrong("it takes the largest loss", "the smallest cross-entropy is the best."),
+        ),
+        (
+            lambda z, t, c: c[0],
+            Wrong(
+                "it is always the first candidate",
+                "does the measure change with t? Accuracy does not: the order of the scores stays.",
+            ),
+        ),
+        (
+            lambda z, t, c: 1.0,
+            Wrong("it is always 1", "that leaves the logits as they are: try all candidates."),
+        ),
+        (
+            _chosen(lambda z, t: F.cross_entropy(z.softmax(1), t)),
+            Wrong("softmax was applied twice", "F.cross_entropy takes the logits."),
+        ),
+        (
+            _chosen(_confidence_gap),
+            Wrong(
+                "it compares the mean confidence with the accuracy",
+                "that forgives mistakes that cancel out: F.cross_entropy looks at each photo.",
+            ),
+        ),
+        (
+            _chosen(_squares),
+            Wrong("it takes the squared errors", "cross-entropy is asked for: F.cross_entropy."),
+        ),
+    ),
 )
 
 # -------------------------------------------------------------------------------- 15.4 wrong_line
@@ -176,7 +290,7 @@ wrong_line = Choice(
     "255 they do next to nothing, and the network gets inputs some hundred times too large.",
     hints=(
         "follow the range of the numbers from line to line. Which range do mean and std expect?",
-        "a byte goes from 0 to 255. mean is about 0.45.",
+        "what range does a byte have, and what range has a number whose mean is about 0.45?",
     ),
     worked='answer = "c"',
     options={
@@ -204,39 +318,50 @@ def _to_int8(w: Tensor) -> tuple[Tensor, float]:
     return (w / scale).round().clamp(-127, 127).to(torch.int8), scale
 
 
-def _judge_to_int8(attempt: Callable) -> Wrong | None:
-    w = 0.3 * torch.randn(64, 9, generator=torch.Generator().manual_seed(7))
-    w[3, 4] = -1.9
-    answer = attempt(w.clone())
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        return Wrong("it does not return a pair", "return q, scale.")
-    q, scale = torch.as_tensor(answer[0]), float(answer[1])
-    if q.dtype != torch.int8:
-        return Wrong(f"q has the type {q.dtype}", "end with .to(torch.int8).")
-    if q.shape != w.shape:
-        return Wrong(f"q has shape {tuple(q.shape)}", "it has the shape of w.")
-    if scale <= 0:
-        return Wrong(f"the scale is {scale:g}", "the scale is w.abs().max() / 127, above 0.")
-    error = (q.float() * scale - w).abs().max().item()
-    if scale > 1.05 * 1.9 / 127:
-        return Wrong(
-            f"the scale is {scale:.4f}, so of the 255 steps only some are used",
-            "the largest absolute weight becomes 127: scale = w.abs().max() / 127.",
-        )
-    if error > 1:
-        return Wrong(
-            f"a weight comes back wrong by {error:.2f}: the bytes ran over",
-            "the largest *absolute* weight becomes 127; mind that -1.9 is farther out than the maximum.",
-        )
-    if error > 0.51 * scale * 1.02:
-        return Wrong(
-            f"the largest error is {error / scale:.2f} of a step, and half a step is possible",
-            "converting cuts off the decimals; .round() first.",
-        )
-    return None
+def _by_steps(w: Tensor) -> tuple[Tensor, float]:
+    """The nearest of the 255 values, looked up."""
+    top = max(w.max().item(), -w.min().item())
+    steps = torch.linspace(-top, top, 255, dtype=torch.float64)
+    nearest = (w.double().flatten()[:, None] - steps).abs().argmin(1) - 127
+    return nearest.reshape(w.shape).to(torch.int8), top / 127
 
 
-to_int8 = Function(
+def _weights(draw: Draw) -> Iterator[tuple[Tensor]]:
+    """The farthest weight is negative, and positive; tiny and large ones; all of one sign; several shapes."""
+    for shape, size, farthest in (
+        ((64, 9), 0.3, -1.9), ((40,), 1e-4, 3e-4), ((6, 3, 3, 3), 20.0, 90.0), ((5, 4), 0.1, -0.9),
+    ):  # fmt: skip
+        w = size * draw.normal(*shape)
+        w.view(-1)[draw.whole(0, w.numel() - 1)] = farthest
+        yield (w,)
+    yield (draw.uniform(-2, -1, 30),)
+
+
+def _same_bytes(answer: tuple[Tensor, float], right: tuple[Tensor, float]) -> bool:
+    """The same scale to a thousandth, and the same bytes; a few may lie between two."""
+    (q, scale), (bytes_, step) = answer, right
+    if q.shape != bytes_.shape or abs(scale - step) > 1e-3 * abs(step):
+        return False
+    off = (q.int() - bytes_.int()).abs()
+    return bool(off.max() <= 1 and (off > 0).float().mean() < 0.02)
+
+
+def _stored(
+    step: Callable[[Tensor], float] = lambda w: w.abs().max().item() / 127,
+    whole: Callable[[Tensor], Tensor] = torch.round,
+    told: Callable[[float], float] = lambda scale: scale,
+) -> Callable:
+    def to_int8(w: Tensor) -> tuple[Tensor, float]:
+        scale = step(w)
+        return whole(w / scale).to(torch.int8), told(scale)
+
+    return to_int8
+
+
+_CUT = Wrong("the decimals are cut off", "half a step is the largest error: .round() first.")
+_TOP = "the largest *absolute* weight becomes 127: scale = w.abs().max() / 127."
+
+to_int8 = Formula(
     number="15.5",
     name="to_int8",
     reference=_to_int8,
@@ -244,12 +369,60 @@ to_int8 = Function(
     "more than half a step.",
     hints=(
         "how large is a step, if the largest absolute weight is to become 127?",
-        "scale = w.abs().max().item() / 127, then (w / scale).round().to(torch.int8).",
+        "each weight is so many steps; to the nearest whole one, and stored in a byte.",
     ),
     worked=(
         "def to_int8(w):\n"
         "    scale = w.abs().max().item() / 127\n"
         "    return (w / scale).round().to(torch.int8), scale"
     ),
-    judge=_judge_to_int8,
+    gives=tuple_of(
+        tensor(torch.int8, hint="end with .to(torch.int8)."), number(), hint="return q, scale."
+    ),
+    cases=_weights,
+    second=_by_steps,
+    agree=_same_bytes,
+    describe=lambda w: (
+        f"for {w.numel()} weights of shape {tuple(w.shape)} from {w.min():.2g} to {w.max():.2g}"
+    ),
+    mistakes=(
+        (_stored(whole=torch.trunc), _CUT),
+        (_stored(whole=torch.floor), _CUT),
+        (
+            _stored(lambda w: w.max().item() / 127),
+            Wrong("it looks at the largest weight, and a negative one may be farther out", _TOP),
+        ),
+        (
+            _stored(lambda w: -w.min().item() / 127),
+            Wrong("it looks at the smallest weight alone", _TOP),
+        ),
+        (
+            _stored(lambda w: (w.max() - w.min()).item() / 255),
+            Wrong("it spreads the bytes from the smallest to the largest weight", _TOP),
+        ),
+        (
+            _stored(lambda w: w.abs().max().item() / 128),
+            Wrong("the largest weight becomes 128, which no int8 holds", _TOP),
+        ),
+        (
+            _stored(lambda w: w.abs().max().item() / 255),
+            Wrong("the largest weight becomes 255, and the bytes run over", _TOP),
+        ),
+        (
+            _stored(lambda w: w.abs().max().item()),
+            Wrong("only -1, 0 and 1 are used", _TOP),
+        ),
+        (
+            _stored(told=lambda scale: 1 / scale),
+            Wrong("the scale is upside down", "q * scale is w again."),
+        ),
+        (
+            _stored(told=lambda scale: 127 * scale),
+            Wrong("the scale is the largest weight", "one step: divided by 127."),
+        ),
+        (
+            _stored(lambda w: w.abs().mean().item() / 127),
+            Wrong("it looks at the mean weight, and the bytes run over", _TOP),
+        ),
+    ),
 )
