@@ -66,7 +66,7 @@ print("classes it knows:", len(ft.weights_of(model).meta["categories"]))
 # ❌ not yet, with what it saw and a hint, and ⏳ it waits. It never stops the notebook: until your
 # answer is right, the lesson goes on with ours. Write numbers as you like: 1/3, 0.33, "33 %", 8,394,754.
 #
-# ### Exercise 0.1: accuracy
+# ### ✏️ Your turn · Exercise 0.1: accuracy
 #
 # A network gives each photo a row of scores, the *logits*, one a class. Its answer is the class with
 # the largest score. Fill in `accuracy`: the share of photos whose answer is right, as a fraction.
@@ -101,7 +101,7 @@ logits = torch.tensor([[2.0, 1.0], [0.5, 3.0], [1.0, 0.0]])
 print("2 of 3 right:", round(accuracy(logits, torch.tensor([0, 1, 1])), 3))
 
 # %% [markdown]
-# ### Exercise 0.2: predict
+# ### ✏️ Your turn · Exercise 0.2: predict
 #
 # Some exercises ask you to **predict before you run**. Guess, then compare; a wrong guess teaches
 # the most. A data set has 100 photos, and a `DataLoader` hands them out 32 at a time. How many
@@ -122,7 +122,7 @@ loader = torch.utils.data.DataLoader(torch.zeros(100, 1), batch_size=32)
 print("batches:", len(loader), "of sizes", [len(batch) for batch in loader])
 
 # %% [markdown]
-# ### Exercise 0.3: choose
+# ### ✏️ Your turn · Exercise 0.3: choose
 #
 # Others let you choose. Photos are split in three: **train** (the network learns from it),
 # **validation** and **test**. You have trained three networks and want to pick the best. On which

@@ -180,7 +180,7 @@ plt.show()
 # %% [markdown]
 # *Photos: US Navy, public domain; Daniel Büchele and vultilion on Flickr, CC BY 2.0.*
 #
-# ### Exercise 1.1: prepare a photo
+# ### ✏️ Your turn · Exercise 1.1: prepare a photo
 #
 # Networks take **batches**, with shape `(photos, channels, height, width)`. Fill in `prepare`: it
 # takes a photo and any weights object, and returns a batch that holds this one photo, ready for a
@@ -290,7 +290,7 @@ with torch.inference_mode():
 block
 
 # %% [markdown]
-# ### Exercise 1.2: predict a shape
+# ### ✏️ Your turn · Exercise 1.2: predict a shape
 #
 # Before you run anything: a photo of **160 x 160** pixels goes in. What shape comes out of
 # `layer3`? Give (channels, height, width), without the batch.
@@ -403,7 +403,7 @@ print(
 # The head gives 200 *logits*, scores of any size. **Softmax** makes probabilities of them: all
 # positive, and they sum to one.
 #
-# ### Exercise 1.3: the top five
+# ### ✏️ Your turn · Exercise 1.3: the top five
 #
 # Fill in `top5`. It takes the logits of **one** photo (shape `(classes,)`) and the list of
 # category names, and returns five pairs `(name, probability)`, the most probable first. It should
@@ -428,7 +428,7 @@ top5 = check.top5(top5)
 # check.top5.hint()
 
 # %% [markdown]
-# ### Exercise 1.4: think before you run
+# ### ✏️ Your turn · Exercise 1.4: think before you run
 #
 # One of our photos shows a dahlia. The 200 classes of the pocket weights contain a goldfish, an
 # orange and a mushroom, but **no flower at all** (a cauliflower does not count):
@@ -581,7 +581,7 @@ for name in ("as the weights expect", "the colleague's"):
     print(f"{name:<22} min {x.min():7.1f}   max {x.max():7.1f}   std {x.std():6.1f}")
 
 # %% [markdown]
-# ### Exercise 1.5: find the bug
+# ### ✏️ Your turn · Exercise 1.5: find the bug
 #
 # What did the colleague forget? Write `repair`, which takes a photo and returns what the network
 # should get, a tensor of shape (3, size, size). Any way that gives the right numbers is fine.

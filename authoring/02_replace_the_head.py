@@ -56,7 +56,7 @@ print([name for name in categories if name in ("ant", "bee")])
 # | outputs (`out_features`) | 200, the old classes | **yours** |
 # | weights φ | trained | **random, to be trained** |
 #
-# ### Exercise 2.1: a new head
+# ### ✏️ Your turn · Exercise 2.1: a new head
 #
 # Fill in `new_head`: give the model a new head for `num_classes` classes, and return the model. It
 # should work for any ResNet, also for one with 2,048 features.
@@ -107,7 +107,7 @@ with torch.inference_mode():
 # The layer *says* two and *computes* 200. The weights are what counts; lesson 03 has a sister of
 # this trap that is far more expensive.
 #
-# ### Exercise 2.2: count φ
+# ### ✏️ Your turn · Exercise 2.2: count φ
 #
 # Before you run anything: how many numbers does the new head for **two** classes hold?
 
@@ -139,7 +139,7 @@ print(f"φ {phi:>12,}   one number in {(theta + phi) // phi:,}")
 #
 # $$L_0 \approx -\log\frac{1}{C} = \log C$$
 #
-# ### Exercise 2.3: the loss at step zero
+# ### ✏️ Your turn · Exercise 2.3: the loss at step zero
 #
 # The Oxford-IIIT Pet set has 37 breeds. You put a new head on, and evaluate before any training.
 # What loss do you expect? Two digits are enough.
@@ -241,7 +241,7 @@ for classes in sizes:
 #
 # In words: **error times input, averaged over the photos.**
 #
-# ### Exercise 2.4: the gradient for φ by hand
+# ### ✏️ Your turn · Exercise 2.4: the gradient for φ by hand
 #
 # Fill in `phi_gradient`. `features` has shape (photos, features), `logits` (photos, classes),
 # `targets` (photos,). Return the gradient for the weight, (classes, features), and for the bias,
@@ -279,7 +279,7 @@ phi_gradient = check.phi_gradient(phi_gradient)
 # The left one is all that θ ever hears of your task: **the error, sent back through the head's
 # weights**.
 #
-# ### Exercise 2.5: the message to θ
+# ### ✏️ Your turn · Exercise 2.5: the message to θ
 #
 # Fill in `feature_gradient`. `weight` is the head's, (classes, features); `logits` and `targets` are
 # as before. Return the gradient for the features, shape (photos, features). Two lines.
@@ -385,7 +385,7 @@ plt.show()
 # ant is. It is right far more often than guessing, and with more photos and some freedom for θ it
 # gets better: lessons 06 and 08 measure by how much.
 #
-# ### Exercise 2.6: which program trains the new head?
+# ### ✏️ Your turn · Exercise 2.6: which program trains the new head?
 #
 # Both run without an error.
 #

@@ -131,7 +131,7 @@ print("3. 'requires_grad' is a plain attribute of the module:", "requires_grad" 
 # nobody reads. (`model.fc.requires_grad_(True)`, with an underscore, is a method that goes through
 # the parameters. One character decides.)
 #
-# ### Exercise 3.1: thaw the head
+# ### ✏️ Your turn · Exercise 3.1: thaw the head
 #
 # Fill in `thaw_head`: the model comes entirely frozen. Let the head train, and nothing else;
 # return the model. The check makes one step and compares weights.
@@ -207,7 +207,7 @@ print(ft.freeze_report(model, optimizer))
 # Read the last but one row: all 1,026 numbers of the head train and are in the optimizer. `new`
 # means that the head was replaced. All others stand at 0, *measured*, not believed.
 #
-# ### Exercise 3.2: how many train?
+# ### ✏️ Your turn · Exercise 3.2: how many train?
 #
 # Next we freeze everything and thaw two groups, `layer4` and the head. Before you run it: how many
 # **numbers** will train? The table above has all you need.
@@ -233,7 +233,7 @@ print(ft.freeze_report(model))
 # %% [markdown]
 # ## Order matters
 #
-# ### Exercise 3.3: which of these programs train the head?
+# ### ✏️ Your turn · Exercise 3.3: which of these programs train the head?
 #
 # Each starts with a fresh `model = ft.load_backbone("resnet18")`. Give **all** letters that apply,
 # such as `"a, b"`.
@@ -325,7 +325,7 @@ plt.show()
 # The cure: BatchNorm inside frozen layers stays in **eval mode**, where it uses its stored
 # statistics and leaves them alone. What trains is in train mode.
 #
-# ### Exercise 3.4: a train mode that respects what is frozen
+# ### ✏️ Your turn · Exercise 3.4: a train mode that respects what is frozen
 #
 # Fill in `train_mode`. It puts the whole model into train mode, but leaves each BatchNorm layer
 # whose weight does not require gradients in eval mode. The check sends photos through and looks at
@@ -369,7 +369,7 @@ print("state tensors that moved:", len(moved), "of", len(before))
 #
 # ## The optimizer has a memory
 #
-# ### Exercise 3.5: frozen too late
+# ### ✏️ Your turn · Exercise 3.5: frozen too late
 #
 # You train the whole network for a while with Adam, in eval mode. Then you decide to freeze
 # `layer1` and go on with the same optimizer:

@@ -135,7 +135,7 @@ print("a batch:", tuple(images.shape), images.dtype, "and", tuple(targets.shape)
 # After `loss.backward()` each weight tensor `p` that trains has its gradient in `p.grad`. Frozen
 # ones have `None` there.
 #
-# ### Exercise 4.1: a step of gradient descent
+# ### ✏️ Your turn · Exercise 4.1: a step of gradient descent
 #
 # Fill in `sgd_step`: move every parameter of the model that has a gradient, θ and φ alike, by one
 # step of the rule. One more thing to know: the change itself must not be recorded as a part of the
@@ -253,7 +253,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ### Exercise 4.2: which of these loops train as they should?
+# ### ✏️ Your turn · Exercise 4.2: which of these loops train as they should?
 #
 # Each stands inside `for images, targets in loader:`. Give **all** letters that apply, such as
 # `"a, b"`.
@@ -324,7 +324,7 @@ for name, order in {
 # One pass over all training photos is an **epoch**, and you want to know its loss, and after it the
 # accuracy on validation. Batches give one number each. How do they become one?
 #
-# ### Exercise 4.3: two batches
+# ### ✏️ Your turn · Exercise 4.3: two batches
 #
 # A validation split has 40 photos, and comes in batches of 32 and 8. A network has 30 of the first
 # 32 photos right, and 4 of the last 8. What is its accuracy?
@@ -401,7 +401,7 @@ for mode in ("eval", "train"):
 # %% [markdown]
 # ## The loop
 #
-# ### Exercise 4.4: one epoch
+# ### ✏️ Your turn · Exercise 4.4: one epoch
 #
 # Everything is there. Fill in `train_one_epoch`: put the model into train mode with
 # `ft.train_mode(model)` (lesson 03: BatchNorm of frozen layers rests), make one step of the
@@ -530,7 +530,7 @@ print("test photos:", len(data.test))
 print("test accuracy above 0.7:", test_accuracy > 0.7)
 
 # %% [markdown]
-# ### Exercise 4.5: which number is honest?
+# ### ✏️ Your turn · Exercise 4.5: which number is honest?
 #
 # Someone has trained with four learning rates, and written down:
 #

@@ -110,7 +110,7 @@ moved = features.to(elsewhere)
 print("a tensor stays; you get another:", features.device.type == "cpu" and moved is not features)
 
 # %% [markdown]
-# ### Exercise 5.1: which programs have everything on the device?
+# ### ✏️ Your turn · Exercise 5.1: which programs have everything on the device?
 #
 # Give **all** letters that apply.
 #
@@ -186,7 +186,7 @@ print("really done after 0.2 seconds or more:", done > 0.19)
 # longer, because libraries are loaded, memory is fetched and the fastest method is searched for;
 # and a single run is a lottery.
 #
-# ### Exercise 5.2: an honest clock
+# ### ✏️ Your turn · Exercise 5.2: an honest clock
 #
 # Fill in `measure`. `run()` puts work into the device's queue, `wait()` returns when the queue is
 # empty. Return the seconds that *one* run takes, as a mean over `repeats` runs, without the first
@@ -308,7 +308,7 @@ plt.show()
 # On a CPU the blue bars are the long ones, and nobody minds the orange ones. A GPU shortens the
 # blue bars **only**.
 #
-# ### Exercise 5.3: sixteen times faster?
+# ### ✏️ Your turn · Exercise 5.3: sixteen times faster?
 #
 # A step takes 20 ms for loading and then 80 ms for computing. You rent a GPU that computes 16 times
 # faster, and change nothing else. How many times faster is the *training*?
@@ -571,7 +571,7 @@ print(f"here: {1000 * usual:.0f} ms a step, with channels_last {1000 * pixelwise
 # - the **optimizer's state**: AdamW remembers two running means for each weight that trains;
 # - the **activations**: what the forward pass has to keep for the backward pass.
 #
-# ### Exercise 5.4: before the first photo
+# ### ✏️ Your turn · Exercise 5.4: before the first photo
 #
 # A ResNet-18 with a head for two classes has 11,177,538 weights, each a float32. All of them train,
 # with AdamW. How many MB (millions of bytes) do weights, gradients and optimizer state take
@@ -696,7 +696,7 @@ plt.show()
 #    forward pass.
 # 8. A smaller network, or a larger GPU.
 #
-# ### Exercise 5.5: a batch in pieces
+# ### ✏️ Your turn · Exercise 5.5: a batch in pieces
 #
 # `backward()` adds (lesson 04). So the gradient of a large batch can be collected from small ones.
 # Fill in `accumulate`: afterwards `p.grad` has the gradient of the **mean** cross-entropy over all

@@ -111,7 +111,7 @@ for name, modules in ft.layer_groups(pretrained).items():
 #
 # $$\eta_{\text{group}} = \eta \cdot \text{layer\_decay}^{\,\text{distance from the head}}$$
 #
-# ### Exercise 6.1: a step by hand
+# ### ✏️ Your turn · Exercise 6.1: a step by hand
 #
 # Fill in `first_step`: the new weights of a group after AdamW's first step. `distance` counts the
 # groups from the head: 0 for the head, 1 for `layer4`, 5 for the stem. The check compares with
@@ -362,7 +362,7 @@ print(
 #
 # What did a run really move? The report tells, if you can read it.
 #
-# ### Exercise 6.2: which run is which?
+# ### ✏️ Your turn · Exercise 6.2: which run is which?
 #
 # Four runs of four steps, all with AdamW: everything at **one rate**; everything with
 # **`layer_decay=0.3`**; a stage for **`layer4` and head**; a stage for the **head**, in which
@@ -461,7 +461,7 @@ print(
 print("its first step has less than half the peak's rate:", last[0]["head"] < 0.5e-3)
 
 # %% [markdown]
-# ### Exercise 6.3: the schedule that never falls
+# ### ✏️ Your turn · Exercise 6.3: the schedule that never falls
 #
 # This runs without an error, and trains poorly. Somebody has plotted its learning rate. Batches of
 # 16, 120 photos, so 8 steps an epoch.
@@ -652,7 +652,7 @@ print("L2-SP: layer4 stays within half the distance:", pulled < 0.5 * free)
 # That this works is not obvious: between two networks that were trained apart it usually does not.
 # After fine-tuning with a moderate rate both ends lie in the same valley.
 #
-# ### Exercise 6.4: on the line between two networks
+# ### ✏️ Your turn · Exercise 6.4: on the line between two networks
 #
 # Fill in `interpolate`. `before` and `after` are two `state_dict()`s with the same names; return a
 # third. `share=0` is `before`, `share=1` is `after`. BatchNorm's statistics are in there as well.
@@ -705,7 +705,7 @@ print("at 0.4 the new accuracy is still above 0.7:", middle[1] > 0.7)
 # %% [markdown]
 # One run of fine-tuning, and you choose the place on the line afterwards, on the validation split.
 #
-# ### Exercise 6.5: choose the stages
+# ### ✏️ Your turn · Exercise 6.5: choose the stages
 #
 # Three situations and four plans. Choose one plan for each, and **write down your reason in a
 # sentence before you run the check**.

@@ -83,7 +83,7 @@ for p in (0.9, 0.4, 0.01):
 # %% [markdown]
 # From the second to the third the number of right answers stays, and the loss is five times as high.
 #
-# ### Exercise 7.1: read the curves
+# ### ✏️ Your turn · Exercise 7.1: read the curves
 #
 # Four runs, drawn as they typically look (by formula, not measured). Blue is training, orange is
 # validation. Give each diagnosis its panel:
@@ -199,7 +199,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ### Exercise 7.2: the floor
+# ### ✏️ Your turn · Exercise 7.2: the floor
 #
 # The orange curve has a lowest point, above zero. For two classes and `label_smoothing=0.1`: how
 # low can the training loss get at best? Compute it, to two decimals.
@@ -227,7 +227,7 @@ print("the lowest point of the orange curve:", round(smooth.min().item(), 2))
 # in the same way. [CutMix](https://arxiv.org/abs/1905.04899) pastes a rectangle of one into the
 # other; the target is mixed by area.
 #
-# ### Exercise 7.3: mix
+# ### ✏️ Your turn · Exercise 7.3: mix
 #
 # Fill in `mixup`. Each photo is mixed with the one *before* it in the batch (`images.roll(1, 0)`
 # has them in place): `share` of itself, the rest of the other. Targets become rows of shares:
@@ -285,7 +285,7 @@ show([*half[:3], *cut[:3]], shares(half_goals) + shares(cut_goals), columns=3)
 # nothing gets better for a while. `ft.finetune` always keeps the best, the star in its plot, and
 # `early_stopping=5` ends a stage after five epochs without a better one.
 #
-# ### Exercise 7.4: which lines are wrong?
+# ### ✏️ Your turn · Exercise 7.4: which lines are wrong?
 #
 # This runs, and reports a fine score on the test split. Give **all** letters of wrong lines.
 #
@@ -501,7 +501,7 @@ print("test accuracy at least 0.15 lower:", test < val - 0.15)
 # least a test split from where it will be used. It is the splits that are to blame, and only a
 # person can see that.
 #
-# ### Exercise 7.5: choose a treatment
+# ### ✏️ Your turn · Exercise 7.5: choose a treatment
 #
 # Four cases and four treatments. Give each case one letter, and **write down your reason in a
 # sentence before you run the check**.

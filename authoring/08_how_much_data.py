@@ -169,7 +169,7 @@ for method in METHODS:
 # Five seeds at 20 photos a class: five other sets of photos, heads and orders. Compare single
 # columns, and you can find a seed that contradicts almost any ranking.
 #
-# ### Exercise 8.1: an interval
+# ### ✏️ Your turn · Exercise 8.1: an interval
 #
 # Five values have a mean. How far may it lie from the mean of *very many* runs? The usual answer
 # is the 95 % interval by Student's t:
@@ -252,7 +252,7 @@ for n in (40, 153, 200, 1000):
 # for the height of all curves together. Differences between methods suffer less from it, because the
 # same photos are hard for all.
 #
-# ### Exercise 8.2: how many test photos?
+# ### ✏️ Your turn · Exercise 8.2: how many test photos?
 #
 # You expect about 90 % and want to state it to ± 2 points, 19 times out of 20. How many test
 # photos do you need?
@@ -277,7 +277,7 @@ needed = check.test_photos(guess)
 # Read the figure sideways. Take the accuracy that training from scratch reaches with all its
 # photos, and go left until you meet another curve: with so many photos it is as good.
 #
-# ### Exercise 8.3: read a curve sideways
+# ### ✏️ Your turn · Exercise 8.3: read a curve sideways
 #
 # Fill in `photos_needed(sizes, accuracies, target)`: the number of photos a class at which the
 # curve first reaches `target`. Between two measured sizes it is a straight line *in the plot*,
@@ -377,7 +377,7 @@ axes[0].legend(frameon=False, fontsize=11)
 plt.show()
 
 # %% [markdown]
-# ### Exercise 8.4: what does the figure say?
+# ### ✏️ Your turn · Exercise 8.4: what does the figure say?
 #
 # Which of these sentences are supported by what you have seen? Give **all** letters.
 #
@@ -638,7 +638,7 @@ for finding in ft.audit(folder).findings:
         print(finding.severity, "-", finding.message)
 
 # %% [markdown]
-# ### Exercise 8.5: which number may be reported?
+# ### ✏️ Your turn · Exercise 8.5: which number may be reported?
 #
 # All four people have trained five seeds on 20 photos a class and write "test accuracy" into their
 # report. Whose sentence is honest? Give **all** letters that apply.

@@ -43,7 +43,7 @@ opening.show(lesson="09", seconds=20, minutes=35)
 # one. (Some authors count a multiplication with its addition as one, and call it a MAC. Their
 # numbers are half of ours.)
 #
-# ### Exercise 9.1: the FLOPs of a convolution
+# ### ✏️ Your turn · Exercise 9.1: the FLOPs of a convolution
 #
 # One number of the output is a sum over all input channels and all k × k places of the kernel,
 # each a product that is added to the sum. Fill in `conv_flops`: the FLOPs for **one** photo, with
@@ -128,7 +128,7 @@ plt.show()
 # spread evenly, because in the early layers each of the few weights works at many places. **The
 # number of parameters does not tell the cost.**
 #
-# ### Exercise 9.2: a larger photo
+# ### ✏️ Your turn · Exercise 9.2: a larger photo
 #
 # At 128 pixels a photo costs 1.18 GFLOP. How many at 224, the size that ImageNet networks see?
 
@@ -204,7 +204,7 @@ for train in ("all", "layer4", "head"):
 #   nothing below trains.
 # - **head**: the way back is nearly free. What is left is the way *forward*.
 #
-# ### Exercise 9.3: only the stem
+# ### ✏️ Your turn · Exercise 9.3: only the stem
 #
 # Now the other way round: `Stage(train=("stem",))` lets the first layer move, and freezes all above
 # it, 99.9 % of the parameters. (One does that for photos whose *look* is new, such as infrared.)
@@ -320,7 +320,7 @@ print(
 # It works for `layer4`, too. Then the frozen part ends at `layer3`; its output, 256 × 4 × 4 numbers
 # for each of these photos, is kept, and `layer4` and head train on that.
 #
-# ### Exercise 9.4: predict the gain
+# ### ✏️ Your turn · Exercise 9.4: predict the gain
 #
 # Let $f$ be the FLOPs of the frozen part for one photo, and $t$ those of a forward *and* backward
 # pass through what trains. Fill in `speedup(epochs, frozen, trains)`: the FLOPs of the slow way,
@@ -369,7 +369,7 @@ for name, f, t in (("head", f_head, t_head), ("layer4", f_layer4, t_layer4)):
 # For one epoch there is nothing to gain. For many, the head's gain has no end in sight, and that of
 # `layer4` ends at the dotted line, $(f + t)/t$: what trains has to be computed each time.
 #
-# ### Exercise 9.5: which of these caches are right?
+# ### ✏️ Your turn · Exercise 9.5: which of these caches are right?
 #
 # Five programs keep what the frozen part computes. Which of them train **the same** as the correct
 # slow loop, with augmentation where it has augmentation? Give all letters.

@@ -119,7 +119,7 @@ plt.show()
 # program is wrong all the same. It will fail on the next data set, or in another hand. Curves are
 # a symptom; they are not evidence.
 #
-# ### Exercise 10.1: state a suspicion
+# ### ✏️ Your turn · Exercise 10.1: state a suspicion
 #
 # Program A gets training right and is *wrong* on nine of ten validation photos. Guessing would get
 # half of them. Which explanation fits?
@@ -258,7 +258,7 @@ for name, program in (("sound", sound), ("D", cases["D"])):
 # Scores of any size should come out. These are probabilities: the model ends in a softmax, and
 # `nn.CrossEntropyLoss` applies another one to them.
 #
-# ### Exercise 10.2: the floor
+# ### ✏️ Your turn · Exercise 10.2: the floor
 #
 # How low can the loss of program D get, with two classes, if it is as sure of the right answer as
 # it can be? Work it out before you look. Two digits are enough.
@@ -335,7 +335,7 @@ print()
 bugs.show("F")
 
 # %% [markdown]
-# ### Exercise 10.3: repair both
+# ### ✏️ Your turn · Exercise 10.3: repair both
 #
 # Fill in `make_ready`: it gets a pre-trained ResNet, and returns `(model, optimizer)`, ready to
 # train `layer4` and a new head for `num_classes` classes, and nothing else. Any optimizer will do,
@@ -454,7 +454,7 @@ bugs.show("I")
 # photos come sorted, bees first: in a batch of bees, being a bee is nothing special, and half of
 # them are taken for ants. Worse, each validation pass leaks its photos into the statistics.
 #
-# ### Exercise 10.4: a thermometer that does not change the patient
+# ### ✏️ Your turn · Exercise 10.4: a thermometer that does not change the patient
 #
 # Fill in `accuracy_on`: the share of right answers over all batches of a loader, measured in eval
 # mode. Batches may differ in size. Afterwards the model is as before: its numbers, and **the mode
@@ -498,7 +498,7 @@ print(
 #
 # You will not run nine experiments before each training. But a few lines can look before you wait.
 #
-# ### Exercise 10.5: `looks_sound`
+# ### ✏️ Your turn · Exercise 10.5: `looks_sound`
 #
 # Write a function that gets what you have *before the first step*: a ResNet, the optimizer, one
 # batch of images and targets. It returns `True` if all is well and `False` if any of these is not:

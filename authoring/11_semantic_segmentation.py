@@ -87,7 +87,7 @@ for name, count in zip(names, pixels.tolist(), strict=True):
 # It is 1 if the two sets of pixels are the same, and 0 if they share none. Missed pixels lower it,
 # and so do pixels too many. **Mean IoU** is the mean over the classes, each with the same weight.
 #
-# ### Exercise 11.1: the model that finds nothing
+# ### ✏️ Your turn · Exercise 11.1: the model that finds nothing
 #
 # A model calls *every* pixel background. With the counts above: what is its pixel accuracy, and
 # what its mean IoU over the three classes? Work both out before you go on, as a pair of fractions.
@@ -108,7 +108,7 @@ answer = check.nothing_found(answer)
 # %% [markdown]
 # Whoever reports pixel accuracy alone may be reporting this model.
 #
-# ### Exercise 11.2: IoU by hand
+# ### ✏️ Your turn · Exercise 11.2: IoU by hand
 #
 # Fill in `iou`. Two masks come in, `predicted` and `truth`, int64 of the same shape. Return a
 # tensor with one IoU a class. Pixels whose truth is `ignore_index` have no truth and do not count
@@ -160,7 +160,7 @@ print("IoU:", {n: round(v, 2) for n, v in zip(names, by_library.tolist(), strict
 # What does a ResNet do before its head? It makes a *map*, a small grid with 512 numbers at each
 # place, then averages over all places.
 #
-# ### Exercise 11.3: the size of the map
+# ### ✏️ Your turn · Exercise 11.3: the size of the map
 #
 # Our photos are 96 x 96 pixels. How many rows and columns has the map that comes out of `layer4`?
 # (Lesson 01 went through the stem and the four stages.)
@@ -255,7 +255,7 @@ print(ft.freeze_report(model))
 # Augmentation has a new duty: flip the photo, and the mask must flip too. That is easily checked,
 # and mistakes are seen at once. There is a mistake that is not seen.
 #
-# ### Exercise 11.4: find the bug
+# ### ✏️ Your turn · Exercise 11.4: find the bug
 #
 # A colleague's function enlarges photo and mask. It raises no error, and overlays look fine. Yet
 # something is wrong with the masks that it returns. Find out what (look at their *values*).
@@ -458,7 +458,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ### Exercise 11.5: read the bars
+# ### ✏️ Your turn · Exercise 11.5: read the bars
 #
 # Which of these does the plot show? Give **all** letters that apply.
 #

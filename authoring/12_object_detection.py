@@ -76,7 +76,7 @@ plt.show()
 #
 # and calls a box right if its class is right and its IoU with a true box is above some limit, often 0.5.
 #
-# ### Exercise 12.1: the IoU of two boxes
+# ### ✏️ Your turn · Exercise 12.1: the IoU of two boxes
 #
 # Fill in `box_iou`. `a` and `b` are float tensors (4,): left, top, right, bottom. Mind boxes that
 # do not meet.
@@ -142,7 +142,7 @@ print("groups:", list(ft.layer_groups(model)))
 # The rule, called NMS: take the boxes by falling score. Keep a box, unless it overlaps one that is
 # **already kept** by more than a threshold.
 #
-# ### Exercise 12.2: who survives?
+# ### ✏️ Your turn · Exercise 12.2: who survives?
 #
 # Four boxes of one class, the threshold is 0.5. Work it out by hand. Which boxes are kept? Give **all**
 # letters, such as `"a, b"`.
@@ -165,7 +165,7 @@ answer = check.survivors(answer)
 # check.survivors.hint()
 
 # %% [markdown]
-# ### Exercise 12.3: write it
+# ### ✏️ Your turn · Exercise 12.3: write it
 #
 # Fill in `nms`. `boxes` is (n, 4), `scores` (n,). Return the positions of the boxes that are kept, best
 # first; for no boxes, an empty list. You have `box_iou`.
@@ -209,7 +209,7 @@ print("as torchvision.ops.nms:", kept == set(ops.nms(many, scores, 0.4).tolist()
 #
 # ## Photo and boxes move together
 #
-# ### Exercise 12.4: find the bug
+# ### ✏️ Your turn · Exercise 12.4: find the bug
 #
 # A colleague's function mirrors a photo and its boxes. It raises no error. What is wrong with the
 # boxes that it returns?
@@ -360,7 +360,7 @@ print("map_50 above 0.25:", test["map_50"] > 0.25)
 print("map is lower than map_50:", test["map"] < test["map_50"])
 
 # %% [markdown]
-# ### Exercise 12.5: choose a threshold
+# ### ✏️ Your turn · Exercise 12.5: choose a threshold
 #
 # A laboratory uses your detector to find white blood cells. A missed cell is a serious mistake; a
 # wrong box costs a technician two seconds. The detector misses too many. What do you do first?

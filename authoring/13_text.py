@@ -98,7 +98,7 @@ for one in texts:
 # Photos of one size stack into a batch. Texts have different lengths, so short ones are filled up with
 # **padding**, and an **attention mask** says which places are real (1) and which are filling (0).
 #
-# ### Exercise 13.1: how much of a batch is padding?
+# ### ✏️ Your turn · Exercise 13.1: how much of a batch is padding?
 #
 # The three texts above have 4, 7 and 18 tokens, added ones included. In a batch of the three, how many
 # places hold padding?
@@ -136,7 +136,7 @@ print("messages that lose something at 32:", int((lengths > 32).sum()), "of", le
 # the same problem, a 7 x 7 map of features, and solves it by the mean (lesson 01). So do we, with
 # one trap: there is something behind every place of the padding, too.
 #
-# ### Exercise 13.2: the mean over real tokens
+# ### ✏️ Your turn · Exercise 13.2: the mean over real tokens
 #
 # Fill in `mean_pool`. `hidden` is (texts, tokens, features); `mask` is (texts, tokens), 1 on real tokens.
 
@@ -239,7 +239,7 @@ print("frozen encoder: far above chance:", accuracy["frozen"] > 0.55)
 # %% [markdown]
 # ## Which learning rate?
 #
-# ### Exercise 13.3: choose before you run
+# ### ✏️ Your turn · Exercise 13.3: choose before you run
 #
 # A head learns well with `lr=1e-2` (lessons 02 to 04). Somebody trains the **whole** encoder with it,
 # `ft.Stage(train="all", lr=1e-2)`, AdamW as always. What happens?
@@ -426,7 +426,7 @@ print(
 )
 
 # %% [markdown]
-# ### Exercise 13.4: the best span
+# ### ✏️ Your turn · Exercise 13.4: the best span
 #
 # From start and end logits to an answer. The best start and the best end, each for itself, may give an
 # end before its start. Fill in `best_span`: the pair (i, j) with the highest `start[i] + end[j]` of all with
@@ -457,7 +457,7 @@ best_span = check.best_span(best_span)
 # **F1**: how many words are common? With p of the predicted words right, and r of the right words
 # found, F1 = 2pr / (p + r). Where several answers are right, the best counts.
 #
-# ### Exercise 13.5: F1 by hand
+# ### ✏️ Your turn · Exercise 13.5: F1 by hand
 #
 # The answer is *a third*; the model says *about a third of its height*. F1? Two digits are enough.
 

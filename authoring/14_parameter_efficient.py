@@ -104,7 +104,7 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# ### Exercise 14.1: how many train?
+# ### ✏️ Your turn · Exercise 14.1: how many train?
 #
 # Usually A and B are put on the **query** and **value** matrices of each attention layer. This encoder has
 # 6 layers, and both matrices are 384 x 384. With r = 8, how many numbers do all A and B hold together?
@@ -121,7 +121,7 @@ count = check.count_lora(guess)
 # check.count_lora.solution()   # ... and for a worked answer
 
 # %% [markdown]
-# ### Exercise 14.2: the layer
+# ### ✏️ Your turn · Exercise 14.2: the layer
 #
 # Fill in `lora_forward`: the output of the frozen layer, plus the detour. `x` is (..., in), `weight` (out, in),
 # `A` (r, in), `B` (out, r); `scale` is α / r. Take the short way round: never build the product B A.
@@ -192,7 +192,7 @@ print("the network gives what it gave before:", torch.allclose(before, after, at
 # %% [markdown]
 # ## Why does B begin at zero?
 #
-# ### Exercise 14.3: a good beginning
+# ### ✏️ Your turn · Exercise 14.3: a good beginning
 #
 # At step 0 the network should be the pre-trained one, and the first step should be able to change it.
 # Which beginning does both?
@@ -265,7 +265,7 @@ print(f"the whole network: {len(save(everything)) / 1e6:6.2f} MB")
 #
 # The detour costs a little time in each layer. For use it can be had for nothing.
 #
-# ### Exercise 14.4: merge
+# ### ✏️ Your turn · Exercise 14.4: merge
 #
 # Fill in `merge`: one weight matrix that does what W and the detour do together.
 
@@ -348,7 +348,7 @@ with torch.no_grad():
     )
 
 # %% [markdown]
-# ### Exercise 14.5: a linear probe in disguise
+# ### ✏️ Your turn · Exercise 14.5: a linear probe in disguise
 #
 # ```python
 # model = text.TextClassifier(encoder, num_classes=7)                  # 1

@@ -48,7 +48,7 @@ ax.set(yscale="log", ylabel="weights")
 plt.show()
 
 # %% [markdown]
-# ### Exercise 99.1: «what is to be done»
+# ### ✏️ Your turn · Exercise 99.1: «what is to be done»
 #
 # «Say what goes in and what comes out, with shapes and units.» Fill in `trained_share`: of a
 # model's weights, the fraction that training may move. A weight may move if its parameter has
@@ -84,7 +84,7 @@ print(f"all layers:      {trained_share(model):.0%}")
 print(f"a linear layer:  {trained_share(nn.Linear(8, 2)):.0%}")
 
 # %% [markdown]
-# ### Exercise 99.2: «a question to think about»
+# ### ✏️ Your turn · Exercise 99.2: «a question to think about»
 #
 # «A question that a wrong idea answers wrongly.» The head alone trains. Which memory shrinks most,
 # compared with training all layers?
