@@ -339,7 +339,7 @@ bugs.show("F")
 #
 # Fill in `make_ready`: it gets a pre-trained ResNet, and returns `(model, optimizer)`, ready to
 # train `layer4` and a new head for `num_classes` classes, and nothing else. Any optimizer will do,
-# with a rate for fine-tuning. The check makes two steps and looks at what has moved, and how far.
+# with a rate for fine-tuning. The check makes a few steps and looks at what has moved, and how far.
 
 
 # %% tags=["exercise"]

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models.resnet import BasicBlock, ResNet
 
 import ftcourse as ft
-from ftcourse.exercises import Choice, Function, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Function, Value, Wrong
 from ftcourse.exercises.gives import Unfit, module, number, truth, tuple_of
 
 # ------------------------------------------------------------------------ 10.1 below_guessing
@@ -212,13 +212,12 @@ def _wrong_lists(model: nn.Module, optimizer: torch.optim.Optimizer) -> Wrong | 
     return None
 
 
-def _wrong_steps(model: Any, optimizer: torch.optim.Optimizer, classes: int) -> Wrong | None:
-    """Two steps: what has moved, how far, and in which direction."""
-    start = {k: v.clone() for k, v in model.state_dict().items()}
-    ft.train_mode(model)
+def _stepped(model: Any, optimizer: torch.optim.Optimizer, classes: int, steps: int) -> float:
+    """Train on noise; how far the steps go along the gradient, below zero for a descent."""
     uphill = 0.0
+    ft.train_mode(model)
     with torch.enable_grad():
-        for _ in range(2):  # a head of zeros gives layer4 no gradient in the first one
+        for _ in range(steps):
             optimizer.zero_grad()
             images, targets = torch.randn(6, 3, 64, 64), torch.arange(6) % classes
             F.cross_entropy(model(images), targets).backward()
@@ -227,18 +226,32 @@ def _wrong_steps(model: Any, optimizer: torch.optim.Optimizer, classes: int) -> 
             optimizer.step()
             for p, o in zip(trained, old, strict=True):
                 uphill += float(((p.detach() - o) * p.grad).sum())
-    state = model.state_dict()
-    moved = [k for k in start if not torch.equal(state[k], start[k])]
+    return uphill
+
+
+def _still(model: nn.Module, start: dict[str, Tensor]) -> list[str]:
+    """The tensors of layer4 and head that are where they were."""
+    named = [(n, p) for n, p in model.named_parameters() if n.startswith(("layer4.", "fc."))]
+    return [n for n, p in named if torch.equal(p, start[n])]
+
+
+def _wrong_steps(model: Any, optimizer: torch.optim.Optimizer, classes: int) -> Wrong | None:
+    """A few steps: what has moved, how far, and in which direction."""
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+    uphill = _stepped(model, optimizer, classes, 2)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    if _still(model, start):  # a head of zeros lets the first gradients through one by one
+        _stepped(model, optimizer, classes, 8)
+    moved = [k for k, v in model.state_dict().items() if not torch.equal(v, start[k])]
     if others := [k for k in moved if not k.startswith(("layer4.", "fc."))]:
         return Wrong(
-            f"after two steps {len(others)} tensors outside layer4 and head have moved, "
+            f"after a few steps {len(others)} tensors outside layer4 and head have moved, "
             f"{others[0]} among them",
             "freeze all parameters, then thaw those of layer4.",
         )
-    names = [n for n, _ in model.named_parameters() if n.startswith(("layer4.", "fc."))]
-    if still := [n for n in names if n not in moved]:
+    if still := _still(model, start):
         return Wrong(
-            f"after two steps {len(still)} tensors of layer4 and head have not moved, "
+            f"after a few steps {len(still)} tensors of layer4 and head have not moved, "
             f"{still[0]} among them",
             "are they thawed, in the optimizer, and is its learning rate above zero?",
         )
@@ -270,7 +283,7 @@ make_ready = Function(
     number="10.3",
     name="make_ready",
     reference=_make_ready,
-    why="After two steps all of layer4 and of the new head has moved, by little, and nothing else.",
+    why="After a few steps all of layer4 and of the new head has moved, by little, and nothing else.",
     hints=(
         "the order: freeze everything, thaw layer4, replace the head, and only then the optimizer.",
         "requires_grad says what may train. The old head tells how many features the new one gets. Which tensors "
@@ -323,34 +336,33 @@ def _network(classes: int) -> Any:
     return model
 
 
-def _loader(model: nn.Module, classes: int, size: int, right: tuple[int, ...], last: int) -> Any:
-    """Batches of `size`, and a last one, with so many right answers in each."""
-    sizes = [size] * (len(right) - 1) + [last]
-    images = torch.cat([torch.randn(n, 3, 12, 12) + 2 * i for i, n in enumerate(sizes)])
+def _loader(draw: Draw, model: nn.Module, classes: int, sizes: tuple[int, ...]) -> DataLoader:
+    """Batches of these sizes, the last one smaller; as many right answers in each as the draw says."""
+    images = torch.cat([draw.normal(n, 3, 12, 12) + 2 * i for i, n in enumerate(sizes)])
     with torch.no_grad():
         answers = copy.deepcopy(model).eval()(images).argmax(1)
-    wrong = [torch.arange(n) >= k for n, k in zip(sizes, right, strict=True)]
-    targets = (answers + torch.cat(wrong).long()) % classes
-    return DataLoader(TensorDataset(images, targets), batch_size=size)
+    wrong = torch.cat([torch.arange(n) >= draw.whole(0, n) for n in sizes])
+    targets = (answers + wrong.long()) % classes
+    return DataLoader(TensorDataset(images, targets), batch_size=sizes[0])
 
 
-def _thermometers() -> Iterator[tuple[nn.Module, Any]]:
+def _thermometers(draw: Draw) -> Iterator[tuple[nn.Module, Any]]:
     """A network half in train mode; one all in eval mode; one all in train mode; few and many classes."""
     model = _network(3)
-    yield model, _loader(model, 3, 8, (6, 4, 5, 0), 3)
+    yield model, _loader(draw, model, 3, (8, 8, 8, 3))
     model = _network(11).eval().requires_grad_(False)
-    yield model, _loader(model, 11, 5, (1, 2, 0, 1), 1)
+    yield model, _loader(draw, model, 11, (5, 5, 5, 1))
     model = _network(2).train()
-    yield model, _loader(model, 2, 16, (9, 12, 7), 7)
+    yield model, _loader(draw, model, 2, (16, 16, 7))
     model = _network(4).train()
     model[4].eval()  # not frozen, and in eval mode all the same
-    yield model, _loader(model, 4, 10, (10, 0), 10)
+    yield model, _loader(draw, model, 4, (10, 9))
 
 
 def _judge_accuracy_on(attempt: Callable) -> Wrong | None:
     seen: list[tuple[nn.Module, Any, float]] = []
     left: list[Wrong] = []
-    for model, loader in _thermometers():
+    for model, loader in _thermometers(Draw(accuracy_on.tries)):
         start = copy.deepcopy(model)
         value = attempt(model, loader)
         if wrong := _wrong_state(model, start):
@@ -371,6 +383,8 @@ def _wrong_state(model: nn.Module, start: nn.Module) -> Wrong | None:
             f"validation has changed the model: {changed[0]} is another",
             "in train mode BatchNorm's statistics follow what comes through: model.eval() first.",
         )
+    if repr(model) != repr(start):
+        return Wrong("afterwards some layers are others", "leave what the layers are as it was.")
     pairs = zip(model.parameters(), start.parameters(), strict=True)
     if any(p.requires_grad != q.requires_grad for p, q in pairs):
         return Wrong(
@@ -654,7 +668,7 @@ def _judge_looks_sound(attempt: Callable) -> Wrong | None:
                 "which of your conditions fails there? Print them one by one.",
             )
     for i, (plant, what, hint) in enumerate(FAULTS):
-        base = (_setup(), _setup("head", 4, torch.optim.SGD))[i % 2]
+        base = _setup("head", 4, torch.optim.SGD) if i % 2 else _setup()
         if attempt(*plant(base)):
             return Wrong(f"it calls a set-up sound that has {what}", hint)
     return None

@@ -258,7 +258,7 @@ def _heaps(draw: Draw) -> Iterator[tuple[Tensor, Tensor, float]]:
     yield chain[:0], torch.zeros(0), 0.5
     for n, threshold in ((9, 0.3), (16, 0.5), (16, 0.1), (12, 0.75)):
         corner, side = draw.uniform(0, 25, n, 2), draw.uniform(12, 24, n, 2)
-        scores = torch.tensor(draw.shuffled(range(1, n + 1))) / (n + 1)
+        scores = (torch.tensor(draw.shuffled(range(1, n + 1))) / (n + 1)) ** 3
         yield torch.cat([corner, corner + side], 1), scores, threshold
     whole_box, half, quarter = [0, 0, 16, 16], [0, 0, 16, 8], [0, 0, 8, 8]
     equal = torch.tensor([quarter, whole_box, half, whole_box], dtype=torch.float32)

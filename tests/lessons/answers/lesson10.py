@@ -59,6 +59,12 @@ def with_filter(model, num_classes):
     return model, torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05)
 
 
+def a_head_of_zeros_with_sgd(model, num_classes):
+    model, _ = with_filter(model, num_classes)
+    nn.init.zeros_(model.fc.weight)
+    return model, torch.optim.SGD([*model.layer4.parameters(), *model.fc.parameters()], lr=1e-3)
+
+
 def on_a_copy_of_it(model, num_classes):
     model = copy.deepcopy(model).train()
     frozen = set(model.parameters()) - set(model.layer4.parameters())
@@ -320,6 +326,13 @@ def along_the_photos(model, loader):
     return sum(hits) / len(loader.dataset)
 
 
+def without_dropout_for_ever(model, loader):
+    for m in model.modules():
+        if isinstance(m, nn.Dropout):
+            m.p = 0.0
+    return on_a_copy(model, loader)
+
+
 def without_gradients_for_ever(model, loader):
     torch.set_grad_enabled(False)
     return on_a_copy(model, loader)
@@ -519,6 +532,7 @@ RIGHT = {
         by_children,
         with_filter,
         on_a_copy_of_it,
+        a_head_of_zeros_with_sgd,
     ],
     "accuracy_on": [
         on_a_copy,
@@ -594,6 +608,8 @@ WRONG = {
         (with_optimizer(lambda ps: torch.optim.Adam(ps, lr=0.1)), "that is bug G"),
         (with_optimizer(lambda ps: torch.optim.AdamW(ps, lr=1e-2)), "that is bug G"),
         (with_optimizer(lambda ps: torch.optim.SGD(ps, lr=1e-2, maximize=True)), "minimises"),
+        (with_optimizer(lambda ps: torch.optim.AdamW(ps, lr=1e-9)), "its learning rate above zero"),
+        (with_optimizer(lambda ps: torch.optim.SGD(ps, lr=1.0)), "that is bug G"),
         (with_optimizer(lambda ps: torch.optim.SGD(ps, lr=0.0)), "its learning rate above zero"),
         (without_bias_in_the_optimizer, "does not hold fc.bias"),
         (half_of_layer4, "layer4.0.conv1.weight among them"),
@@ -618,6 +634,7 @@ WRONG = {
         (only_norms_asleep, "dropout as well"),
         (along_the_photos, "each row's best score"),
         (without_gradients_for_ever, "leaves the gradient mode changed"),
+        (without_dropout_for_ever, "leave what the layers are"),
         (freezes_all, "requires_grad is another"),
         (lambda m, loader: 100 * on_a_copy(m, loader), "a fraction"),
         (lambda m, loader: 1 - on_a_copy(m, loader), "share of wrong answers"),

@@ -423,6 +423,7 @@ WRONG = {
         (begins_with_the_best, "for 0 boxes"),
         (last_only, "the last kept box only"),
         (in_sorted_places, "go back to the positions"),
+        (lambda b, s, t: [i for i in ops.nms(b, s, t) if s[i] > 0.05], "scores.argsort"),
         (marks_scores, "it changes scores"),
     ],
     "flip": [
