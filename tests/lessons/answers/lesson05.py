@@ -71,7 +71,9 @@ def the_median(run, wait, repeats=5):
     return sorted(times[1:])[repeats // 2]
 
 
-def timing(warm=True, wait_first=True, wait_last=True, divide=True, times=None, early=False):
+def timing(
+    warm=True, wait_first=True, wait_last=True, divide=lambda n: n, times=lambda n: n, early=False
+):
     """A clock of which one piece can be left out."""
 
     def attempt(run, wait, repeats=5):
@@ -82,11 +84,11 @@ def timing(warm=True, wait_first=True, wait_last=True, divide=True, times=None, 
             wait()
         if not early:
             start = time.perf_counter()
-        for _ in range(times(repeats) if times else repeats):
+        for _ in range(times(repeats)):
             run()
         if wait_last:
             wait()
-        return (time.perf_counter() - start) / (repeats if divide else 1)
+        return (time.perf_counter() - start) / divide(repeats)
 
     return attempt
 
@@ -181,6 +183,21 @@ def in_chunks(model, images, targets, size):
         (F.cross_entropy(model(x), y) * len(x) / len(images)).backward()
 
 
+def clipped(model, images, targets, size):
+    pieces()(model, images, targets, size)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+
+
+def left_in_eval(model, images, targets, size):
+    model.eval()
+    pieces()(model, images, targets, size)
+
+
+def left_frozen(model, images, targets, size):
+    pieces()(model, images, targets, size)
+    model.requires_grad_(False)
+
+
 def spoils_images(model, images, targets, size):
     images /= 1.5
     pieces()(model, images, targets, size)
@@ -242,8 +259,11 @@ WRONG = {
         (timing(warm=False), "the first run"),
         (timing(wait_first=False), "after the warm-up as well"),
         (timing(early=True), "start before the warm-up"),
-        (timing(divide=False), "divide by repeats"),
+        (timing(divide=lambda n: 1), "divide by repeats"),
         (timing(times=lambda n: n - 1), "more runs than the clock saw"),
+        (timing(divide=lambda n: n + 1), "more runs than the clock saw"),
+        (timing(divide=lambda n: n - 1), "divide by repeats"),
+        (timing(times=lambda n: n + 1), "not one more"),
         (lambda run, wait, repeats: 1000 * timing()(run, wait, repeats), "not milliseconds"),
         (lambda run, wait, repeats: timing()(run, wait, 1), "by the clock"),
         (five_by_heart, "by the clock"),
@@ -297,6 +317,9 @@ WRONG = {
         (keeps_the_graphs, "backward() for each piece, at once"),
         (in_chunks, "at most `size`"),
         (twice, "each once"),
+        (clipped, "backward() adds"),
+        (left_in_eval, "nothing but what is in p.grad"),
+        (left_frozen, "nothing but what is in p.grad"),
         (spoils_images, "it changes images"),
         (lambda m, x, y, size: F.cross_entropy(m(x), y).backward(), "at most `size`"),
         (lambda m, x, y: None, "backward() adds"),
