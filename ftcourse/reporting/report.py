@@ -138,7 +138,7 @@ def _train_and_report(
         settings.backbone, None if settings.weights == "none" else settings.weights
     )
     shape = input_of(model, settings)
-    check_input(settings.backbone, shape["crop_size"])
+    check_input(settings.backbone, shape["crop_size"], getattr(model, "image_size", None))
     data = _load(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))

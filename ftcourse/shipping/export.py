@@ -8,7 +8,8 @@
     model.load_state_dict(safetensors.torch.load_file("export.safetensors"))
     model.eval()
 
-(* googlenet and inception_v3 also take `aux_logits=False, init_weights=False`.)
+(* googlenet and inception_v3 also take `aux_logits=False, init_weights=False` and the header's `transform_input`,
+a vision transformer for images of more than 224 pixels `image_size=meta["crop_size"]`.)
 
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
 The metadata has as JSON `classes`, and what a photo goes through before, in this order (`STEPS`, also there as
@@ -35,15 +36,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ftcourse.data.photos import read_pixels
 from ftcourse.data.transforms import MEAN, STD
-from ftcourse.models.states import build
 from ftcourse.shipping.inference import Classifier, find_photos, load_run
-from ftcourse.training.checkpoints import save_model, write_atomic
+from ftcourse.training.checkpoints import load_model, save_model, write_atomic
 from ftcourse.training.records import read_record
 
 __all__ = ["FORMATS", "Exported", "export", "need_onnx"]
@@ -150,11 +148,7 @@ Answer = Callable[[Tensor], np.ndarray]
 def _to_safetensors(classifier: Classifier, file: Path) -> Answer:
     meta = {k: v for k, v in classifier.meta.items() if k != "format"}
     save_model(classifier.model, file, **meta)
-    with safe_open(file, framework="pt") as opened:
-        header = json.loads(opened.metadata()["ftcourse"])
-    model = build(header["architecture"], len(header["classes"]))
-    model.load_state_dict(load_file(file))
-    model.eval()
+    model, _ = load_model(file)
     return lambda images: model(images).numpy()
 
 

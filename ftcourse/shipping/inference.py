@@ -71,7 +71,7 @@ def load_run(run: str | os.PathLike) -> Classifier:
     model, meta = load_model(file)
     size = meta.get("crop_size", DEFAULT_SIZE)
     try:
-        check_input(meta["architecture"], size)
+        check_input(meta["architecture"], size, getattr(model, "image_size", None))
     except ValueError as err:
         raise ValueError(f"{file}: {err}") from err
     transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))

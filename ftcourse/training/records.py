@@ -199,6 +199,7 @@ HEADER = {
     "mean?": COLOURS,
     "std?": Each(Number(1e-6, 1e3), 3, 3),
     "weights?": (str, None),
+    "transform_input?": bool,
     "seed?": SEED,
     "version?": str,
 }
