@@ -28,16 +28,13 @@ def saved(model, folder, architecture, **meta):
     )
 
 
-def small_enough(name):
-    network = build(name, sketch=True)
-    return name in ALSO or sum(p.numel() for p in network.parameters()) < LARGEST
-
-
-SMALL = [name for name in models.list_models(module=models) if small_enough(name)]
-
-
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", models.list_models(module=models))
 def test_every_classifier_of_torchvision_is_saved_and_comes_back(name, tmp_path):
+    sketch = build(name, sketch=True)
+    if name not in ALSO and sum(p.numel() for p in sketch.parameters()) > LARGEST:
+        ft.replace_head(sketch, 5)  # of a large one what `save_model` asks, without its memory
+        assert told_apart(sketch, name, 5) == "" != told_apart(sketch, name, 6)
+        return
     model = build(name, 5).eval()
     file = saved(model, tmp_path, name)
     again, _ = ft.load_model(file)
@@ -45,13 +42,6 @@ def test_every_classifier_of_torchvision_is_saved_and_comes_back(name, tmp_path)
     for other in (again, as_weights):
         found = other.state_dict()
         assert all(torch.equal(found[k], v) for k, v in model.state_dict().items())
-
-
-@pytest.mark.parametrize("name", [n for n in models.list_models(module=models) if n not in SMALL])
-def test_with_a_new_head_a_large_one_is_still_the_network_that_its_name_builds(name):
-    model = ft.replace_head(build(name, sketch=True), 5)
-    assert told_apart(model, name, 5) == ""
-    assert told_apart(model, name, 6) != ""
 
 
 # -- options of the builder --------------------------------------------------------------------

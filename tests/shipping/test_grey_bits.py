@@ -56,6 +56,8 @@ def test_a_folder_of_dim_photos_is_evaluated_as_it_would_be_predicted(run, split
     photos = labelled(classifier, run / "dim", split, "raise")
     for i, file in enumerate(photos.paths):
         assert (photos[i][0] == classifier.input_of(file)).all()
+        photos.let_go(i)  # and read again
+        assert (photos[i][0] == classifier.input_of(file)).all()
 
 
 def test_the_steps_for_onnx_and_the_widget_scale_them_so(run):

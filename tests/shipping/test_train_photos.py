@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from ftcourse.data.loading import load_data
-from ftcourse.data.prints import Prints
+from ftcourse.data.near_copies import VIEWS
+from ftcourse.data.prints import Prints, seen_among
 from ftcourse.reporting.report_page import evaluation
 from ftcourse.shipping.inference import evaluate_folder, load_run
 from ftcourse.shipping.inference import predict_files as answers
@@ -63,6 +64,17 @@ def test_a_smaller_copy_is_a_near_copy(run, train_files, tmp_path):
     assert "1 of these 1 photos, 1 of them as a near copy: nothing is known" in evaluation(result)
 
 
+def test_copies_among_new_photos_are_no_photos_of_the_training():
+    rng = np.random.default_rng(0)
+    looks = rng.integers(0, 2**64, (4, VIEWS, 2), dtype=np.uint64)
+    looks[2, 0] = looks[1, 0]  # two new ones that look alike
+    files = rng.integers(0, 256, (4, 32), dtype=np.uint8)
+    known, new = Prints(files[:1], looks[:1]), Prints(files[1:], looks[1:])
+    assert seen_among(new, known) == ([], [])
+    known = Prints(files[:2], looks[:2])
+    assert seen_among(new, known) == ([0], [1])
+
+
 def test_the_training_split_is_all_known_and_the_test_split_is_not(run, photos):
     result = evaluate_folder(run, photos, "train")
     assert result["trained_on"]["left_out"] == result["samples"]
@@ -80,7 +92,7 @@ def test_beside_a_model_alone_nothing_is_known_and_that_is_said(run, photos, tmp
     assert "is not known: train_photos.safetensors is not beside its model" in evaluation(result)
 
 
-LOOKS = np.zeros((2, 32, 2), np.int64)
+LOOKS = np.zeros((2, VIEWS, 2), np.int64)
 
 
 @pytest.mark.parametrize(
