@@ -23,11 +23,11 @@ from PIL import Image, ImageFilter, ImageOps
 
 from ftcourse.data.folders import scan
 from ftcourse.data.near_copies import NEAR_BITS, VIEWS, clusters, view_hashes
-from ftcourse.data.photos import decode, open_photo, shrink
+from ftcourse.data.photos import decoded, open_photo, shrink
 
 RESULT = Path(__file__).parent / "results" / "near_copies.md"
 SIDE, COPIES, SEED = 160, 200, 0
-SIZES = (5_000, 20_000, 100_000)
+SIZES = (5_000, 20_000, 100_000, 200_000)
 Change = Callable[[Image.Image], Image.Image]
 
 
@@ -81,7 +81,8 @@ CHANGES: dict[str, Change] = {
 
 
 def hashes_of(image: Image.Image) -> np.ndarray:
-    return view_hashes(Image.fromarray(shrink(decode(image, SIDE), SIDE)))
+    with decoded(image, SIDE) as rgb:
+        return view_hashes(Image.fromarray(shrink(rgb, SIDE)))
 
 
 def found(originals: list[np.ndarray], copies: list[np.ndarray]) -> int:

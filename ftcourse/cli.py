@@ -79,6 +79,7 @@ def _in_options(text: str) -> str:
     text = text.replace('pass groups="file"', "use --groups file").replace("groups=", "--groups ")
     text = text.replace('pass on_error="skip"', "use --on-error skip")
     text = text.replace("give their folder (source=)", "give their folder with --photos")
+    text = text.replace('pass layout="classes"', "use --layout classes")
     return text.replace("choose another size", "choose another --size")
 
 
@@ -163,6 +164,10 @@ class ExportFormat(str, Enum):
     onnx_int8 = "onnx-int8"
 
 
+class Layout(str, Enum):
+    classes = "classes"
+
+
 class SplitName(str, Enum):
     test = "test"
     val = "val"
@@ -171,6 +176,9 @@ class SplitName(str, Enum):
 
 
 JSON = typer.Option(False, "--json", help="Print JSON to stdout, everything else to stderr.")
+LAYOUT = typer.Option(
+    None, help="classes, if the top folders are the classes although they look like splits."
+)
 ON_ERROR = typer.Option(OnError.stop, help="What to do with a photo that cannot be decoded.")
 
 
@@ -216,13 +224,14 @@ def doctor(as_json: bool = JSON) -> None:
 @app.command()
 def audit(
     folder: Path = typer.Argument(..., metavar="DIR", help="A folder of photos in class folders."),
+    layout: Layout | None = LAYOUT,
     as_json: bool = JSON,
 ) -> None:
     """Look for what could spoil a folder of photos: broken files, duplicates, leaks. Changes no file."""
     from ftcourse.data.audit import audit as audit_folder
 
     with _only_json(as_json):
-        found = audit_folder(folder)
+        found = audit_folder(folder, layout and layout.value)
     _print_json(found.to_dict()) if as_json else typer.echo(found.summary())
 
 
@@ -250,6 +259,7 @@ def train(
         help="What stays in one split (patient, camera, burst): parent, a regular expression with one group in "
         "parentheses, or TABLE.csv:COLUMN; file keeps not even near copies together.",
     ),
+    layout: Layout | None = LAYOUT,
     on_error: OnError = ON_ERROR,
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run."),
     force: bool = typer.Option(
@@ -264,6 +274,7 @@ def train(
     settings = Settings(
         strategy=strategy.value, epochs=epochs, seed=seed, weights=weights, backbone=backbone,
         size=size, batch_size=batch_size, on_error=on_error.value, groups=groups,
+        layout=layout and layout.value,
     )  # fmt: skip
     with _whoever_reads():
         try:
@@ -320,6 +331,7 @@ def evaluate(
     split: SplitName = typer.Option(
         SplitName.test, help="Drawn as in training; `all` for new photos."
     ),
+    layout: Layout | None = LAYOUT,
     on_error: OnError = ON_ERROR,
     as_json: bool = JSON,
 ) -> None:
@@ -328,7 +340,9 @@ def evaluate(
     from ftcourse.shipping.inference import evaluate_folder
 
     with _only_json(as_json):
-        result = evaluate_folder(run, source, split.value, on_error=on_error.value)
+        result = evaluate_folder(
+            run, source, split.value, on_error=on_error.value, layout=layout and layout.value
+        )
     _print_json(result) if as_json else typer.echo(evaluation(result))
 
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from ftcourse import __version__, doctor
 from ftcourse.cli import app
 from ftcourse.exercises import progress
-from tests.shapes import interrupt_after, own_photos, photos, run
+from tests.shapes import draw_photos, interrupt_after, own_photos, photos, run
 
 # older versions of click mix stdout and stderr unless told not to
 SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
@@ -99,6 +102,25 @@ def test_a_wrong_option_is_told_in_a_sentence(photos, tmp_path, options, said):
 def test_groups_that_fit_no_photo_are_told_as_an_option(photos, tmp_path):
     message = told("train", photos, "--out", tmp_path / "run", *QUICK, "--groups", r"^(patient\d+)")
     assert "--groups " in message and "fits none of" in message
+
+
+def test_top_folders_that_look_like_splits_are_classes_where_the_user_says_so(tmp_path):
+    draw_photos(tmp_path / "draw")
+    for name in ("part one", "part two"):  # the same folders in both: as splits have
+        shutil.copytree(tmp_path / "draw", tmp_path / "photos" / name)
+    for k, file in enumerate(sorted((tmp_path / "photos").rglob("*.png"))):
+        noise = np.random.default_rng(k).integers(0, 256, (36, 36, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(file)
+    photos, run = tmp_path / "photos", tmp_path / "run"
+    assert "use --layout classes" in told("train", photos, "--out", run, *QUICK)
+    ftcourse("train", photos, "--out", run, *QUICK, "--layout", "classes")
+    report = json.loads((run / "report.json").read_text())
+    assert report["classes"] == ["part one", "part two"]
+    assert "--layout classes" in report["command"]
+    assert "part two: recall" in ftcourse("evaluate", run, photos).stdout  # as in training
+    assert "of 60 photos" in ftcourse("evaluate", run, photos, "--split", "all").stdout
+    assert "part one" in ftcourse("audit", photos, "--layout", "classes").stdout
+    assert "--layout" in told("train", photos, "--out", run, *QUICK, "--resume")
 
 
 def test_debugging_shows_the_error_itself(tmp_path, monkeypatch):

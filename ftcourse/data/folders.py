@@ -324,7 +324,7 @@ def _unclear(source: Path, tops: Sequence[str], below: Sequence[str]) -> str:
     return (
         f"{source}: {' and '.join(f'{name}/' for name in tops[:2])}{more} hold the same folders ({shown}), as "
         f"splits do, but their names do not say which splits; name them train/, val/, test/. If they are the "
-        f'classes, put their photos directly into them (or, in Python, pass layout="classes")'
+        f'classes, pass layout="classes"'
     )
 
 

@@ -68,13 +68,14 @@ def inspect_photos(
     short_side: int = 160,
     keep_bytes: int = 0,
     hashes: bool = True,
+    grey_bits: int | None = None,
     workers: int | None = None,
 ) -> list[Inspection]:
     """Open and fully decode each file once, in a thread pool; the order is kept.
 
     Pixels are kept until they fill `keep_bytes`; later files are inspected, then dropped. A file that
-    the index knows is only decoded where its pixels are kept. Deep greys are scaled alike in all the photos, see
-    `common_bits`.
+    the index knows is only decoded where its pixels are kept. Deep greys are scaled alike in all the photos: as
+    of `grey_bits` at least, by default those that most of them have, see `common_bits`.
 
     Raises:
         OSError: the system has no more memory maps or open files to give; no file is to blame.
@@ -99,7 +100,8 @@ def inspect_photos(
                 used += one.pixels.nbytes
                 one.pixels = one.pixels if used <= keep_bytes else None
             found.append(one)
-        _scale_alike(found, pool, short_side, hashes)
+        bits = common_bits(one.bits for one in found) if grey_bits is None else grey_bits
+        _scale_alike(found, pool, short_side, hashes, bits)
     index.save()
     _mark_placeholders(found)
     return found
@@ -136,10 +138,9 @@ def _inspected(photo: Photo, index: Index, short_side: int, hashes: bool, keep: 
 
 
 def _scale_alike(
-    found: list[Inspection], pool: ThreadPoolExecutor, short_side: int, hashes: bool
+    found: list[Inspection], pool: ThreadPoolExecutor, short_side: int, hashes: bool, bits: int
 ) -> None:
     """Inspect dim photos of a folder of deep greys again, with the depth of the others."""
-    bits = common_bits(one.bits for one in found)
     dim = [i for i, one in enumerate(found) if 0 < one.bits < bits]
     again = pool.map(
         lambda i: _inspect(found[i].photo, short_side, hashes, found[i].pixels is not None, bits),

@@ -78,8 +78,9 @@ def load_data(
         audit: keep the audit of the folder in `data.audit`.
         size: side of the crop in pixels, 128 by default.
         kwargs: for a folder `keep_placeholders=False` (files that stand in for a missing photo are
-            left out), `cache_bytes=2**30` (memory for decoded photos) and `layout="classes"` (see
-            `ftcourse.data.folders.scan`); for a downloaded set also
+            left out), `cache_bytes=2**30` (memory for decoded photos), `layout="classes"` (see
+            `ftcourse.data.folders.scan`) and `grey_bits=12` (the least depth that greys of more than 8
+            bits are taken to have; by default what most of them have); for a downloaded set also
             `cache` and `sources`, see `datasets.fetch`; for "pocket-insects" those of its `load`.
 
     Raises:
@@ -102,6 +103,8 @@ def load_data(
             raise ValueError(
                 "groups: is for photos in files; no two pocket insects belong together"
             )
+        if kwargs.pop("layout", None) is not None:
+            raise ValueError("layout: is for photos in folders; pocket insects are drawn")
         insects = import_module("ftcourse.data.insects")  # drawn only when asked for
         return insects.load(seed=seed, **kwargs).with_transforms(*transforms)
     options: dict[str, Any] = {
@@ -151,13 +154,16 @@ def load_folder(
     cache_bytes: int = CACHE_BYTES,
     name: str | None = None,
     layout: str | None = None,
+    grey_bits: int | None = None,
 ) -> Data:
     """What `load_data` does with a folder, its arguments checked and its transforms made."""
     folder = scan(source, layout)
     if folder.problems:
         raise ValueError(folder.problems[0])
     side = max(needed_side(t) or UNKNOWN_SIDE for t in transforms)
-    found = inspect_photos(folder.photos, short_side=side, keep_bytes=cache_bytes)
+    found = inspect_photos(
+        folder.photos, short_side=side, keep_bytes=cache_bytes, grey_bits=grey_bits
+    )
     notes = list(folder.notes)
     near = clusters([one.hashes for one in found])
     report = audit_photos(folder, found, near) if audit else None
@@ -172,7 +178,7 @@ def load_folder(
         side,
         [one.pixels for one in usable],
         cache_bytes,
-        bits=common_bits(one.bits for one in found),
+        bits=common_bits(one.bits for one in found) if grey_bits is None else grey_bits,
     )
     position = {one.photo.name: i for i, one in enumerate(usable)}
     splits = {}

@@ -13,6 +13,7 @@ degrees, 199 of those cropped by 5 % a side and 171 of those cropped by 5 % at o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 
 import imagehash
 import numpy as np
@@ -198,7 +199,8 @@ def _ones(bits: np.ndarray) -> np.ndarray:
 
 
 _THIRDS = ((0, 21), (21, 21), (42, 22))  # first bit, bits
-_AT_ONCE = 2**16  # rows asked about; 16 times as many comparisons, which bounds the memory
+_AT_ONCE = 2**18  # comparisons, which bounds the memory
+_TABLED = 2**16  # photos in one table, each some 250 times, in which memory goes
 
 
 def _near_pairs(
@@ -211,21 +213,28 @@ def _near_pairs(
     for start, width in _THIRDS:
         width = min(width, 6 + len(own).bit_length())  # the table need not be much larger than they
         keys, queries = (_bits(hashes[:, 0], start, width) for hashes in (own, asked))
-        flips = np.array([0, *(1 << bit for bit in range(width))], dtype=np.int32)
-        keys = (keys ^ flips[:, None]).ravel()  # two bits apart: one flipped here, one there
-        order, by_key = np.argsort(keys, kind="stable"), np.argsort(queries, kind="stable")
-        ends = np.cumsum(np.bincount(keys, minlength=2**width))
-        for begin in range(0, len(asked), _AT_ONCE):
-            rows = by_key[begin : begin + _AT_ONCE]
-            for flipped in flips:
-                for i, place in _members(rows, queries[rows] ^ flipped, ends):
-                    j = order[place] % len(own)
-                    near = group_of[who[i]] != group_of[j]
-                    for kind in (0, 1):
-                        i, j = i[near], j[near]
-                        near = _ones(asked[i, kind] ^ own[j, kind]) <= NEAR_BITS
-                    if near.any():
-                        yield np.stack([who[i[near]], j[near]], axis=1)
+        by_key = np.argsort(queries, kind="stable")
+        for begin in range(0, len(own), _TABLED):
+            ends, members = _table(keys[begin : begin + _TABLED], width)
+            for i, place in _members(by_key, queries[by_key], ends):
+                j = begin + members[place]
+                near = _ones(asked[i, 0] ^ own[j, 0]) <= NEAR_BITS
+                i, j = i[near], j[near]
+                near = _ones(asked[i, 1] ^ own[j, 1]) <= NEAR_BITS
+                near &= group_of[who[i]] != group_of[j]
+                if near.any():
+                    yield np.stack([who[i[near]], j[near]], axis=1)
+
+
+def _table(keys: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each number of `width` bits, positions of the keys at most two bits apart: their ends, and they."""
+    bits = [1 << bit for bit in range(width)]
+    apart = np.array([0, *bits, *map(sum, combinations(bits, 2))], dtype=np.int32)
+    rows = (keys ^ apart[:, None]).ravel()
+    columns = np.tile(np.arange(len(keys), dtype=np.int32), len(apart))
+    entries = (np.ones(len(rows), dtype=bool), (rows, columns))
+    table = coo_array(entries, shape=(2**width, len(keys))).tocsr()
+    return table.indptr[1:], table.indices
 
 
 def _bits(numbers: np.ndarray, start: int, width: int) -> np.ndarray:
@@ -241,7 +250,7 @@ def _members(
     total, start = np.cumsum(many), 0
     while start < len(many):
         before = total[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(total, before + 16 * _AT_ONCE, side="right")))
+        end = max(start + 1, int(np.searchsorted(total, before + _AT_ONCE, side="right")))
         counts = many[start:end]
         step = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         yield np.repeat(rows[start:end], counts), np.repeat(last[start:end] - counts, counts) + step

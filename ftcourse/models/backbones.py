@@ -94,8 +94,8 @@ def load_backbone(
         raise ValueError(f"{name!r} is not a torchvision model; try 'resnet18' or 'resnet50'")
     found, chosen, file = _resolve(name, weights)
     model: Any = build(name) if found is None else load_state(name, found, None, chosen)
-    if hasattr(model, "transform_input") and isinstance(chosen, WeightsEnum):
-        model.transform_input = True  # GoogLeNet, Inception v3: as torchvision's builder does
+    if hasattr(model, "transform_input") and found is not None:
+        _set_transform_input(model, name, chosen, found)
     if file is not None:  # it is there to be read again: memory is dearer
         kept: State | Callable[[], State] = partial(_read_again, file, _stamp(file), name)
     else:
@@ -104,6 +104,18 @@ def load_backbone(
     if num_classes is not None:
         replace_head(model, num_classes)
     return model.eval()
+
+
+def _set_transform_input(model: Any, name: str, chosen: Any, found: Stored) -> None:
+    """GoogLeNet, Inception v3: torchvision's builder sets it with its weights; files of this package say it."""
+    if isinstance(chosen, WeightsEnum):
+        model.transform_input = True
+    elif "transform_input" not in found.header:
+        warnings.warn(
+            f"{chosen}: does not say whether {name} normalises its input once more, so it does not; if the "
+            f"weights come from torchvision's, set model.transform_input = True",
+            stacklevel=3,
+        )
 
 
 def _resolve(

@@ -6,9 +6,13 @@ which is built for that on torch's meta device, where tensors have shapes and no
 
 from __future__ import annotations
 
+import json
+import math
+import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +24,8 @@ from torch.overrides import TorchFunctionMode
 from torchvision import models
 
 __all__ = [
-    "State", "Stored", "build", "check_input", "known_architecture", "load_state", "open_safetensors",
-    "open_state", "plain_names", "read_torch_file", "regular_file", "stored",
+    "AUXILIARY", "State", "Stored", "build", "builder_options", "check_input", "known_architecture", "load_state",
+    "misfit", "open_safetensors", "open_state", "plain_names", "read_torch_file", "regular_file", "stored",
 ]  # fmt: skip
 
 State = dict[str, Tensor]
@@ -29,14 +33,24 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 WRAPPINGS = ("state_dict", "model", "model_state_dict")  # where training programs put the tensors
 # Branches for training with a second loss; without them these networks are like any other.
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
+# Names that tensors had in earlier versions of torchvision; its weights files have them still.
+EARLIER = (
+    (re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
+    (re.compile(r"(\.mlp)\.linear_1\."), r"\1.0."),
+    (re.compile(r"(\.mlp)\.linear_2\."), r"\1.3."),
+)
 
 
 @dataclass
 class Stored:
-    """The tensors of a file: `shapes` on the meta device, without memory; `read` gives them with it."""
+    """The tensors of a file: `shapes` on the meta device, without memory; `read` gives them with it.
+
+    `header` is what `save_model` wrote beside them; empty for files of other programs.
+    """
 
     shapes: State
     read: Callable[[], State]
+    header: dict[str, Any] = field(default_factory=dict)
 
 
 # -- networks ----------------------------------------------------------------------------------
@@ -47,18 +61,20 @@ def known_architecture(name: Any) -> bool:
     return isinstance(name, str) and name in models.list_models(module=models)
 
 
-def build(name: str, num_classes: int | None = None, *, sketch: bool = False) -> nn.Module:
+def build(
+    name: str, num_classes: int | None = None, *, sketch: bool = False, **options: Any
+) -> nn.Module:
     """One of torchvision's classifiers with random weights; nothing is downloaded.
 
     googlenet and inception_v3 are built without their auxiliary outputs. `sketch`: the parameters are on the meta
-    device, take no memory and use up no random number.
+    device, take no memory and use up no random number. `options`: of torchvision's builder.
 
     Raises:
         ValueError: no such name.
     """
     if not known_architecture(name):
         raise ValueError(f"{name!r} is not a torchvision model; try 'resnet18' or 'resnet50'")
-    more: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    more: dict[str, Any] = options | ({} if num_classes is None else {"num_classes": num_classes})
     if name in AUXILIARY:
         more |= {"aux_logits": False, "init_weights": False}
     if not sketch:
@@ -77,14 +93,33 @@ class _OnMeta(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def builder_options(name: str, found: Stored) -> dict[str, Any]:
+    """What torchvision's builder must be told beside the classes, so that the network is that of a file.
+
+    googlenet and inception_v3: `transform_input`, whether they normalise their input once more, as the header
+    says. A vision transformer: `image_size`, the side in pixels that its positions are for.
+    """
+    if name in AUXILIARY:
+        return {"transform_input": bool(found.header.get("transform_input", False))}
+    places = found.shapes.get("encoder.pos_embedding")
+    if name.startswith("vit_") and places is not None and places.ndim == 3:
+        side, patch = math.isqrt(max(0, places.shape[1] - 1)), int(name.rsplit("_", 1)[1])
+        return {"image_size": side * patch} if side else {}
+    return {}
+
+
 @lru_cache
-def check_input(name: str, size: int) -> None:
+def check_input(name: str, size: int, image_size: int | None = None) -> None:
     """Whether a network takes images of size x size pixels; tried on the meta device, without memory.
+
+    Args:
+        image_size: the side that a vision transformer was built for, its attribute `image_size`.
 
     Raises:
         ValueError: it does not; the message has its reason.
     """
-    sketch = build(name, sketch=True).eval()
+    options = {} if image_size is None else {"image_size": image_size}
+    sketch = build(name, sketch=True, **options).eval()
     try:
         with torch.inference_mode():
             sketch(torch.empty(1, 3, size, size, device="meta"))
@@ -161,12 +196,24 @@ def open_safetensors(path: Path) -> Stored:
 
     shapes = {}
     with _opened(path) as file:
+        header = _header(path, (file.metadata() or {}).get("ftcourse", "{}"))
         for name in file.keys():  # noqa: SIM118
             part = file.get_slice(name)
             # of types only the kind matters here: F8_E4M3, BF16, ... are floating, I8, U64, BOOL are not
             dtype = torch.float32 if "F" in part.get_dtype() else torch.int64
             shapes[name] = torch.empty(part.get_shape(), dtype=dtype, device="meta")
-    return Stored(shapes, read)
+    return Stored(shapes, read, header)
+
+
+def _header(path: Path, text: str) -> dict[str, Any]:
+    """Read as far as it is needed here; `read_header` of `ftcourse.training.checkpoints` judges all of it."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise ValueError(f"{path}: its header is damaged ({_first_line(err)})") from err
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: its header is damaged (no object)")
+    return header
 
 
 def _opened(path: Path) -> Any:
@@ -245,7 +292,7 @@ def plain_names(names: Iterable[str], architecture: str) -> dict[str, str]:
         ValueError: the file has the network twice, under two prefixes.
     """
     names, wanted = list(names), _names(architecture)
-    plain = {name.replace("_orig_mod.", ""): name for name in names}
+    plain = {_today(name): name for name in names}
     prefixes = {n.removesuffix(wanted[0]) for n in plain if n.endswith(wanted[0])}
     whole = [p for p in sorted(prefixes) if _holds(plain, p, wanted)]
     if "" in whole or not whole:
@@ -255,6 +302,13 @@ def plain_names(names: Iterable[str], architecture: str) -> dict[str, str]:
             f"has the network under {' and '.join(map(repr, whole))}; keep one of them"
         )
     return {n: plain[whole[0] + n] for n in wanted if whole[0] + n in plain}
+
+
+def _today(name: str) -> str:
+    name = name.replace("_orig_mod.", "")
+    for pattern, new in EARLIER:
+        name = pattern.sub(new, name)
+    return name
 
 
 def _holds(plain: Mapping[str, str], prefix: str, wanted: Iterable[str]) -> bool:
@@ -284,27 +338,38 @@ def load_state(architecture: str, found: Stored, num_classes: int | None, source
     shapes = {mine: found.shapes[theirs] for mine, theirs in names.items()}
     if num_classes is None:
         num_classes = _outputs(shapes, architecture)
-    sketch = build(architecture, num_classes, sketch=True)
-    if reason := _misfit(sketch.state_dict(), shapes):
+    options = builder_options(architecture, Stored(shapes, found.read, found.header))
+    sketch = build(architecture, num_classes, sketch=True, **options)
+    if reason := misfit(sketch.state_dict(), shapes):
         raise ValueError(
             f"{source}: these weights do not fit this {type(sketch).__name__}: {reason}"
         )
     state = found.read()
-    model = build(architecture, num_classes)
-    model.load_state_dict(
-        {mine: _number(source, mine, state[theirs]) for mine, theirs in names.items()}
-    )
+    model = build(architecture, num_classes, **options)
+    _fill(model, {mine: _number(source, mine, state[theirs]) for mine, theirs in names.items()})
     return model
 
 
+def _fill(model: nn.Module, state: State) -> None:
+    """`load_state_dict` for tensors without the versions that `state_dict` notes: MNASNet asks for its own.
+
+    Names and shapes are today's network's, so the version is today's; only counts of batches may be missing.
+    """
+    own: Any = model.state_dict()
+    versioned: Any = OrderedDict(own | state)
+    versioned._metadata = own._metadata
+    model.load_state_dict(versioned)
+
+
 def _outputs(shapes: State, architecture: str) -> int | None:
-    """The rows of the last matrix, as far as the file has it."""
-    head = [n for n in _names(architecture) if n.endswith(".weight") and n in shapes]
-    matrices = [shapes[n] for n in head if shapes[n].ndim == 2]
-    return len(matrices[-1]) if matrices else None
+    """The rows of the last matrix, or of SqueezeNet's last convolution, as far as the file has it."""
+    names = [n for n in _names(architecture) if n.endswith(".weight") and n in shapes]
+    matrices = [shapes[n] for n in names if shapes[n].ndim == 2]
+    head = matrices or [shapes[n] for n in names if n.startswith("classifier.")]
+    return len(head[-1]) if head else None
 
 
-def _misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+def misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """Why the tensors are not the network's, in a line; "" where they are."""
     missing = [n for n in wanted if n not in found and not n.endswith("num_batches_tracked")]
     foreign = [n for n in found if n not in wanted]

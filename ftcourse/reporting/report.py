@@ -42,6 +42,8 @@ from ftcourse.plots import plot_confusion, plot_history, show_images
 from ftcourse.reporting.escaping import drawn
 from ftcourse.reporting.report_page import command_of, page
 from ftcourse.shipping.inference import measure
+from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
+from ftcourse.shipping.train_photos import write_train_photos
 from ftcourse.training import recipes
 from ftcourse.training.checkpoints import (
     read_header,
@@ -59,7 +61,7 @@ __all__ = ["Interrupted", "Settings", "train_and_report", "write_report"]
 
 FILES = (
     "settings.json", "checkpoint.pt", "history.json", "model.safetensors", "report.json",
-    "report.md", "curves.png", "confusion.png", "worst.png",
+    "report.md", "curves.png", "confusion.png", "worst.png", TRAIN_PHOTOS,
 )  # fmt: skip
 LOCK = ".lock"
 LEFTOVER = rf"\.({'|'.join(map(re.escape, FILES))})\.\d+\.part"  # of `write_atomic`
@@ -83,6 +85,7 @@ class Settings:
     batch_size: int = 32
     on_error: str = "raise"
     groups: str | None = None  # what stays in one split, see `load_data`
+    layout: str | None = None  # "classes" if the top folders are the classes, see `load_data`
 
     def __post_init__(self) -> None:
         if self.strategy not in recipes.STRATEGIES:
@@ -138,7 +141,7 @@ def _train_and_report(
         settings.backbone, None if settings.weights == "none" else settings.weights
     )
     shape = input_of(model, settings)
-    check_input(settings.backbone, shape["crop_size"])
+    check_input(settings.backbone, shape["crop_size"], getattr(model, "image_size", None))
     data = _load(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
@@ -163,8 +166,8 @@ def _train_and_report(
         _stop_if_interrupted(history, out)
         probe = LinearProbe(*features)
         clock.lap("baselines")
-        side = getattr(data.test.images, "side", None)
-        _save(model, out / "model.safetensors", data.classes, settings, shape, side)
+        write_train_photos(out, data.train)
+        _save(model, out / "model.safetensors", data, settings, shape)
         tested = _test(model, untouched, data, probe, settings.seed)
         clock.lap("test")
         report = _report(source, out, settings, shape, data, stages, history, probe, tested)
@@ -357,6 +360,7 @@ def _header(weights: str) -> dict[str, Any]:
 
 def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
     size, mean, std = shape["crop_size"], shape["mean"], shape["std"]
+    options: dict[str, Any] = {"layout": settings.layout} if settings.layout else {}
     return load_data(
         source,
         seed=settings.seed,
@@ -364,6 +368,7 @@ def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
         train_transform=train_transforms(size, mean, std),
         on_error=settings.on_error,
         groups=settings.groups,
+        **options,
     )
 
 
@@ -386,19 +391,22 @@ def _stop_if_interrupted(history: History, out: Path) -> None:
 
 
 def _save(
-    model: nn.Module, file: Path, classes: list[str], settings: Settings,
-    shape: dict[str, Any], side: int | None,
-) -> None:  # fmt: skip
+    model: nn.Module, file: Path, data: Data, settings: Settings, shape: dict[str, Any]
+) -> None:
+    photos = data.test.images
+    files = (("working_size", "side"), ("grey_bits", "bits"))
+    how = {name: getattr(photos, own) for name, own in files if hasattr(photos, own)}
     save_model(
         model,
         file,
         architecture=settings.backbone,
-        classes=classes,
+        classes=data.classes,
         **shape,
-        **({"working_size": side} if side else {}),
+        **how,
         weights=settings.weights,
         seed=settings.seed,
         groups=settings.groups,
+        layout=settings.layout,
         version=version("ftcourse"),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
+from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 
 __all__ = ["command_of", "headline", "page"]
 
@@ -161,6 +162,27 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
+def _trained_on(rest: dict[str, Any] | None) -> str:
+    """How many of the evaluated photos are no new ones, and what is right among the others."""
+    if rest is None:
+        return (
+            f"Whether the run was trained on some of these photos is not known: {TRAIN_PHOTOS} is not beside its "
+            f"model."
+        )
+    seen, new = rest["left_out"], rest["samples"]
+    if not seen:
+        return "The run was trained on none of them, nor on a near copy."
+    as_copy = f", {rest['near_copy']} of them as a near copy" if rest["near_copy"] else ""
+    told = f"The run was trained on {seen} of these {seen + new} photos{as_copy}"
+    if rest["accuracy"] is None:
+        return f"{told}: nothing is known of new photos."
+    low, high = rest["accuracy_interval"]
+    return (
+        f"{told}. Without them: {rest['accuracy']:.1%} of {new} are right "
+        f"(95 % interval {low:.1%} to {high:.1%})."
+    )
+
+
 def evaluation(result: dict[str, Any]) -> str:
     """What `ftcourse evaluate` prints."""
     low, high = result["accuracy_interval"]
@@ -171,6 +193,8 @@ def evaluation(result: dict[str, Any]) -> str:
     ]
     if rest := _without_near_copies(result, "photos").strip():
         lines.append(rest)
+    if "trained_on" in result:
+        lines.append(_trained_on(result["trained_on"]))
     for r in result["per_class"]:
         recall, precision = _number(r["recall"]), _number(r["precision"])
         lines.append(

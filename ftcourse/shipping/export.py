@@ -8,14 +8,16 @@
     model.load_state_dict(safetensors.torch.load_file("export.safetensors"))
     model.eval()
 
-(* googlenet and inception_v3 also take `aux_logits=False, init_weights=False`.)
+(* googlenet and inception_v3 also take `aux_logits=False, init_weights=False` and the header's `transform_input`,
+a vision transformer for images of more than 224 pixels `image_size=meta["crop_size"]`.)
 
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
 The metadata has as JSON `classes`, and what a photo goes through before, in this order (`STEPS`, also there as
 `preprocess`): decoded, a large JPEG at a half, a quarter or an eighth; upright by its EXIF tag, RGB on white;
 where the short side is longer than `working_size`, shrunk to that with a bicubic filter; brought to `resize_size`
 with a bilinear one, both antialiased; the centre, `size` x `size`, cut out, divided by 255, less `mean`, divided
-by `std`.
+by `std`. Where the photos of the training had greys of more than 8 bits, `grey_bits` says to what depth they are
+scaled, and a step more how.
 """
 
 from __future__ import annotations
@@ -35,20 +37,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ftcourse.data.photos import read_pixels
 from ftcourse.data.transforms import MEAN, STD
-from ftcourse.models.states import build
 from ftcourse.shipping.inference import Classifier, find_photos, load_run
-from ftcourse.training.checkpoints import save_model, write_atomic
+from ftcourse.training.checkpoints import load_model, save_model, write_atomic
 from ftcourse.training.records import read_record
 
 __all__ = ["FORMATS", "Exported", "export", "need_onnx"]
 
 FORMATS = ("safetensors", "onnx")
+DEEP = (
+    "greys of more than 8 bits: multiply by 255 / (2**bits - 1); bits is grey_bits, or the fewest of 8, 10, 12, "
+    "14, 16, 20, 24, 32 that hold the photo's brightest value where these are more"
+)
 STEPS = (
     "decode; a JPEG at 1/2, 1/4 or 1/8 where its short side stays at least twice working_size (Pillow: draft)",
     "turn upright by the EXIF tag, convert to RGB, lay transparency on white",
@@ -150,11 +152,7 @@ Answer = Callable[[Tensor], np.ndarray]
 def _to_safetensors(classifier: Classifier, file: Path) -> Answer:
     meta = {k: v for k, v in classifier.meta.items() if k != "format"}
     save_model(classifier.model, file, **meta)
-    with safe_open(file, framework="pt") as opened:
-        header = json.loads(opened.metadata()["ftcourse"])
-    model = build(header["architecture"], len(header["classes"]))
-    model.load_state_dict(load_file(file))
-    model.eval()
+    model, _ = load_model(file)
     return lambda images: model(images).numpy()
 
 
@@ -202,6 +200,8 @@ def _onnx_proto(classifier: Classifier) -> Any:
 def _metadata(classifier: Classifier) -> dict[str, Any]:
     meta = classifier.meta
     same: dict[str, Any] = {k: meta[k] for k in ("architecture", "mean", "std") if k in meta}
+    if classifier.grey_bits:
+        same |= {"grey_bits": classifier.grey_bits, "preprocess": (STEPS[0], DEEP, *STEPS[1:])}
     return {
         "format": "ftcourse-1",
         "classes": classifier.classes,
@@ -238,8 +238,7 @@ def _photos(classifier: Classifier, folder: Path) -> list[Tensor]:
     files = find_photos([source])
     for file in files[:: max(1, len(files) // REAL)][:REAL]:
         with contextlib.suppress(ValueError, OSError):  # broken photos are not the export's affair
-            pixels = torch.from_numpy(read_pixels(file, classifier.side)).permute(2, 0, 1)
-            found.append(classifier.transform(pixels))
+            found.append(classifier.input_of(file))
     return found
 
 

@@ -29,6 +29,7 @@ from ftcourse.evaluation.measures import (
 )
 from ftcourse.evaluation.measures import per_class as measure_classes
 from ftcourse.models.states import check_input
+from ftcourse.shipping.train_photos import trained_on
 from ftcourse.training.checkpoints import load_model
 from ftcourse.training.loop import best_device, predict
 
@@ -44,8 +45,9 @@ class Classifier:
     """A network with what belongs to it.
 
     `transform` takes a PIL image or a uint8 tensor (3, H, W); `side` is the length in pixels that the
-    short side of a larger photo is shrunk to before that, as in training; `meta` is the header of the
-    model's file.
+    short side of a larger photo is shrunk to before that, as in training; `grey_bits` the least depth
+    that greys of more than 8 bits are taken to have, 0 if there were none in training; `meta` is the
+    header of the model's file.
     """
 
     model: nn.Module
@@ -54,6 +56,19 @@ class Classifier:
     size: int
     side: int
     meta: dict[str, Any]
+
+    @property
+    def grey_bits(self) -> int:
+        return int(self.meta.get("grey_bits", 0))
+
+    def input_of(self, file: Path) -> Tensor:
+        """A photo as the network takes it, float32 (3, size, size).
+
+        Raises:
+            FileNotFoundError, ValueError, OSError: as `ftcourse.data.photos.open_photo`.
+        """
+        pixels = torch.from_numpy(read_pixels(file, self.side, self.grey_bits)).permute(2, 0, 1)
+        return self.transform(pixels)
 
 
 def load_run(run: str | os.PathLike) -> Classifier:
@@ -71,7 +86,7 @@ def load_run(run: str | os.PathLike) -> Classifier:
     model, meta = load_model(file)
     size = meta.get("crop_size", DEFAULT_SIZE)
     try:
-        check_input(meta["architecture"], size)
+        check_input(meta["architecture"], size, getattr(model, "image_size", None))
     except ValueError as err:
         raise ValueError(f"{file}: {err}") from err
     transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
@@ -119,7 +134,7 @@ def predict_files(
         inputs, errors = [], {}
         for file in batch:
             try:
-                inputs.append(_input(classifier, file))
+                inputs.append(classifier.input_of(file))
             except Exception as err:  # of any kind, from any decoder or transform
                 errors[file] = _plain(err, file)
         rows = iter(_probabilities(classifier, inputs) if inputs else [])
@@ -128,11 +143,6 @@ def predict_files(
                 {"error": errors[file]} if file in errors else _top(classifier, next(rows), top)
             )
             yield {"file": str(file), **answer}
-
-
-def _input(classifier: Classifier, file: Path) -> Tensor:
-    pixels = torch.from_numpy(read_pixels(file, classifier.side)).permute(2, 0, 1)
-    return classifier.transform(pixels)
 
 
 def _plain(err: Exception, file: Path) -> str:
@@ -198,14 +208,21 @@ def _without_near_copies(
     """`accuracy` is None where each photo has a near copy in train."""
     if not len(near_train):
         return {}
-    rest = np.setdiff1d(np.arange(len(truth)), near_train)
+    return {"without_near_copies": _rest(truth, predicted, near_train, seed)}
+
+
+def _rest(
+    truth: np.ndarray, predicted: np.ndarray, without: Sequence[int], seed: int
+) -> dict[str, Any]:
+    """What is right among the photos at other positions."""
+    rest = np.setdiff1d(np.arange(len(truth)), without)
     found: dict[str, Any] = {"left_out": len(truth) - len(rest), "samples": len(rest)}
     found |= {"accuracy": None, "accuracy_interval": None}
     if len(rest):
         intervals = bootstrap_intervals(truth[rest], predicted[rest], seed=seed)
         found["accuracy"] = float(np.mean(truth[rest] == predicted[rest]))
         found["accuracy_interval"] = intervals["accuracy"]
-    return {"without_near_copies": found}
+    return found
 
 
 def evaluate_folder(
@@ -215,15 +232,19 @@ def evaluate_folder(
     *,
     on_error: str = "raise",
     batch_size: int = 64,
+    layout: str | None = None,
 ) -> dict[str, Any]:
     """Measure a run on labelled photos.
 
     Args:
         source: a folder with class folders, or with train/ val/ test/, or the name of a built-in set.
         split: "test", "val", "train", drawn as in training (same seed), or "all" photos.
+        layout: "classes" if the top folders are the classes, see `load_data`; by default as in training.
 
     Returns:
-        What `measure` returns, with `source` and `split`.
+        What `measure` returns, with `source` and `split`. `trained_on` has how many of the photos the run was
+        trained on, as the `same_file` or as a `near_copy`, and what is right among the others; None if that is not
+        known, because the hashes that the run wrote do not lie beside its model.
 
     Raises:
         ValueError: the folder has a class that the run does not know.
@@ -231,12 +252,20 @@ def evaluate_folder(
     if split not in SPLITS:
         raise ValueError(f"split={split!r}: use {', '.join(SPLITS)}")
     classifier = load_run(run)
-    photos, near_train = _labelled(classifier, source, split, on_error)
+    photos, near_train = _labelled(classifier, source, split, on_error, layout)
     index = class_index(classifier, photos.classes, source)
     logits, own = predict(classifier.model, photos, batch_size=batch_size)
     seed = int(classifier.meta.get("seed", 0))
     result = measure(logits, index[own], classifier.classes, seed, near_train=near_train)
-    return {"source": str(source), "split": split, **result}
+    result |= {"source": str(source), "split": split}
+    if photos.paths is None:  # drawn by a seed, for this split alone
+        return result
+    seen = trained_on(Path(run) if Path(run).is_dir() else Path(run).parent, photos)
+    if seen is None:
+        return result | {"trained_on": None}
+    truth, predicted = index[own].numpy(), logits.argmax(1).numpy()
+    rest = _rest(truth, predicted, [*seen[0], *seen[1]], seed)
+    return result | {"trained_on": {"same_file": len(seen[0]), "near_copy": len(seen[1]), **rest}}
 
 
 def class_index(classifier: Classifier, classes: Sequence[str], source: Any) -> Tensor:
@@ -260,12 +289,18 @@ def labelled(classifier: Classifier, source: str | os.PathLike, split: str, on_e
 
 
 def _labelled(
-    classifier: Classifier, source: str | os.PathLike, split: str, on_error: str
+    classifier: Classifier,
+    source: str | os.PathLike,
+    split: str,
+    on_error: str,
+    layout: str | None = None,
 ) -> tuple[Split, list[int]]:
     """The photos, and the positions of those that have a near copy in train."""
     transform = classifier.transform
+    layout = layout or classifier.meta.get("layout")
     if split == "all" and Path(source).is_dir():
-        return _all_photos(classifier, source, on_error), []
+        return _all_photos(classifier, source, on_error, layout), []
+    files: dict[str, Any] = {"layout": layout, "grey_bits": classifier.meta.get("grey_bits")}
     data = load_data(
         source,
         seed=int(classifier.meta.get("seed", 0)),
@@ -277,19 +312,25 @@ def _labelled(
         groups=None if source == "pocket-insects" else classifier.meta.get("groups", "file"),
         on_error=on_error,
         audit=False,
+        **(files if source != "pocket-insects" else {}),
     )
     if split == "all":
         raise ValueError(f"{source}: 'all' is for a folder; use test, val or train")
     return getattr(data, split).with_transform(transform), data.near_train.get(split, [])
 
 
-def _all_photos(classifier: Classifier, source: str | os.PathLike, on_error: str) -> Split:
+def _all_photos(
+    classifier: Classifier, source: str | os.PathLike, on_error: str, layout: str | None
+) -> Split:
     """Each usable photo of each class folder, even of one class, even too few to split."""
-    folder = scan(source)
+    folder = scan(source, layout)
     if not folder.photos:
         raise ValueError(folder.problems[0])
     found = inspect_photos(
-        folder.photos, short_side=classifier.side, keep_bytes=CACHE_BYTES, hashes=False
+        folder.photos,
+        short_side=classifier.side,
+        keep_bytes=CACHE_BYTES,
+        grey_bits=classifier.grey_bits,
     )
     broken = next((one for one in found if one.error), None)
     if broken and on_error != "skip":
@@ -300,7 +341,7 @@ def _all_photos(classifier: Classifier, source: str | os.PathLike, on_error: str
     good = [one for one in found if not one.error and not one.placeholder]
     paths = [one.photo.path for one in good]
     return Split(
-        PhotoCache(paths, classifier.side, [one.pixels for one in good]),
+        PhotoCache(paths, classifier.side, [one.pixels for one in good], bits=classifier.grey_bits),
         [folder.classes.index(one.photo.label) for one in good],
         folder.classes,
         transform=classifier.transform,

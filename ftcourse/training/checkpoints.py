@@ -15,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ftcourse.models.rebuilding import network_in, told_apart
 from ftcourse.models.states import (
+    AUXILIARY,
     load_state,
     open_safetensors,
     plain_names,
@@ -207,16 +209,28 @@ def save_model(
 
     The names of the tensors are those of the network itself, also where `torch.compile` or DataParallel hold it.
     `meta` must be JSON: the package keeps `mean`, `std`, `crop_size`, `resize_size` and `weights` there.
+    googlenet and inception_v3 are built with `aux_logits=False, init_weights=False` and the header's
+    `transform_input`, a vision transformer for larger images with `image_size`; for MNASNet `load_state_dict`
+    wants the `_metadata` of a `state_dict()`.
 
     Raises:
-        ValueError: a header that `load_model` would refuse; nothing is written.
+        ValueError: a header that `load_model` would refuse, or a network that it would give back otherwise: other
+            shapes, layers, or settings of layers than those of that architecture. Nothing is written.
     """
+    state = model.state_dict()
     header = {"format": FORMAT, "architecture": architecture, "classes": list(classes), **meta}
     text = json.dumps(header)
     if wrong := check_header(json.loads(text)):
         raise ValueError(f"{path}: not written, no model could be loaded from it: {wrong}")
-    state = model.state_dict()
     names = plain_names(state, architecture)
+    if architecture in AUXILIARY:
+        again = getattr(network_in(model, architecture), "transform_input", False)
+        text = json.dumps(header | {"transform_input": again})
+    if wrong := told_apart(model, architecture, len(classes)):
+        raise ValueError(
+            f"{path}: not written, load_model would give back another network: {wrong}; build it in your own "
+            f"code, and save its state_dict()"
+        )
     tensors = {mine: state[n].detach().cpu().contiguous() for mine, n in names.items()}
     # the header's values are strings by the format; one JSON string keeps our types
     return write_atomic(path, save(tensors, metadata={"ftcourse": text}))

@@ -199,6 +199,10 @@ HEADER = {
     "mean?": COLOURS,
     "std?": Each(Number(1e-6, 1e3), 3, 3),
     "weights?": (str, None),
+    "transform_input?": bool,
+    "grey_bits?": Number(0, 32, whole=True),
+    "groups?": (str, None),
+    "layout?": (str, None),
     "seed?": SEED,
     "version?": str,
 }
@@ -214,6 +218,7 @@ SETTINGS = {
     "batch_size": Number(2, 1e9, whole=True),
     "on_error": str,
     "groups?": (str, None),
+    "layout?": (str, None),
     "photos": str,
 }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import ipywidgets as w
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
+from ftcourse.data.photo_faults import reason_of
+from ftcourse.data.photos import decoded, open_image
 from ftcourse.data.transforms import MEAN, STD
 from ftcourse.models.features import embed, grad_cam, nearest
 from ftcourse.models.modes import eval_mode
@@ -30,18 +31,22 @@ __all__ = [
 MOST = 400  # training photos that are looked through
 
 
-def read_photo(content: bytes, name: str = "the upload") -> Image.Image:
-    """The bytes of an image file as an upright RGB image.
+def read_photo(content: bytes, name: str = "the upload", grey_bits: int = 0) -> Image.Image:
+    """The bytes of an image file as an upright RGB image, as photos in a folder are read.
+
+    Args:
+        grey_bits: the least depth that greys of more than 8 bits are taken to have.
 
     Raises:
         ValueError: they cannot be decoded; the message names the file.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            return ImageOps.exif_transpose(image).convert("RGB")
+        with open_image(content) as image, decoded(image, None, grey_bits) as rgb:
+            return rgb
     except Exception as err:  # Pillow's decoders raise many kinds on damaged files
-        raise ValueError(f"{name}: cannot be decoded as a photo ({type(err).__name__})") from err
+        raise ValueError(
+            f"{name}: cannot be decoded as a photo ({reason_of(err, content)})"
+        ) from err
 
 
 @dataclass
@@ -122,6 +127,7 @@ class PredictionExplorer(Explorer):
         self.model, self.data = model, data
         self.memory = Memory.of(model, data) if memory else None
         self.problem = ""
+        self.grey_bits = getattr(getattr(data.val, "images", None), "bits", 0)
         n = len(data.test)
         self.slider = w.IntSlider(
             value=0, min=0, max=n - 1, description="test photo", continuous_update=False,
@@ -170,7 +176,7 @@ class PredictionExplorer(Explorer):
         for name, content in uploaded(value):
             try:
                 self.problem = ""
-                self.show(read_photo(content, name), name)
+                self.show(read_photo(content, name, self.grey_bits), name)
             except ValueError as err:
                 self.problem = str(err)
                 self.note.value = page(f"<b>{escape(err)}</b>")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from ftcourse.data import near_copies
 from ftcourse.data.near_copies import NEAR_BITS, VIEWS, clusters, joined, view_hashes
 
 
@@ -117,6 +118,21 @@ def test_the_search_finds_what_comparing_all_with_all_finds():
     number = joined(60, pairs)
     expected = sorted(np.flatnonzero(number == n).tolist() for n in set(number))
     assert clusters(list(hashes)) == [group for group in expected if len(group) > 1]
+
+
+@pytest.mark.parametrize("table", [32, 2**16])
+@pytest.mark.parametrize("apart", [(2, 3, 3), (3, 2, 3), (3, 3, 2)])
+def test_two_bits_apart_in_one_third_are_found_in_whichever_table(apart, table, monkeypatch):
+    monkeypatch.setattr(near_copies, "_TABLED", table)
+    hashes = random_hashes(300, 1)
+    planted = [[3 * k, 299 - 3 * k] for k in range(20)]
+    for i, j in planted:
+        bits = {
+            start + 3 * bit for start, n in zip((0, 21, 42), apart, strict=True) for bit in range(n)
+        }
+        hashes[j] = random_hashes(1, 1000 + j)[0]
+        hashes[j, 0] = flip(hashes[i, 0, 0], bits), hashes[i, 0, 1]
+    assert clusters(list(hashes)) == planted
 
 
 def test_a_photo_without_hashes_takes_no_part():
