@@ -202,7 +202,7 @@ plt.show()
 # ### ✏️ Your turn · Exercise 7.2: the floor
 #
 # The orange curve has a lowest point, above zero. For two classes and `label_smoothing=0.1`: how
-# low can the training loss get at best? Compute it, to two decimals.
+# low can the training loss get at best? Two digits are enough.
 
 # %% tags=["exercise"]
 guess = None  # a number
@@ -236,13 +236,13 @@ print("the lowest point of the orange curve:", round(smooth.min().item(), 2))
 
 # %% tags=["exercise"]
 def mixup(images, targets, share, classes):
-    """Mixed images (N, 3, H, W) and mixed targets (N, classes). targets: (N,), int."""
+    """Mixed images (N, 3, H, W) and mixed targets (N, classes), float32. targets: (N,), int64."""
     raise NotImplementedError  # your code here
 
 
 # %% tags=["solution"]
 def mixup(images, targets, share, classes):
-    """Mixed images (N, 3, H, W) and mixed targets (N, classes). targets: (N,), int."""
+    """Mixed images (N, 3, H, W) and mixed targets (N, classes), float32. targets: (N,), int64."""
     goals = F.one_hot(targets, classes).float()
     mixed = share * images + (1 - share) * images.roll(1, 0)
     return mixed, share * goals + (1 - share) * goals.roll(1, 0)
@@ -300,8 +300,8 @@ show([*half[:3], *cut[:3]], shares(half_goals) + shares(cut_goals), columns=3)
 #     patience = 0 if score > best else patience + 1
 #     if score > best:
 #         best = score
-#         torch.save(model.state_dict(), "best.pt")             # f
-#     if patience == 5:                                         # e
+#         torch.save(model.state_dict(), "best.pt")             # e
+#     if patience == 5:                                         # f
 #         break
 # print("test accuracy", best)
 # ```

@@ -61,8 +61,8 @@ read_curves = Match(
     reference=_CURVES,
     why="A: as many right answers as ever, but the wrong ones are given with more and more "
     "confidence, and the loss counts that. B: the accuracy itself goes down. C: both curves still "
-    "improve, side by side. D: every validation photo right and training photos wrong: look for "
-    "copies of training photos in the validation split.",
+    "improve, side by side. D: every validation photo right and training photos wrong: either the "
+    "validation photos are the easier ones, or they have been seen. Look at how the splits were made.",
     hints=(
         "for each panel: does the gap between the curves open, and does validation get worse in "
         "accuracy, or in loss only?",
@@ -151,10 +151,18 @@ smoothed_loss = Value(
             _entropy(0.95) / float(np.log(2)),
             Wrong("that is in bits", "PyTorch uses the natural logarithm."),
         ),
+        (
+            _entropy(0.95) / float(np.log(10)),
+            Wrong("that is with log10", "PyTorch uses the natural logarithm."),
+        ),
+        (
+            _entropy(0.95) / 2,
+            Wrong("that is half of it", "the loss is summed over both classes, not averaged."),
+        ),
         (-_entropy(0.95), Wrong("the sign is turned", "a cross-entropy is never negative.")),
         (
             lambda a: 0.19 <= a < 0.2,
-            Wrong("that is near, and not rounded as it should be", "give one digit more."),
+            Wrong("that is near, and not rounded as it should be", "round at the end only."),
         ),
     ),
 )
@@ -180,12 +188,13 @@ def _one_by_one(
 
 
 def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, float, int]]:
-    """Batches of several sizes, more and fewer classes than photos, a class that never occurs; all shares."""
+    """Batches and photos of several sizes, more and fewer classes than photos, one that never occurs; all shares."""
     for count, classes, share in (
         (4, 2, 0.7), (5, 3, 1.0), (3, 7, 0.4), (6, 2, 0.0), (2, 4, 0.5), (1, 3, draw.real(0.1, 0.9)),
     ):  # fmt: skip
         targets = draw.integers(0, classes - 1, count) if classes > 2 else torch.arange(count) % 2
-        yield draw.normal(count, 3, 5, 4), targets, share, classes
+        size = draw.whole(2, 5), draw.whole(6, 9)
+        yield draw.normal(count, 3, *size), targets, share, classes
 
 
 def _mixed(
@@ -208,6 +217,10 @@ def _itself(x: Tensor, share: float) -> Tensor:
     return x
 
 
+def _through(x: Tensor, share: float) -> Tensor:
+    return x.lerp(x.roll(1), 1 - share)
+
+
 def _halves(x: Tensor, share: float) -> Tensor:
     return (x + x.roll(1, 0)) / 2
 
@@ -222,6 +235,8 @@ def _class_numbers(
     numbers = targets.float()
     return _mixup(images, targets, share, classes)[0], numbers.lerp(numbers.roll(1), 1 - share)
 
+
+_ROLL = "without a dimension, roll(1) moves single numbers: roll(1, 0) moves whole photos."
 
 mixup = Formula(
     number="7.3",
@@ -299,6 +314,24 @@ mixup = Formula(
             _mixed(lambda x, share: x.lerp(x.flip(0), 1 - share)),
             Wrong("the images are mixed with the batch turned round", "roll(1, 0), not flip."),
         ),
+        (_mixed(_through, _through), Wrong("roll has moved single numbers", _ROLL)),
+        (_mixed(images=_through), Wrong("in the images, roll has moved single numbers", _ROLL)),
+        (_mixed(goals=_through), Wrong("in the targets, roll has moved single numbers", _ROLL)),
+        (
+            lambda x, t, share, classes: _mixup(x, t, share, int(t.max()) + 1),
+            Wrong(
+                "the targets have too few columns where the last class does not occur in the batch",
+                "one_hot takes the number of classes as well.",
+            ),
+        ),
+        (
+            lambda *given: (_mixup(*given)[0], _mixup(*given)[1].argmax(1).float()),
+            Wrong("the targets are one number a photo", "leave the rows of shares as they are."),
+        ),
+        (
+            lambda *given: _mixup(*given)[::-1],
+            Wrong("the targets come first", "return the images, then the targets."),
+        ),
     ),
 )
 
@@ -308,9 +341,9 @@ find_bugs = Choice(
     number="7.4",
     name="find_bugs",
     reference="b, d",
-    why="b augments the validation photos, so that the judge sees other photos each epoch, and the "
-    "score is noisy and too low. d looks at the test split after each epoch: the epoch is chosen by "
-    "it, and its score is no longer an honest one.",
+    why="b augments the validation photos: whoever judges by them judges by other photos in each epoch. "
+    "d looks at the test split after each epoch, and not at the validation split at all: the epoch is "
+    "chosen by the test, and its score is no longer an honest one.",
     hints=(
         "go through the lines with two questions: what may be random, and which split may decide?",
         "some photos must be the same in each epoch, and one split must not decide anything.",
@@ -327,12 +360,12 @@ find_bugs = Choice(
         ),
         "d": None,
         "e": Wrong(
-            "e is fine: patience is a choice, and 5 a usual one",
-            "what is `score` measured on?",
+            "e is fine: the weights that were best are the ones to keep",
+            "best by which measure, on which split?",
         ),
         "f": Wrong(
-            "f is fine: the weights that were best are the ones to keep",
-            "best by which measure, on which split?",
+            "f is fine: patience is a choice, and 5 a usual one",
+            "what is `score` measured on?",
         ),
     },
 )

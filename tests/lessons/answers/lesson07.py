@@ -129,6 +129,36 @@ def classes_that_occur(images, targets, share, classes):
     return mixed_images(images, share), mixed_images(goals, share)
 
 
+def rolled_through(images, targets, share, classes):
+    goals = F.one_hot(targets, classes).float()
+    return (
+        share * images + (1 - share) * images.roll(1),
+        share * goals + (1 - share) * goals.roll(1),
+    )
+
+
+def two_classes(images, targets, share, classes):
+    return with_eye(images, targets, share, 2)
+
+
+def small_photos(images, targets, share, classes):
+    return with_eye(images.reshape(-1, 3, 4, 6), targets, share, classes)
+
+
+def any_other(images, targets, share, classes):
+    """As in the paper, with a partner by lot."""
+    goals, other = F.one_hot(targets, classes).float(), torch.randperm(len(images))
+    return (
+        share * images + (1 - share) * images[other],
+        share * goals + (1 - share) * goals[other],
+    )
+
+
+def larger_share(images, targets, share, classes):
+    """So that the photo itself stays to be seen."""
+    return with_eye(images, targets, max(share, 1 - share), classes)
+
+
 CURVES = {
     "stop earlier": "B",
     "train on": "C",
@@ -168,7 +198,10 @@ WRONG = {
         (math.log(2), "the target itself"),
         (0.286, "natural logarithm"),
         (-0.1985, "never negative"),
-        (0.19, "one digit more"),
+        (0.19, "at the end only"),
+        (0.198, "at the end only"),
+        (0.0862, "natural logarithm"),
+        (0.0993, "not averaged"),
         (0.5, "shared out evenly"),
         (0.21, "shared out evenly"),
         ("low", "write one number"),
@@ -185,9 +218,17 @@ WRONG = {
         (with_goals(lambda goals, share: mixed_images(goals, 0.5)), "targets are mixed half"),
         (turned, "turned round"),
         (in_place, "it changes images"),
-        (sideways, "the same formula twice"),
-        (classes_that_occur, "the same formula twice"),
+        (sideways, "moves whole photos"),
+        (with_goals(lambda g, share: share * g + (1 - share) * g.roll(1)), "in the targets, roll"),
+        (rolled_through, "moves whole photos"),
+        (classes_that_occur, "the number of classes as well"),
         (with_goals(lambda goals, share: goals.argmax(1)), "the same formula twice"),
+        (with_goals(lambda goals, share: mixed_images(goals, share).argmax(1)), "rows of shares"),
+        (lambda *given: with_eye(*given)[::-1], "then the targets"),
+        (two_classes, "classes"),
+        (small_photos, "stops with"),
+        (any_other, "the same formula twice"),
+        (larger_share, "the same formula twice"),
         (lambda images, *rest: images, "return mixed_images, mixed_targets"),
         (lambda images, targets, share, classes: None, "returns nothing"),
         (lambda images, targets: (images, targets), "the same formula twice"),
@@ -195,8 +236,8 @@ WRONG = {
     "find_bugs": [
         ("a, b", "must look the same"),
         ("b, c, d", "wrong split"),
-        ("b, d, e", "measured on"),
-        ("d, f", "on which split"),
+        ("b, d, f", "measured on"),
+        ("d, e", "on which split"),
         ("b", "1 more is true"),
         ("d", "1 more is true"),
         ("c", "wrong split"),
