@@ -182,13 +182,13 @@ for method in METHODS:
 
 # %% tags=["exercise"]
 def interval(values):
-    """The 95 % interval of the mean of a few values: (low, high)."""
+    """The 95 % interval of the mean of a list of two or more numbers: (low, high)."""
     raise NotImplementedError  # your code here
 
 
 # %% tags=["solution"]
 def interval(values):
-    """The 95 % interval of the mean of a few values: (low, high)."""
+    """The 95 % interval of the mean of a list of two or more numbers: (low, high)."""
     n = len(values)
     half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)
     return np.mean(values) - half, np.mean(values) + half
@@ -255,13 +255,13 @@ for n in (40, 153, 200, 1000):
 # ### ✏️ Your turn · Exercise 8.2: how many test photos?
 #
 # You expect about 90 % and want to state it to ± 2 points, 19 times out of 20. How many test
-# photos do you need?
+# photos do you need? Two digits are enough.
 
 # %% tags=["exercise"]
 guess = None  # a number of photos
 
 # %% tags=["solution"]
-guess = round((1.96 / 0.02) ** 2 * 0.9 * 0.1)
+guess = int(np.ceil((1.96 / 0.02) ** 2 * 0.9 * 0.1))
 
 # %%
 needed = check.test_photos(guess)
@@ -287,13 +287,13 @@ needed = check.test_photos(guess)
 
 # %% tags=["exercise"]
 def photos_needed(sizes, accuracies, target):
-    """Photos a class at which the curve first reaches the target; None if it does not."""
+    """Photos a class (a float) at which the curve first reaches the target; None if it does not."""
     raise NotImplementedError  # your code here
 
 
 # %% tags=["solution"]
 def photos_needed(sizes, accuracies, target):
-    """Photos a class at which the curve first reaches the target; None if it does not."""
+    """Photos a class (a float) at which the curve first reaches the target; None if it does not."""
     if accuracies[0] >= target:
         return sizes[0]
     for i in range(1, len(sizes)):

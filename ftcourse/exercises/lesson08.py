@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
 from ftcourse.exercises.gives import number, optional, tuple_of
-from ftcourse.exercises.written import as_number
+from ftcourse.exercises.written import as_number, equals
 
 # --------------------------------------------------------------------------------- 8.1 interval
 
@@ -31,7 +31,10 @@ def _by_scipy(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _runs(draw: Draw) -> Iterator[tuple[list[float]]]:
-    """Accuracies, gains below zero, losses above one; from two values to twelve."""
+    """Accuracies, gains below zero, losses above one; from two values to twelve.
+
+    Never all equal: scipy's own interval is nan there.
+    """
     for count, middle, spread in ((5, 0.8, 0.03), (2, 0.7, 0.05), (3, -2.0, 3.0), (12, 1.9, 0.4)):
         yield ([middle + spread * x for x in draw.normal(count).tolist()],)
     yield ([0.97, 0.99, 1.0, draw.real(0.93, 0.96)],)  # an end above one
@@ -39,7 +42,7 @@ def _runs(draw: Draw) -> Iterator[tuple[list[float]]]:
 
 def _close_ends(answer: tuple[float, float], right: tuple[float, float]) -> bool:
     """Within a five hundredth of the interval's length."""
-    return bool(np.allclose(answer, right, rtol=0, atol=0.002 * (right[1] - right[0])))
+    return bool(np.allclose(answer, right, rtol=0, atol=0.002 * abs(right[1] - right[0])))
 
 
 def _half(factor: Callable[[np.ndarray, int], float]) -> Callable:
@@ -57,6 +60,7 @@ def _t(n: int, q: float = 0.975) -> float:
     return float(student.ppf(q, n - 1))
 
 
+_ENDS = "it is an interval of a mean, also of gains, which may be below 0: leave the ends."
 _ROOT = "divide by the square root of the number of runs: it is the mean's interval."
 
 interval = Formula(
@@ -122,16 +126,44 @@ interval = Formula(
             Wrong("t has one degree of freedom too many", "n values leave n - 1 of them."),
         ),
         (
+            _half(lambda x, n: _t(5) * x.std(ddof=1) / n**0.5),
+            Wrong("it takes the t of five values, always", "n - 1 belongs into t.ppf."),
+        ),
+        (
+            _half(lambda x, n: _t(n) * x.std(ddof=1) / (n - 1) ** 0.5),
+            Wrong("it takes 1 off twice", "ddof=1 has done so: s is divided by the root of n."),
+        ),
+        (
+            _half(lambda x, n: _t(n, 0.95) * x.std() / n**0.5),
+            Wrong("it is too narrow, for two reasons", "ddof=1, and 2.5 % on each side."),
+        ),
+        (
+            lambda v: tuple(end + np.median(v) - np.mean(v) for end in _interval(v)),
+            Wrong("it lies around the median", "x̄ is the mean."),
+        ),
+        (
+            lambda v: (np.mean(v), _interval(v)[1] - np.mean(v)),
+            Wrong(
+                "that is the mean, and half the length",
+                "return both ends: one below the mean, one above.",
+            ),
+        ),
+        (
             _half(lambda x, n: _t(n) * x.var(ddof=1) / n**0.5),
             Wrong("it takes the variance", "the standard deviation is its root."),
         ),
         (
             lambda v: tuple(np.clip(_interval(v), 0, 1)),
-            Wrong(
-                "the ends are cut off at 0 and 1",
-                "it is an interval of a mean, also of gains, which may be below 0: leave the ends.",
-            ),
+            Wrong("the ends are cut off at 0 and 1", _ENDS),
         ),
+        (
+            lambda v: (max(_interval(v)[0], 0), min(_interval(v)[1], 1)),
+            Wrong("the ends are cut off at 0 and 1", _ENDS),
+        ),
+        (lambda v: (max(_interval(v)[0], 0), _interval(v)[1]), Wrong("it is cut off at 0", _ENDS)),
+        (lambda v: tuple(np.maximum(_interval(v), 0)), Wrong("it is cut off at 0", _ENDS)),
+        (lambda v: (_interval(v)[0], min(_interval(v)[1], 1)), Wrong("it is cut off at 1", _ENDS)),
+        (lambda v: tuple(np.minimum(_interval(v), 1)), Wrong("it is cut off at 1", _ENDS)),
         (
             lambda v: tuple(round(end, 2) for end in _interval(v)),
             Wrong("the ends are rounded", "leave the numbers as they are."),
@@ -150,38 +182,53 @@ interval = Formula(
 # ------------------------------------------------------------------------------ 8.2 test_photos
 
 
-def _between(low: float, high: float) -> Callable[[Any], bool]:
-    def lies(answer: Any) -> bool:
-        found = as_number(answer)
-        return found is not None and low < found < high
+_WANTED = (1.96 / 0.02) ** 2 * 0.9 * 0.1
 
-    return lies
+
+def _is_count(answer: Any, photos: float) -> bool:
+    """Rounded as any number; the right one also rounded up, for fewer photos would not do."""
+    found = as_number(answer, "photos")
+    also = (865, 870) if photos == 865 else ()
+    exact = _WANTED if photos == 865 else photos
+    return found is not None and (found in also or equals(found, float(exact)))
+
+
+def _is_near(answer: Any) -> bool:
+    found = as_number(answer, "photos")
+    return found is not None and 840 < found < 890
 
 
 test_photos = Value(
     number="8.2",
     name="test_photos",
     reference=865,
-    same=lambda a, b: _between(854.9, 905.1)(a) and b == 865,
+    same=_is_count,
     why="n = (1.96 / 0.02)² x 0.9 x 0.1 = 864.4. Half the interval costs four times the photos.",
     hints=(
         "set 1.96 √(p (1 - p) / n) equal to 0.02 and solve for n.",
         "square both sides; n comes to the other side. p is 0.9 here.",
     ),
-    worked="guess = round((1.96 / 0.02) ** 2 * 0.9 * 0.1 + 0.5)",
+    worked="guess = int(np.ceil((1.96 / 0.02) ** 2 * 0.9 * 0.1))",
     mistakes=(
-        (_between(2300, 2600), Wrong("that is for p = 0.5", "the accuracy is 0.9 here.")),
         (
-            _between(3300, 3700),
+            lambda a: as_number(a, "photos") is None,
+            Wrong("that is no number", "write one number of photos, such as 25."),
+        ),
+        (lambda a: as_number(a, "photos") <= 0, Wrong("there are no such tests", None)),
+        (2401, Wrong("that is for p = 0.5", "the accuracy is 0.9 here.")),
+        (
+            3457.44,
             Wrong("that is for one point to each side", "± 2 points: 0.02 to each side."),
         ),
-        (_between(215, 235), Wrong("that is one standard error of 2 points", "95 %: 1.96.")),
-        (
-            _between(8500, 9700),
-            Wrong("the spread of one photo is missing", "p (1 - p) = 0.09 belongs in it."),
-        ),
-        (_between(28, 31), Wrong("the square is missing", "n stands under a root.")),
-        (_between(600, 615), Wrong("that is for 90 % of the time", "19 of 20 is 95 %: 1.96.")),
+        (216.09, Wrong("that is for ± 4 points", "± 2 points: 0.02 to each side.")),
+        (225, Wrong("that is one standard error of 2 points", "95 %: 1.96.")),
+        (900, Wrong("that is with 2 in place of 1.96", "take the 1.96 of the formula above.")),
+        (9604, Wrong("the spread of one photo is missing", "p (1 - p) = 0.09 belongs in it.")),
+        (29.4, Wrong("the square is missing", "n stands under a root.")),
+        (608.86, Wrong("that is for 90 % of the time", "19 of 20 is 95 %: 1.96.")),
+        (1493, Wrong("that is for 99 % of the time", "19 of 20 is 95 %: 1.96.")),
+        (0.086436, Wrong("that is with points for shares", "two points are 0.02.")),
+        (_is_near, Wrong("near, and not rounded as it should be", "round at the end only.")),
     ),
 )
 
@@ -214,19 +261,30 @@ def _by_interp(sizes: Sequence[float], accuracies: Sequence[float], target: floa
 Curve = tuple[list[float], list[float], float]
 
 
+def _shapes(draw: Draw, points: int) -> Iterator[list[float]]:
+    """A curve that rises, one that dips, one that falls at its end, one that is level for a while."""
+    steps = draw.uniform(0.03, 0.09, points).tolist()
+    rising = [0.4 + sum(steps[: i + 1]) for i in range(points)]
+    yield rising
+    yield [rising[1], rising[0], *rising[2:]]
+    yield [*rising[:-2], rising[-1], rising[-2]]
+    yield [*rising[:2], rising[1], *rising[3:]]
+
+
 def _curves(draw: Draw) -> Iterator[Curve]:
-    """Rising and dipping curves over several sizes; targets between, at, below and above the points."""
-    for sizes in ([5, 10, 20, 50, 100, 200], [8, 40, 90], [2, 3, 300, 1000]):
-        rising = sorted(draw.uniform(0.4, 0.95, len(sizes)).tolist())
-        dipping = [rising[1], rising[0], *rising[2:]]
-        for curve in (rising, dipping):
-            for share in (0.2, 0.55, draw.real(0.6, 0.99)):
-                target = curve[0] + share * (curve[-1] - curve[0])
-                yield list(map(float, sizes)), curve, target
-            yield list(map(float, sizes)), curve, curve[0] - 0.05
-            yield list(map(float, sizes)), curve, curve[-1] + 0.01
-            yield list(map(float, sizes)), curve, curve[0]
-            yield list(map(float, sizes)), curve, curve[-1]
+    """Curves over several sizes, and a single point; targets between, at, below and above the points."""
+    for sizes in (
+        [5.0, 10.0, 20.0, 50.0, 100.0, 200.0],
+        [8.0, 40.0, 90.0],
+        [2.0, 3.0, 300.0, 1000.0],
+    ):
+        for curve in _shapes(draw, len(sizes)):
+            low, high = min(curve), max(curve)
+            between = [low + share * (high - low) for share in (0.2, 0.55, draw.real(0.6, 0.99))]
+            for target in (*between, low - 0.05, high + 0.01, curve[0], curve[1], high):
+                yield sizes, curve, target
+    yield [50.0], [0.8], 0.7
+    yield [50.0], [0.8], 0.9
 
 
 def _told(sizes: list[float], accuracies: list[float], target: float) -> str:
@@ -278,6 +336,11 @@ def _last(sizes: list[float], accuracies: list[float], target: float) -> float |
         return sizes[0]
     pair = slice(below[-1], below[-1] + 2)
     return _photos_needed(sizes[pair], accuracies[pair], target)
+
+
+def _rounded(sizes: list[float], accuracies: list[float], target: float) -> int | None:
+    found = _photos_needed(sizes, accuracies, target)
+    return None if found is None else round(found)
 
 
 _NEVER = "where the curve never gets there, return None."
@@ -332,10 +395,23 @@ photos_needed = Formula(
             Wrong("share and 1 - share are exchanged", "at share 0 stands the smaller size."),
         ),
         (_last, Wrong("it is the last crossing", "go from the left and stop at the first.")),
+        (
+            lambda s, a, target: None if target > a[-1] else _photos_needed(s, a, target),
+            Wrong(
+                "where the last accuracy is below the target, it answers None",
+                "the curve may have been there before, and have fallen again.",
+            ),
+        ),
+        (
+            lambda s, a, target: _photos_needed(s, sorted(a), target),
+            Wrong("it sorts the accuracies", "each belongs to its size: leave them in place."),
+        ),
+        (_rounded, Wrong("it is rounded", "leave the number as it is.")),
         (_else(lambda sizes: sizes[-1]), Wrong("it answers the largest size at most", _NEVER)),
         (_else(lambda sizes: math.inf), Wrong("it answers inf for never", _NEVER)),
         (_else(lambda sizes: math.nan), Wrong("it answers nan for never", _NEVER)),
         (_else(lambda sizes: 0.0), Wrong("it answers 0 for never", _NEVER)),
+        (_else(lambda sizes: -1.0), Wrong("it answers -1 for never", _NEVER)),
         (
             _else(first=lambda sizes: None),
             Wrong("where the first size is enough, it answers None", "return the smallest size."),

@@ -60,24 +60,18 @@ def spoils(values):
 
 
 def by_interp(sizes, accuracies, target):
-    rising = np.maximum.accumulate(accuracies) + 1e-9 * np.arange(len(accuracies))
-    if target > accuracies[-1]:
-        return None
-    if target <= accuracies[0]:
-        return sizes[0]
-    return (
-        float(np.exp(np.interp(target, rising, np.log(sizes))))
-        if is_rising(accuracies)
-        else (powers(sizes, accuracies, target))
+    """With np.interp on the best accuracies so far, up to the first that is enough."""
+    first = next((i for i, a in enumerate(accuracies) if a >= target), None)
+    if first is None or first == 0:
+        return sizes[0] if first == 0 else None
+    before, logs = first - 1, np.log(sizes)
+    return float(
+        np.exp(np.interp(target, accuracies[before : first + 1], logs[before : first + 1]))
     )
 
 
-def is_rising(accuracies):
-    return list(accuracies) == sorted(accuracies)
-
-
 def by_search(sizes, accuracies, target):
-    grid = np.geomspace(sizes[0], sizes[-1], 200_001)
+    grid = np.union1d(np.geomspace(sizes[0], sizes[-1], 20_001), sizes)
     reached = np.interp(np.log(grid), np.log(sizes), accuracies) >= target - 1e-9
     return float(grid[reached.argmax()]) if reached.any() else None
 
@@ -185,6 +179,45 @@ def strictly_above(sizes, accuracies, target):
     return in_twos(sizes, accuracies, target) if max(accuracies) > target else None
 
 
+def by_the_end(sizes, accuracies, target):
+    return None if accuracies[-1] < target else in_twos(sizes, accuracies, target)
+
+
+def half_open(sizes, accuracies, target):
+    """Passes over a level piece at the target."""
+    if accuracies[0] >= target:
+        return sizes[0]
+    for i in range(1, len(sizes)):
+        if accuracies[i - 1] <= target < accuracies[i]:
+            return in_twos(sizes[i - 1 : i + 1], accuracies[i - 1 : i + 1], target)
+    return sizes[-1] if accuracies[-1] == target else None
+
+
+def any_change_of_sign(sizes, accuracies, target):
+    for i in range(1, len(sizes)):
+        if (accuracies[i - 1] - target) * (accuracies[i] - target) <= 0:
+            pair = sorted(zip(accuracies[i - 1 : i + 1], np.log(sizes[i - 1 : i + 1]), strict=True))
+            return float(np.exp(np.interp(target, *zip(*pair, strict=True))))
+    return sizes[0] if accuracies[0] > target else None
+
+
+def best_so_far(sizes, accuracies, target):
+    """The line between two records, where it goes down in between."""
+    return in_twos(sizes, np.maximum.accumulate(accuracies).tolist(), target)
+
+
+def rounded(how):
+    def attempt(sizes, accuracies, target):
+        found = in_twos(sizes, accuracies, target)
+        return None if found is None else how(found)
+
+    return attempt
+
+
+def needs_two_sizes(sizes, accuracies, target):
+    return sizes[1] and in_twos(sizes, accuracies, target)
+
+
 def spoils_sizes(sizes, accuracies, target):
     found = in_twos(sizes, accuracies, target)
     sizes.reverse()
@@ -199,8 +232,9 @@ RIGHT = {
         in_torch,
         as_an_array,
         lambda v: torch.tensor(by_scipy(v)),
+        lambda v: around(v, t_of(v) * np.std(v) / (len(v) - 1) ** 0.5),
     ],
-    "test_photos": [864, 865, 864.36, 900, np.int64(870), "864", "865 "],
+    "test_photos": [864, 865, 864.36, 860, np.int64(870), "864", "865 photos", "~ 860"],
     "photos_needed": [by_interp, by_search, powers, in_twos, as_a_tensor, halving],
     "read_gains": ["a, d", "DA", {"d", "a"}, ["a", "d"], "a and d", "a d"],
     "honest": ["b, d", "DB", ["d", "b"], {"b", "d"}, "b and d", "b & d"],
@@ -225,6 +259,17 @@ WRONG = {
         (lambda v: (0.0, by_scipy(v)[1]), "three steps"),
         (lambda v: np.mean(v), "lower and the upper end"),
         (lambda v: around(v, 0.3), "three steps"),
+        (lambda v: around(v, 2.776 * stats.sem(v)), "n - 1 belongs"),
+        (lambda v: around(v, t_of(v) * np.std(v, ddof=1) / (len(v) - 1) ** 0.5), "root of n"),
+        (lambda v: around(v, t_of(v, 0.95) * np.std(v) / len(v) ** 0.5), "2.5 % on each side"),
+        (lambda v: (np.mean(v), t_of(v) * stats.sem(v)), "return both ends"),
+        (lambda v: np.median(v) + np.array([-1, 1]) * t_of(v) * stats.sem(v), "is the mean"),
+        (lambda v: np.maximum(by_scipy(v), 0), "leave the ends"),
+        (lambda v: np.minimum(by_scipy(v), 1), "leave the ends"),
+        (lambda v: stats.norm.interval(0.95, np.mean(v), stats.sem(v)), "Student's t is larger"),
+        (lambda v: stats.t.interval(0.95, len(v) - 1), "three steps"),
+        (lambda v: np.abs(by_scipy(v)), "three steps"),
+        (lambda v: v.mean(), "stops with AttributeError"),
         (lambda v: None, "returns nothing"),
         (spoils, "it changes values"),
     ],
@@ -232,21 +277,41 @@ WRONG = {
         (2401, "0.9 here"),
         (3457, "0.02 to each side"),
         ("3,457", "0.02 to each side"),
+        (216, "0.02 to each side"),
         (225, "1.96"),
+        (900, "2 in place of 1.96"),
         (9604, "0.09 belongs"),
         (29, "under a root"),
         (609, "19 of 20"),
+        (1493, "19 of 20"),
+        (0.0864, "two points are"),
+        (855, "at the end only"),
+        (863, "at the end only"),
+        (880, "at the end only"),
         (200, "solve for n"),
         (86, "solve for n"),
         (-865, "solve for n"),
-        ("many", "solve for n"),
-        (True, "solve for n"),
+        (float("nan"), "solve for n"),
+        ("many", "write one number"),
+        (True, "write one number"),
+        ([864, 865], "write one number"),
     ],
     "photos_needed": [
         (straight, "the axis is logarithmic"),
         (still_a_logarithm, "take exp"),
         (clamped, "an answer for everything"),
         (clamped_with_a_guard, "find the first size"),
+        (by_the_end, "have fallen again"),
+        (half_open, "for the curve"),
+        (any_change_of_sign, "for the curve"),
+        (best_so_far, "for the curve"),
+        (lambda s, a, target: in_twos(s, sorted(a), target), "in place"),
+        (rounded(round), "leave the number"),
+        (rounded(math.ceil), "for the curve"),
+        (rounded(int), "for the curve"),
+        (rounded(lambda n: f"{n:.0f}"), "the number itself"),
+        (needs_two_sizes, "IndexError"),
+        (instead_of_none(-1), "return None"),
         (last_crossing, "stop at the first"),
         (next_size, "between two measured sizes"),
         (nothing_below, "the smallest size"),
