@@ -52,13 +52,13 @@ opening.show(lesson="09", seconds=20, minutes=35)
 
 # %% tags=["exercise"]
 def conv_flops(in_channels, out_channels, kernel, height, width):
-    """FLOPs of a convolution for one photo; height and width are those of the output."""
+    """FLOPs (an int) of a convolution for one photo; height and width are those of the output."""
     raise NotImplementedError  # your code here
 
 
 # %% tags=["solution"]
 def conv_flops(in_channels, out_channels, kernel, height, width):
-    """FLOPs of a convolution for one photo; height and width are those of the output."""
+    """FLOPs (an int) of a convolution for one photo; height and width are those of the output."""
     for_one_number = 2 * in_channels * kernel**2
     return for_one_number * out_channels * height * width
 
@@ -131,9 +131,10 @@ plt.show()
 # ### ✏️ Your turn · Exercise 9.2: a larger photo
 #
 # At 128 pixels a photo costs 1.18 GFLOP. How many at 224, the size that ImageNet networks see?
+# Two digits are enough.
 
 # %% tags=["exercise"]
-guess = None  # GFLOP, with one decimal or two
+guess = None  # GFLOP
 
 # %% tags=["solution"]
 guess = 1.18 * (224 / 128) ** 2
@@ -329,13 +330,13 @@ print(
 
 # %% tags=["exercise"]
 def speedup(epochs, frozen, trains):
-    """FLOPs of the slow way / FLOPs when the frozen part is computed once."""
+    """FLOPs of the slow way / FLOPs when the frozen part is computed once: a float."""
     raise NotImplementedError  # your code here
 
 
 # %% tags=["solution"]
 def speedup(epochs, frozen, trains):
-    """FLOPs of the slow way / FLOPs when the frozen part is computed once."""
+    """FLOPs of the slow way / FLOPs when the frozen part is computed once: a float."""
     return epochs * (frozen + trains) / (frozen + epochs * trains)
 
 

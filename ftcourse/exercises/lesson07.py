@@ -188,7 +188,7 @@ def _one_by_one(
 
 
 def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, float, int]]:
-    """Batches and photos of several sizes, more and fewer classes than photos, one that never occurs; all shares."""
+    """Batches and photos of several sizes, more and fewer classes than photos; one never occurs; all shares."""
     for count, classes, share in (
         (4, 2, 0.7), (5, 3, 1.0), (3, 7, 0.4), (6, 2, 0.0), (2, 4, 0.5), (1, 3, draw.real(0.1, 0.9)),
     ):  # fmt: skip

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
-from ftcourse.exercises.gives import number, whole
+from ftcourse.exercises.gives import Unfit, number, whole
+from ftcourse.exercises.written import as_number, equals
 
 # ------------------------------------------------------------------------------- 9.1 conv_flops
 
@@ -33,6 +35,16 @@ def _layer(in_channels: int, out_channels: int, kernel: int, height: int, width:
     return seen + f"output of {height} x {width}"
 
 
+def _flops(value: Any) -> int:
+    found = number()(value)
+    if found != found // 1:
+        raise Unfit(
+            f"it returns {found:.3g}, expected a whole number",
+            "count single operations, not millions or billions, and divide by nothing.",
+        )
+    return whole()(value)
+
+
 _PLACES = "the kernel has k x k places."
 
 conv_flops = Formula(
@@ -51,7 +63,7 @@ conv_flops = Formula(
         "    for_one_number = 2 * in_channels * kernel**2\n"
         "    return for_one_number * out_channels * height * width"
     ),
-    gives=whole(),
+    gives=_flops,
     cases=_layers,
     second=_one_by_one,
     describe=_layer,
@@ -92,6 +104,18 @@ conv_flops = Formula(
             ),
         ),
         (
+            lambda i, o, k, h, w: 2 * k * k * h * w,
+            Wrong("the channels play no part", "each output channel looks at each input channel."),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * k * k + o * h * w,
+            Wrong("it adds where it should multiply", "each output number takes all the products."),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * o * k * k * w * w,
+            Wrong("it takes the width twice", "the output has height x width places."),
+        ),
+        (
             lambda i, o, k, h, w: 2 * i * o * k * k,
             Wrong(
                 "that is one place of the output",
@@ -124,10 +148,26 @@ conv_flops = Formula(
 
 # ----------------------------------------------------------------------------------- 9.2 at_224
 
+_SCALED = 1.18 * (224 / 128) ** 2
+_COUNTED = 3.627124736  # what PyTorch counts at 224; 1.18 has been rounded
+
+
+def _is_gflop(answer: Any, gflop: float) -> bool:
+    found = as_number(answer, "GFLOP")
+    also = (_COUNTED,) if gflop == _SCALED else ()
+    return found is not None and any(equals(found, right) for right in (gflop, *also))
+
+
+def _is_near(answer: Any) -> bool:
+    found = as_number(answer, "GFLOP")
+    return found is not None and 3.4 < found < 3.8
+
+
 at_224 = Value(
     number="9.2",
     name="at_224",
-    reference=1.18 * (224 / 128) ** 2,
+    reference=_SCALED,
+    same=_is_gflop,
     why="Height and width both grow by 1.75, the number of places by 1.75² = 3.06. Only the head does "
     "not grow, and it is too small to be seen.",
     hints=(
@@ -136,16 +176,24 @@ at_224 = Value(
     ),
     worked="guess = 1.18 * (224 / 128) ** 2",
     mistakes=(
+        (
+            lambda a: as_number(a, "GFLOP") is None,
+            Wrong("that is no number", "write one number of GFLOP, such as 25 or 0.33."),
+        ),
         (1.18 * 1.75, Wrong("that grows with one side only", "height and width both grow.")),
         (1.18, Wrong("that is the count at 128 pixels", "the photo is larger.")),
         (1.18 * 1.75**3, Wrong("that is the third power", "a photo has two sides.")),
         (1.75**2, Wrong("that is the factor", "times the 1.18 GFLOP at 128 pixels.")),
         (1.75, Wrong("that is by how much a side grows", "both sides do, and 1.18 is the start.")),
         (1.18 / 1.75**2, Wrong("it has become less", "a larger photo takes more.")),
+        (1e9 * _SCALED, Wrong("that is in FLOP", "GFLOP are asked for: billions of them.")),
+        (1e3 * _SCALED, Wrong("that is in MFLOP", "GFLOP are asked for: thousands of them.")),
+        (_SCALED / 2, Wrong("that is half of it", "1.18 counts both, products and additions.")),
         (
-            lambda a: 3.5 < a < 3.8,
-            Wrong("near, and not rounded as it should be", "3.6-something: give two digits more."),
+            1.18 * (1 + 2 * 0.75),
+            Wrong("each side has added its part", "a photo has height *times* width places."),
         ),
+        (_is_near, Wrong("near, and not rounded as it should be", "round at the end only.")),
     ),
 )
 
@@ -195,9 +243,11 @@ def _epoch_by_epoch(epochs: int, frozen: float, trains: float) -> float:
 
 
 def _trainings(draw: Draw) -> Iterator[tuple[int, float, float]]:
-    """One epoch and many; nothing frozen, hardly anything that trains."""
+    """One epoch and many; nothing frozen, hardly anything that trains; far below one, and real FLOPs."""
     yield from ((1, 1.0, 0.5), (20, 1.0, 0.0), (5, 0.9, 0.9), (10, 2.0, 0.1), (7, 0.0, 3.0))
     yield draw.whole(2, 50), draw.real(0.1, 5), draw.real(0.1, 5)
+    yield draw.whole(2, 9), draw.real(0.01, 0.05), draw.real(0.001, 0.01)
+    yield draw.whole(2, 50), draw.whole(10**8, 10**9), draw.whole(10**5, 10**9)
 
 
 speedup = Formula(
@@ -259,6 +309,18 @@ speedup = Formula(
         (
             lambda e, f, t: e * (f + t) - (f + e * t),
             Wrong("it is the difference", "how many *times* less: divide."),
+        ),
+        (
+            lambda e, f, t: e * (f + t) / (f + (e - 1) * t),
+            Wrong("the first epoch trains nothing", "all E epochs train, both ways."),
+        ),
+        (
+            lambda e, f, t: 1 - 1 / _speedup(e, f, t),
+            Wrong("it is the share that is saved", "how many *times* less: slow / once."),
+        ),
+        (
+            lambda e, f, t: e * f / (f + e * t),
+            Wrong("the slow way trains nothing", "the slow way makes both in each epoch."),
         ),
         (
             lambda e, f, t: round(_speedup(e, f, t), 1),
