@@ -214,7 +214,10 @@ test_photos = Value(
             lambda a: as_number(a, "photos") is None,
             Wrong("that is no number", "write one number of photos, such as 25."),
         ),
-        (lambda a: as_number(a, "photos") <= 0, Wrong("there are no such tests", None)),
+        (
+            lambda a: (as_number(a, "photos") or 0) <= 0,
+            Wrong("there are no tests of so few photos", "solve for n, the number below the root."),
+        ),
         (2401, Wrong("that is for p = 0.5", "the accuracy is 0.9 here.")),
         (
             3457.44,
