@@ -12,9 +12,13 @@ from ftcourse.exercises.written import as_letters
 __all__ = ["Match"]
 
 
+def _blank(letter: Any) -> bool:
+    return letter is None or letter is ... or (isinstance(letter, str) and not letter.strip(" ?"))
+
+
 @dataclass
 class Match(Exercise):
-    """A dict with a letter for each name; all letters None stand for no answer yet.
+    """A dict with a letter for each name; all letters None, ... or "?" stand for no answer yet.
 
     `letters` are those to choose from. `tells` has for each name (or each name and letter, as a pair, which
     is looked up first) what a wrong letter draws; the names are gone through in this order.
@@ -31,13 +35,13 @@ class Match(Exercise):
             return Wrong("the answer is a dict", f"fill in a letter for each of: {names}.")
         if set(attempt) != set(self.reference):
             return Wrong("the names are not those of the question", f"keep the names: {names}.")
-        if all(letter is None or letter is ... for letter in attempt.values()):
+        if all(_blank(letter) for letter in attempt.values()):
             return None
         return self._compared({name: self._letter(given) for name, given in attempt.items()})
 
     def _letter(self, given: Any) -> str:
-        """The one letter of "C", " c" or "(c)"; else a text that is none."""
-        letters = as_letters(given, self.letters) if isinstance(given, str) else None
+        """The one letter of "C", " c", "(c)" or ["c"]; else a text that is none."""
+        letters = as_letters(given, self.letters)
         return letters.pop() if letters and len(letters) == 1 else "?"
 
     def _compared(self, given: dict[str, str]) -> bool | Wrong:
