@@ -516,7 +516,8 @@ print("test accuracy at least 0.15 lower:", test < val - 0.15)
 #
 # - **a** Thaw more layers, or train longer.
 # - **b** Collect three times as many photos of the same kind.
-# - **c** Stop at the lowest validation loss, or smooth the labels, and check the probabilities.
+# - **c** Stop at the lowest validation loss, or divide the scores by a temperature (lesson 15), and
+#   check the probabilities.
 # - **d** Collect and label photos where it is used; split by place, not at random.
 
 # %% tags=["exercise"]

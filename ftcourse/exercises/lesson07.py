@@ -394,7 +394,7 @@ treatment = Match(
             "what does a network need that has not even learnt its training photos?",
         ),
         ("gap", "c"): Wrong(
-            "smoothing made no difference in accuracy in the table above",
+            "a temperature changes no answer, and here many answers are wrong",
             "which row of the table stood out?",
         ),
         ("customers", "b"): Wrong(
