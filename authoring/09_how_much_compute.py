@@ -93,6 +93,9 @@ print(f"by hand {conv_flops(3, 64, 7, 64, 64):,}   PyTorch {counted:,}")
 # photo passes:
 
 # %%
+with torch.no_grad():
+    counted = count(lambda: model(photo))
+
 per_group = {}
 for group, modules in ft.layer_groups(model).items():
     per_group[group] = 0
@@ -105,7 +108,7 @@ for group, modules in ft.layer_groups(model).items():
         conv.register_forward_hook(note)
 
 with torch.no_grad():
-    counted = count(lambda: model(photo))
+    model(photo)  # the hooks count by hand, and PyTorch is not looking
 model = ft.replace_head(ft.load_backbone("resnet18"), 2)  # a fresh one, without hooks
 per_group["head"] = 2 * 512 * 2
 print(f"by hand {sum(per_group.values()):,}   PyTorch {counted:,}")
