@@ -210,7 +210,8 @@ _SIZES = ((6, 4, 3), (1, 5, 2), (3, 2, 7), (8, 6, 4))
 def _batches(draw: Draw) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     for photos, features, classes in _SIZES:
         logits = 3 * draw.normal(photos, classes)
-        yield draw.normal(photos, features), logits, draw.integers(0, classes, photos)
+        seen = classes - 1 if classes > photos else classes  # a class that does not occur
+        yield draw.normal(photos, features), logits, draw.integers(0, seen, photos)
 
 
 def _sizes(first: Tensor, logits: Tensor, targets: Tensor) -> str:

@@ -39,7 +39,7 @@ def _runs(draw: Draw) -> Iterator[tuple[list[float]]]:
 
 def _close_ends(answer: tuple[float, float], right: tuple[float, float]) -> bool:
     """Within a five hundredth of the interval's length."""
-    return bool(np.allclose(answer, right, rtol=0, atol=0.002 * (right[1] - right[0])))
+    return bool(np.allclose(answer, right, rtol=0, atol=0.002 * abs(right[1] - right[0])))
 
 
 def _half(factor: Callable[[np.ndarray, int], float]) -> Callable:

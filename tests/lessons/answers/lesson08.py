@@ -246,7 +246,7 @@ WRONG = {
         (straight, "the axis is logarithmic"),
         (still_a_logarithm, "take exp"),
         (clamped, "an answer for everything"),
-        (clamped_with_a_guard, "find the first size"),
+        (clamped_with_a_guard, "the first"),
         (last_crossing, "stop at the first"),
         (next_size, "between two measured sizes"),
         (nothing_below, "the smallest size"),
