@@ -162,6 +162,7 @@ RIGHT = {
         of_a_tensor,
         in_numpy,
         lambda photo, weights: weights.transforms()(photo).unsqueeze(0).double(),
+        lambda photo, weights: weights.transforms()(photo).unsqueeze(0).half(),
         lambda photo, weights: weights.transforms()(photo).reshape(
             1, 3, *weights.transforms().crop_size * 2
         ),
