@@ -208,6 +208,7 @@ def finetune(
     stages = [stages] if isinstance(stages, Stage) else list(stages)
     check_settings(asked, stages, data)
     task, mixer = _task(task, data, label_smoothing, class_weights, mix)
+    answers = checks.Answers()
     settings = settings_of(finetune, asked, data, task.name)
     history = History(stages=[s.to_dict() for s in stages], settings=settings, score=task.score)
     device = torch.device(device or best_device())
@@ -229,7 +230,7 @@ def finetune(
         run.start()
     kept.findings = history.findings  # after resuming, which puts others in their place
     if preflight and not history.epochs:
-        found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
+        found = checks.before_training(model, data, stages, batch_size=batch_size, task=task)
         checks.report(found, history)
     # processes that load photos have no GPU
     there = partial(_transformed_on, device=device if num_workers == 0 else None)
@@ -264,14 +265,14 @@ def finetune(
                         scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
                         on_batch=_interrupting(on_batch),
                     )  # fmt: skip
-                with judge.taken(run.judged):
+                with judge.taken(run.judged), answers.noted(task):
                     then = evaluate(run.judged, val, device=device, task=task)
                 lr = optimizer.param_groups[-1]["lr"]
                 row = {f"train_{k}": now[k] for k in task.columns if k in now}
                 row |= {f"val_{k}": then[k] for k in task.columns if k in then}
                 run.record(stage, row, blame, lr=lr, seconds=time.perf_counter() - start)
                 if preflight:
-                    checks.report(checks.while_training(history, data), history)
+                    checks.report(checks.while_training(history, data, answers), history)
                 if on_epoch and on_epoch(history):
                     history.stopped = f"stopped on request after epoch {len(history.epochs)}"
                 if early_stopping and run.stale >= early_stopping:
