@@ -1,13 +1,15 @@
 """What `ft.preflight` names of mistakes planted one at a time, and what it says of sound set-ups.
 
     python benchmarks/preflight.py [--processes 2] [--only TEXT ...]
+    python benchmarks/preflight.py --cost [--before FOLDER]
 
 The mistakes and the set-ups are small functions in tests/training/preflight: `planted.py` (a training program by
 hand, given to `ft.preflight` with its functions), `planted_finetune.py` (what is handed to `ft.finetune`; what the
 whole run tells counts) and `sound.py`. A mistake counts as named if a finding that was written down beforehand as
 right is among those told. ResNet-18 with pocket weights, five kinds of drawn insects at 64 pixels, one thread a
 process. Writes benchmarks/results/preflight.json and .md; `--only TEXT ...` runs those whose words have a TEXT
-in them, and replaces their rows.
+in them, and replaces their rows. `--cost` instead measures what preflight adds to a small run of `finetune`, of
+this checkout and of another one in FOLDER, in turns: processor seconds, median of three runs.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ import argparse
 import contextlib
 import io
 import json
+import os
+import statistics
+import subprocess
 import sys
 import time
 import warnings
@@ -59,7 +64,34 @@ def run(part: str, what: str) -> dict[str, Any]:
     return row | {"seconds": round(time.process_time() - start, 1)}
 
 
-def summary(rows: list[dict[str, Any]]) -> str:
+def costs(before: Path | None, times: int = 3) -> dict[str, dict[str, float]]:
+    """Processor seconds of `finetune` by what trains, with and without preflight, of both versions."""
+    folders = {"now": ROOT} | ({"before": before.resolve()} if before else {})
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in folders}
+    for _ in range(times):
+        for name, folder in folders.items():
+            env = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+            program = [sys.executable, "-B", str(ROOT / "benchmarks" / "preflight_cost.py")]
+            out = subprocess.run(program, env=env, cwd=folder, capture_output=True, check=True)
+            runs[name].append(json.loads(out.stdout))
+            print(name, runs[name][-1], flush=True)
+    return {
+        name: {key: round(statistics.median(r[key] for r in mine), 2) for key in mine[0]}
+        for name, mine in runs.items()
+    }
+
+
+def cost_lines(cost: dict[str, dict[str, float]]) -> list[str]:
+    """The same as a table."""
+    lines = ["| `finetune`, seconds of processor time | " + " | ".join(cost) + " |"]
+    lines.append("| --- |" + " --- |" * len(cost))
+    for key in cost["now"]:
+        values = " | ".join(f"{mine[key]:.2f}" for mine in cost.values())
+        lines.append(f"| {key} preflight | {values} |")
+    return lines
+
+
+def summary(rows: list[dict[str, Any]], cost: dict[str, dict[str, float]]) -> str:
     """The results as a page."""
     lines = [
         "# What preflight names",
@@ -81,6 +113,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
         f"One call takes {seconds[len(seconds) // 2]:.1f} s of processor time (median).",
         "",
     ]
+    if cost:
+        lines += [*cost_lines(cost), ""]
     lines += ["Not named:", ""]
     missed = [r for r in rows if not r.get("named", True)]
     lines += [
@@ -97,28 +131,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--before", type=Path)
     options = parser.parse_args()
+    file = RESULTS / "preflight.json"
+    old = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    rows, cost = old.get("rows", []), old.get("cost", {})
+    if options.cost:
+        cost = costs(options.before)
+    else:
+        rows = _tried(options.processes, options.only, rows)
+    text = json.dumps({"rows": rows, "cost": cost}, indent=1, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8")
+    (RESULTS / "preflight.md").write_text(summary(rows, cost), encoding="utf-8")
+    print(summary(rows, cost))
+
+
+def _tried(processes: int, only: list[str], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All mistakes and set-ups, or those with one of these texts in their words; others keep their old row."""
     jobs = [(part, what) for part, made in PARTS.items() for what in made]
-    if options.only:
-        jobs = [j for j in jobs if any(text in ": ".join(j) for text in options.only)]
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        rows = []
-        for row in pool.map(run, *zip(*jobs, strict=True)):
-            rows.append(row)
+    chosen = [j for j in jobs if not only or any(text in ": ".join(j) for text in only)]
+    rows = {(r["part"], r["what"]): r for r in old}
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for row in pool.map(run, *zip(*chosen, strict=True)):
+            rows[row["part"], row["what"]] = row
             good = row["named"] if "named" in row else not row["found"]
             print(
                 f"{'   ' if good else '***'} {row['part']}: {row['what']}: {row['found']}",
                 flush=True,
             )
-    if options.only:
-        old = json.loads((RESULTS / "preflight.json").read_text(encoding="utf-8"))["rows"]
-        new = {(r["part"], r["what"]): r for r in rows}
-        rows = [new.get((r["part"], r["what"]), r) for r in old]
-    if rows:
-        text = json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n"
-        (RESULTS / "preflight.json").write_text(text, encoding="utf-8")
-        (RESULTS / "preflight.md").write_text(summary(rows), encoding="utf-8")
-        print(summary(rows))
+    return [rows[job] for job in jobs if job in rows]
 
 
 if __name__ == "__main__":

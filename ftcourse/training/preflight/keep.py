@@ -8,7 +8,7 @@ import gc
 import inspect
 import random
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -26,17 +26,24 @@ def schedulers_of(optimizer: torch.optim.Optimizer | None) -> list[LRScheduler]:
     """The schedulers that set the rates of an optimizer: they know it, it does not know them."""
     if optimizer is None:
         return []
-    holders = gc.get_referrers(optimizer)
-    holders += [o for d in holders if type(d) is dict for o in gc.get_referrers(d)]
-    found = {id(o): o for o in holders if issubclass(type(o), LRScheduler)}
-    mine = [s for s in found.values() if getattr(s, "optimizer", None) is optimizer]
+    kinds = _kinds(LRScheduler)
+    found = [o for o in gc.get_objects() if type(o) in kinds]
+    mine = [s for s in found if getattr(s, "optimizer", None) is optimizer]
     parts = {id(p) for s in mine for p in getattr(s, "_schedulers", [])}
     return [s for s in mine if id(s) not in parts]
 
 
+def _kinds(base: type) -> set[type]:
+    """A class and all that are derived from it."""
+    return {base}.union(*map(_kinds, base.__subclasses__()))
+
+
 @contextmanager
 def put_back(
-    function: Callable, model: nn.Module, optimizer: torch.optim.Optimizer | None
+    function: Callable,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    schedulers: Sequence[LRScheduler],
 ) -> Iterator[None]:
     """Afterwards the model, the optimizer, its schedulers, and what the function holds are as they were.
 
@@ -46,7 +53,7 @@ def put_back(
     held = [o for o in _held_by(function) if o is not model and o is not optimizer]
     inside = {id(m) for m in model.modules()}
     stateful: list[Any] = [
-        *schedulers_of(optimizer),
+        *schedulers,
         *([optimizer] if optimizer is not None else []),
     ]
     others = [o for o in held if id(o) not in inside and not isinstance(o, LRScheduler)]

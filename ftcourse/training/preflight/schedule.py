@@ -11,7 +11,6 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from ftcourse.training.preflight.check import Check, Evidence, Finding
-from ftcourse.training.preflight.keep import schedulers_of
 from ftcourse.training.preflight.watch import Seen
 
 __all__ = ["CHECK"]
@@ -25,7 +24,7 @@ def _schedule(e: Evidence) -> Iterator[Finding]:
     assert optimizer is not None
     if not seen.steps or seen.error is not None:
         return
-    schedulers = schedulers_of(optimizer)
+    schedulers = seen.schedulers
     if not schedulers:
         falls = [b < 0.6 * a for a, b in zip(seen.rates, seen.rates[1:], strict=False)]
         if len(falls) > 1 and all(falls):

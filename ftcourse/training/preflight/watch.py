@@ -65,6 +65,7 @@ class Seen:
     frozen_moved: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)  # tensors of the state that are others
     rates: list[float] = field(default_factory=list)  # highest learning rate at each step
+    schedulers: list[LRScheduler] = field(default_factory=list)  # of the optimizer
     steps: int = 0
     unlike: int = 0  # steps with other gradients than backward has added
     cleared: int = 0  # steps before which they were cleared
@@ -91,8 +92,8 @@ def watched(
 
     Weights, optimizer, schedulers and what else the function holds are put back; see `put_back`.
     """
-    seen = Seen()
-    with put_back(function, model, optimizer), ExitStack() as stack:
+    seen = Seen(schedulers=schedulers_of(optimizer))
+    with put_back(function, model, optimizer, seen.schedulers), ExitStack() as stack:
         before = {k: v.detach().clone() for k, v in model.state_dict().items()}
         stack.enter_context(_Recorder(seen, model, optimizer, stack))
         if mode is not None:
@@ -135,7 +136,7 @@ class _Recorder(TorchFunctionMode):
         stack.enter_context(_iterating(self._batches))
         for handle in self._hooks():
             stack.callback(handle.remove)
-        for scheduler in schedulers_of(optimizer):
+        for scheduler in seen.schedulers:
             stack.enter_context(_noted(scheduler, lambda: self.event("schedule")))
 
     def event(self, name: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import random
@@ -614,9 +615,16 @@ def _() -> Program:
 # -- splits ------------------------------------------------------------------------------------------------
 
 
+def _folder() -> str:
+    """A folder that is there until the program ends."""
+    kept = tempfile.TemporaryDirectory()
+    atexit.register(kept.cleanup)
+    return kept.name
+
+
 def folders(train: Any, val: Any, same: int = 0) -> Any:
     """The insects as files, in ImageFolders; `same` training photos are in validation as well."""
-    root = Path(tempfile.mkdtemp())
+    root = Path(_folder())
     for name, classes in (("train", train), ("val", val), ("test", train)):
         split = getattr(insects(), name)
         for i in range(len(split)):

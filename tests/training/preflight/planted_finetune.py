@@ -164,11 +164,6 @@ def _() -> dict[str, Any]:
     }
 
 
-@plant("steep class weights and label smoothing", "label smoothing outweighs the labels")
-def _() -> dict[str, Any]:
-    return {"class_weights": torch.tensor([1.0, 1, 1, 1, 200]), "label_smoothing": 0.1}
-
-
 @plant("no stage trains the head", "head frozen")
 def _() -> dict[str, Any]:
     return {

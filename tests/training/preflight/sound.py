@@ -21,6 +21,7 @@ from ftcourse.data.splits import Data
 from ftcourse.data.transforms import train_transforms
 from ftcourse.tasks.detection import Detection, fcos
 from ftcourse.tasks.segmentation import Segmentation, unet
+from ftcourse.tasks.task import Classification
 from tests.training.preflight.planted import folders, scheduled
 from tests.training.preflight.programs import (
     CLASSES,
@@ -423,6 +424,22 @@ def _() -> Any:
 @sound("finetune: biases alone")
 def _() -> Any:
     return planned(ft.Stage("all", lr=1e-3, only="bias"))
+
+
+@sound("finetune: label smoothing and steep class weights, which Classification weighs by photo")
+def _() -> Any:
+    weight = torch.tensor([1.0, 1, 1, 1, 200])
+    return planned(ft.Stage("head", lr=1e-2), task=Classification(0.1, weight))
+
+
+@sound("peft: LoRA, whose B begins at zero")
+def _() -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(target_modules=["layer4.1.conv2"], modules_to_save=["fc"])
+    model = get_peft_model(network(trains=()), config)
+    model.ftcourse_groups = {"layer4": ["base_model.model.layer4"], "head": ["base_model.model.fc"]}
+    return Program(ft.train_mode(model))
 
 
 @sound("finetune: segmentation")
