@@ -15,13 +15,10 @@ from tests.training.preflight import planted, planted_finetune, sound
 
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "preflight.json"
 ROWS = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
-# one of each kind, by what takes little time on a small network nowhere else
-QUICK = ["all labels of validation moved on by one", "weights=None, and all but the head frozen"]
-QUIET = [
-    "LoRA whose second factor begins at zero",
-    "a timm-like network with a mean and std of its own",
-]
-THROUGH = ["channels turned round in both", "a learning rate that throws the weights away"]
+# One of each kind, for those that a small network has tests of in other files.
+QUICK = ["weights=None, and all but the head frozen"]
+QUIET = ["a timm-like network with a mean and std of its own"]
+THROUGH = ["channels turned round in both"]
 
 
 def rows(part: str) -> list[dict]:
