@@ -192,7 +192,8 @@ def finetune(
         num_workers: processes that load photos, each with random numbers of its own: another number of them draws
             another augmentation. With 0 it is the loop's own process, and a GPU transforms the photos; there it
             differs also by how it rounds to uint8.
-        preflight: look for mistakes that raise no error, before and during training; print findings.
+        preflight: look for mistakes that raise no error, before and during training; print findings. Those of its
+            checks that take long, `ft.preflight` alone makes.
         on_epoch: called with the history after each epoch; a true answer ends the run.
         on_batch: called after each training step; a true answer ends the run at once, as an interrupt does. Within
             it the model may take kept features instead of images.
