@@ -120,7 +120,7 @@ def _finite(e: Evidence) -> Iterator[Finding]:
     for name, (inputs, targets) in e.batches.items():
         split = dict(e.splits)[name]
         for what, values in (("input", inputs), ("target", targets)):
-            for i, x in zip(e.rows[name], _one_by_one(values), strict=False):
+            for i, x in _by_row(e.rows[name], values):
                 if x.is_floating_point() and not x.isfinite().all():
                     bad = int((~x.isfinite()).sum())
                     yield not_finite(
@@ -143,13 +143,20 @@ def _finite(e: Evidence) -> Iterator[Finding]:
                 return
 
 
-def _one_by_one(values: Any) -> list[Tensor]:
-    """The tensors of a batch, one a sample."""
-    if isinstance(values, Tensor):
-        return list(values)
-    if isinstance(values, (list, tuple)):
-        return [x["boxes"] if isinstance(x, dict) else x for x in values]
-    return []
+def _by_row(rows: list[int], values: Any) -> Iterator[tuple[int, Tensor]]:
+    """Each tensor of a batch's samples, with the sample's row."""
+    if isinstance(values, (Tensor, list, tuple)):
+        for i, value in zip(rows, values, strict=False):
+            yield from ((i, x) for x in _tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in something that may be nested."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(inner)
 
 
 def _task(e: Evidence) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import ftcourse as ft
+from ftcourse.tasks.task import Task
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
 STAGE = ft.Stage("all", epochs=1)
@@ -89,6 +90,19 @@ def test_a_nan_is_traced_to_the_weight():
 def test_a_nan_is_traced_to_the_photo():
     found = only(preflight(lambda x, y, i: (x * (math.nan if i == 11 else 1), y)))
     assert found.name == "not finite" and "item 11" in found.what
+
+
+@pytest.mark.parametrize("nest", [lambda v: {"scores": v}, lambda v: [{"a": {"b": [1, v]}}, "x"]])
+def test_a_nan_is_traced_to_the_target_however_it_is_nested(nest):
+    class Nested(Task):
+        name, collate = "nested", staticmethod(lambda items: tuple(zip(*items, strict=True)))
+
+    def item(x, y, i):
+        return x, nest(torch.tensor(math.nan if i == 3 else 0.5))
+
+    data = BlobData(Spoilt(item), Spoilt(lambda x, y, i: (x, nest(torch.zeros(2)))), None)
+    found = {f.name: f for f in ft.preflight(tiny_resnet(), data, STAGE, task=Nested())}
+    assert "the target of item 3 in train" in found["not finite"].what
 
 
 def test_a_nan_is_traced_to_its_row_also_where_no_batch_has_it():
