@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -107,7 +108,8 @@ def summary(rows: list[dict[str, Any]], cost: dict[str, dict[str, float]]) -> st
     lines.append(
         f"| sound set-ups | {len(mine)} | {sum(bool(r['found']) for r in mine)} false alarms |"
     )
-    seconds = sorted(r["seconds"] for r in rows if r["part"] != "through finetune")
+    calls = [r for r in rows if r["part"] != "through finetune"]
+    seconds = sorted(r["seconds"] for r in calls if r["seconds"] is not None) or [0.0]
     lines += [
         "",
         f"One call takes {seconds[len(seconds) // 2]:.1f} s of processor time (median).",
@@ -140,15 +142,26 @@ def main() -> None:
     if options.cost:
         cost = costs(options.before)
     else:
-        rows = _tried(options.processes, options.only, rows)
-    text = json.dumps({"rows": rows, "cost": cost}, indent=1, ensure_ascii=False) + "\n"
-    file.write_text(text, encoding="utf-8")
-    (RESULTS / "preflight.md").write_text(summary(rows, cost), encoding="utf-8")
+        for known in _tried(options.processes, options.only, rows):
+            _write(known, cost)  # an unfinished bench keeps what it has
+            rows = known
+    _write(rows, cost)
     print(summary(rows, cost))
 
 
-def _tried(processes: int, only: list[str], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All mistakes and set-ups, or those with one of these texts in their words; others keep their old row."""
+def _write(rows: list[dict[str, Any]], cost: dict[str, dict[str, float]]) -> None:
+    text = json.dumps({"rows": rows, "cost": cost}, indent=1, ensure_ascii=False) + "\n"
+    (RESULTS / "preflight.json").write_text(text, encoding="utf-8")
+    (RESULTS / "preflight.md").write_text(summary(rows, cost), encoding="utf-8")
+
+
+def _tried(
+    processes: int, only: list[str], old: list[dict[str, Any]]
+) -> Iterator[list[dict[str, Any]]]:
+    """Tries all mistakes and set-ups, or those with one of these texts in their words; others keep their old row.
+
+    After each one, all rows there are.
+    """
     jobs = [(part, what) for part, made in PARTS.items() for what in made]
     chosen = [j for j in jobs if not only or any(text in ": ".join(j) for text in only)]
     rows = {(r["part"], r["what"]): r for r in old}
@@ -160,7 +173,7 @@ def _tried(processes: int, only: list[str], old: list[dict[str, Any]]) -> list[d
                 f"{'   ' if good else '***'} {row['part']}: {row['what']}: {row['found']}",
                 flush=True,
             )
-    return [rows[job] for job in jobs if job in rows]
+            yield [rows[job] for job in jobs if job in rows]
 
 
 if __name__ == "__main__":
