@@ -108,13 +108,14 @@ def summary(rows: list[dict[str, Any]], cost: dict[str, dict[str, float]]) -> st
     lines.append(
         f"| sound set-ups | {len(mine)} | {sum(bool(r['found']) for r in mine)} false alarms |"
     )
-    calls = [r for r in rows if r["part"] != "through finetune"]
-    seconds = sorted(r["seconds"] for r in calls if r["seconds"] is not None) or [0.0]
-    lines += [
-        "",
-        f"One call takes {seconds[len(seconds) // 2]:.1f} s of processor time (median).",
-        "",
-    ]
+    tried = {(r["part"], r["what"]) for r in rows}
+    left = sum((part, what) not in tried for part, made in PARTS.items() for what in made)
+    if left:
+        lines += ["", f"The bench is not finished: {left} are not tried yet.", ""]
+    seconds = sorted(r["seconds"] for r in rows if r["part"] == "by hand" and r["seconds"])
+    if seconds:
+        middle = statistics.median(seconds)
+        lines += ["", f"One call takes {middle:.1f} s of processor time (median).", ""]
     if cost:
         lines += [*cost_lines(cost), ""]
     lines += ["Not named:", ""]
