@@ -1,4 +1,4 @@
-"""Count what the exercises' checks were tried with: right answers, wrong ones, small mistakes in the worked answers.
+"""Count what the checks of the exercises were tried with: right answers, wrong ones, small mistakes in ours.
 
     python benchmarks/answers.py        # writes results/answers.json and answers.md; a few minutes
 

@@ -122,7 +122,11 @@ class Guarded:
 
 
 class HandedBack:
-    """A right answer as the lesson goes on with it: the learner's function, its result converted."""
+    """A right answer as the lesson goes on with it: the learner's function, its result converted.
+
+    The lesson's tensors are of kinds that a check's are not: made in inference mode, or with gradients. Where an
+    answer cannot work with them, it gets plain copies.
+    """
 
     def __init__(self, attempt: Callable, gives: Converter):
         self.attempt, self.gives = attempt, gives
@@ -131,9 +135,20 @@ class HandedBack:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return self.gives(self.attempt(*args, **kwargs))
+            try:
+                answer = self.attempt(*args, **kwargs)
+            except RuntimeError as err:
+                if not any(words in str(err) for words in ("nference", "requires grad")):
+                    raise
+                args, kwargs = tuple(map(_plain, args)), {k: _plain(v) for k, v in kwargs.items()}
+                answer = self.attempt(*args, **kwargs)
+            return self.gives(answer)
         except Unfit as err:
             raise TypeError(err.observed) from None
+
+
+def _plain(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 class _Kept:

@@ -22,8 +22,8 @@ def _new_head(model: Any, num_classes: int) -> Any:
 
 
 def _networks() -> Iterator[tuple[Any, int]]:
-    """ResNets whose heads take 512 and 2,048 features, and numbers of classes below and above the old one."""
-    for block, num_classes in ((BasicBlock, 2), (Bottleneck, 9)):
+    """ResNets whose heads take 512 and 2,048 features; fewer classes than before, more, and as many."""
+    for block, num_classes in ((BasicBlock, 2), (Bottleneck, 9), (BasicBlock, 7)):
         yield ResNet(block, [1, 1, 1, 1], num_classes=7).eval(), num_classes
 
 
@@ -36,14 +36,20 @@ def _judge_new_head(attempt: Callable) -> Wrong | None:
                 "it returns the new layer, not the whole model",
                 "put the new layer into model.fc, and return the model.",
             )
-        if model.training or any(m.training for n, m in model.named_modules() if n[:2] != "fc"):
-            return Wrong("it comes back in train mode", "leave its mode alone: no train() here.")
         if wrong := (
-            _judge_head_outputs(answer, num_classes, before)
-            or _judge_backbone(answer, before)
-            or _judge_linear(answer, before)
+            _judge_backbone(answer, before)
+            or _judge_mode(answer, before)
+            or _judge_head_outputs(answer, num_classes, before)
+            or _judge_linear(answer, num_classes, before)
         ):
             return wrong
+    return None
+
+
+def _judge_mode(model: Any, before: dict[str, Tensor]) -> Wrong | None:
+    theta = {name.rpartition(".")[0] for name in before if not name.startswith("fc.")}
+    if any(m.training for name, m in model.named_modules() if name in theta):
+        return Wrong("it comes back in train mode", "leave its mode alone: no train() here.")
     return None
 
 
@@ -53,11 +59,14 @@ def _judge_head_outputs(model: Any, num_classes: int, before: dict[str, Tensor])
         with torch.no_grad():
             shape = tuple(model(torch.zeros(2, 3, 32, 32)).shape)
     except RuntimeError as err:
+        said = str(err).splitlines()[0]
         return Wrong(
-            f"a network with {width:,} features stops in its forward pass: {str(err).splitlines()[0]}",
-            "the number of inputs differs from network to network; the old head knows its own.",
+            f"a network with {width:,} features stops in its forward pass: {said}",
+            "a new nn.Linear as it comes, float32 and on the CPU like the rest, is all it needs."
+            if "shapes" not in said
+            else "the number of inputs differs from network to network; the old head knows its own.",
         )
-    if shape == (2, 7):
+    if shape == (2, 7) != (2, num_classes):
         return Wrong(
             "the model still gives the old number of scores",
             "changing an attribute does not change the weights; model.fc must be a new nn.Linear.",
@@ -93,14 +102,13 @@ def _judge_backbone(model: Any, before: dict[str, Tensor]) -> Wrong | None:
     return None
 
 
-def _judge_linear(model: Any, before: dict[str, Tensor]) -> Wrong | None:
-    """Is what comes after the features linear in them, and new?"""
+def _judge_linear(model: Any, num_classes: int, before: dict[str, Tensor]) -> Wrong | None:
+    """Is what comes after the features one linear layer, and new?"""
     head, old = model.fc, before["fc.weight"]
     for name, p in head.named_parameters():
-        rows = min(len(p), len(old)) if p.ndim == 2 and p.shape[1:] == old.shape[1:] else 0
-        if rows and torch.equal(p[:rows], old[:rows]):
+        if _holds_some_of(p, old) or _holds_some_of(p[:, None], before["fc.bias"][:, None]):
             return Wrong(
-                f"{name} of the new head holds rows of the old one",
+                f"{name} of the new head holds numbers of the old one",
                 "a new nn.Linear brings its own random weights: the old scores are of other classes.",
             )
     features = torch.randn(2, old.shape[1])
@@ -112,7 +120,20 @@ def _judge_linear(model: Any, before: dict[str, Tensor]) -> Wrong | None:
             "the scores are not a weighted sum of the features",
             "no softmax and no other function after the new nn.Linear: the loss has the softmax.",
         )
+    shapes = [tuple(p.shape) for p in head.parameters()]
+    if shapes not in ([(num_classes, old.shape[1])], [(num_classes, old.shape[1]), (num_classes,)]):
+        return Wrong(
+            f"the new head has parameters of shapes {', '.join(map(str, shapes))}",
+            "one nn.Linear has a weight and a bias; no other layer with parameters is asked for.",
+        )
     return None
+
+
+def _holds_some_of(new: Tensor, old: Tensor) -> bool:
+    """Is a row of `old` among the rows of `new`?"""
+    if new.ndim != 2 or new.shape[1] != old.shape[1]:
+        return False
+    return bool((new[:, None] == old).all(2).any())
 
 
 new_head = Function(
@@ -210,7 +231,8 @@ _SIZES = ((6, 4, 3), (1, 5, 2), (3, 2, 7), (8, 6, 4))
 def _batches(draw: Draw) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     for photos, features, classes in _SIZES:
         logits = 3 * draw.normal(photos, classes)
-        yield draw.normal(photos, features), logits, draw.integers(0, classes, photos)
+        seen = classes - 1 if classes > photos else classes  # a class that does not occur
+        yield draw.normal(photos, features), logits, draw.integers(0, seen, photos)
 
 
 def _sizes(first: Tensor, logits: Tensor, targets: Tensor) -> str:

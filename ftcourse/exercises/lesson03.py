@@ -25,7 +25,7 @@ def _thaw_head(model: Any) -> Any:
 def _judge_thaw_head(attempt: Callable) -> Wrong | None:
     for block, classes in ((BasicBlock, 2), (Bottleneck, 5)):
         model = ResNet(block, [1, 1, 1, 1], num_classes=classes).requires_grad_(False).eval()
-        before = {name: p.clone() for name, p in model.named_parameters()}
+        before = {name: p.clone() for name, p in model.state_dict().items()}
         answer = attempt(model)
         if wrong := _same_model(answer, before) or _step(answer) or _moved(answer, before):
             return wrong
@@ -33,15 +33,27 @@ def _judge_thaw_head(attempt: Callable) -> Wrong | None:
 
 
 def _same_model(model: nn.Module, before: dict[str, Tensor]) -> Wrong | None:
-    now = dict(model.named_parameters())
-    if now.keys() != before.keys() or any(not torch.equal(p, now[n]) for n, p in before.items()):
+    now = model.state_dict()
+    changed = [n for n in before if n not in now or not torch.equal(before[n], now[n])]
+    if now.keys() != before.keys() or any(not _is_statistic(name) for name in changed):
         return Wrong(
             f"it returns {type(model).__name__} with other weights than came in",
             "return the model that came in; thawing changes no weight.",
         )
+    if changed:
+        return Wrong(
+            f"BatchNorm's statistics have changed, {changed[0]} among them",
+            "send nothing through the model, and leave its mode alone; thawing changes no number.",
+        )
     if any(m.training for m in model.modules()):
         return Wrong("it comes back in train mode", "leave its mode alone: no train() here.")
+    if any(p.grad is not None for p in model.parameters()):
+        return Wrong("it comes back with gradients", "switch requires_grad on; no backward() here.")
     return None
+
+
+def _is_statistic(name: str) -> bool:
+    return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
 def _step(model: nn.Module) -> Wrong | None:
@@ -60,7 +72,7 @@ def _step(model: nn.Module) -> Wrong | None:
 
 
 def _moved(model: nn.Module, before: dict[str, Tensor]) -> Wrong | None:
-    now = dict(model.named_parameters())
+    now = model.state_dict()
     moved = [name for name, p in before.items() if not torch.equal(p, now[name])]
     theta = [name for name in moved if not name.startswith("fc.")]
     if theta:
@@ -162,34 +174,57 @@ def _net(block: Any = BasicBlock) -> Any:
 
 
 def _half_frozen() -> Iterator[tuple[str, Any]]:
-    """What trains, in words, and a network: from eval and from train mode, and one that is no ResNet."""
+    """What trains, in words, and a network: from eval and from train mode; ResNets of which whole parts
+    are frozen, and small networks of which single layers are, BatchNorm without its convolution and vice versa.
+    """
     for what in ("layer4 and the head", "the head", "everything", "layer3 to the head"):
         model = _net().train(what != "the head")
         for name, part in model.named_children():
             late = {"layer4": ("layer4",), "layer3": ("layer3", "layer4")}.get(what[:6], ())
             part.requires_grad_(what == "everything" or name in ("fc", *late))
         yield what, model
-    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3))
-    rest = (nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5))
-    small = nn.Sequential(*body, *rest, nn.Linear(4, 2)).eval()
-    small[:2].requires_grad_(False)
-    yield "all but the first two layers", small
+    for what, frozen in (
+        ("all but the first two layers", ("0.0.", "0.1.")),
+        ("all but the second BatchNorm", ("0.4.",)),
+        ("only BatchNorm", ("0.0.", "0.3.", "4.")),
+    ):
+        small = _small().eval()
+        for name, p in small.named_parameters():
+            p.requires_grad = not name.startswith(frozen)
+        yield what, small
+
+
+def _small() -> nn.Sequential:
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+    )
+    rest = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))
+    return nn.Sequential(body, *rest)
 
 
 def _judge_train_mode(attempt: Callable) -> Wrong | None:
     for what, model in _half_frozen():
         trains = [p.requires_grad for p in model.parameters()]
-        weights = [p.clone() for p in model.parameters()]
+        numbers = {name: p.clone() for name, p in model.state_dict().items()}
+        settings = _settings(model)
         answer = attempt(model)
         if answer is not model:
             return Wrong("it returns another model than came in", "return the model that came in.")
         if trains != [p.requires_grad for p in model.parameters()]:
             return Wrong("it changes what trains", "leave requires_grad alone; set modes only.")
-        if any(not torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True)):
-            return Wrong("it changes weights", "set modes only.")
+        changed = [n for n, p in model.state_dict().items() if not torch.equal(p, numbers[n])]
+        if changed:
+            kind = "statistics" if all(map(_is_statistic, changed)) else "weights"
+            return Wrong(f"it changes {kind}, {changed[0]} among them", "set modes only.")
         if wrong := _judge_statistics(model, what) or _judge_modes(model, what):
             return wrong
+        if settings != _settings(model):
+            return Wrong("it changes settings of BatchNorm, such as momentum", "set modes only.")
     return None
+
+
+def _settings(model: nn.Module) -> list[str]:
+    return [str(m) for m in model.modules() if isinstance(m, _BatchNorm)]
 
 
 def _judge_statistics(model: nn.Module, what: str) -> Wrong | None:

@@ -31,7 +31,13 @@ count_lora = Value(
             1_769_472,
             Wrong("that is what the 12 matrices have themselves", "count A and B instead."),
         ),
-        (147_456, Wrong("147,456 is one full matrix", "count A and B, with 8 rows and columns.")),
+        (
+            147_456,
+            Wrong(
+                "147,456 is one full matrix, and also what four adapted matrices a layer have",
+                "count A and B, with 8 rows and columns, on query and value.",
+            ),
+        ),
         (74_883, Wrong("that has the head with it", "A and B alone are asked for.")),
         (110_592, Wrong("that counts the key's matrix as well", "query and value only.")),
     ),

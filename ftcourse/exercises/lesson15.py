@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ftcourse.exercises import Choice, Draw, Formula, Wrong
-from ftcourse.exercises.gives import number, tensor, tuple_of
+from ftcourse.exercises.gives import Unfit, number, tensor, tuple_of
 
 # ------------------------------------------------------------------------------- 15.1 first_cure
 
@@ -337,6 +338,17 @@ def _weights(draw: Draw) -> Iterator[tuple[Tensor]]:
     yield (draw.uniform(-2, -1, 30),)
 
 
+_PAIR = tuple_of(
+    tensor(torch.int8, hint="end with .to(torch.int8)."), number(), hint="return q, scale."
+)
+
+
+def _bytes_and_scale(value: Any) -> tuple[Tensor, float]:
+    if isinstance(value, tuple | list) and [isinstance(v, Tensor) for v in value] == [False, True]:
+        raise Unfit("the scale comes first", "return q, scale: the bytes, then the scale.")
+    return _PAIR(value)
+
+
 def _same_bytes(answer: tuple[Tensor, float], right: tuple[Tensor, float]) -> bool:
     """The same scale to a thousandth, and the same bytes; a few may lie between two."""
     (q, scale), (bytes_, step) = answer, right
@@ -376,9 +388,7 @@ to_int8 = Formula(
         "    scale = w.abs().max().item() / 127\n"
         "    return (w / scale).round().to(torch.int8), scale"
     ),
-    gives=tuple_of(
-        tensor(torch.int8, hint="end with .to(torch.int8)."), number(), hint="return q, scale."
-    ),
+    gives=_bytes_and_scale,
     cases=_weights,
     second=_by_steps,
     agree=_same_bytes,

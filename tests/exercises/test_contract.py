@@ -338,3 +338,28 @@ def test_two_answers_are_the_same_up_to_rounding_in_the_same_containers():
     assert not agrees(0.301, 0.3) and not agrees([1], 1) and not agrees(None, 0)
     assert not agrees(torch.ones(1), torch.ones(2)) and not agrees("1", 1) and not agrees(3, 4)
     assert not agrees({"a": 1}, {"b": 1}) and not agrees([1, 2], [1])
+
+
+def test_a_right_answer_works_with_the_tensors_of_a_lesson(capsys):
+    """Those made in inference mode, and those with gradients, which no check has drawn."""
+
+    def by_autograd(values):
+        weight = torch.ones(len(values), requires_grad=True)
+        with torch.enable_grad():
+            (values * weight).mean().backward()
+        return weight.grad.sum()
+
+    with torch.inference_mode():
+        made = torch.tensor([1.0, 3.0])
+    exercise = make_formula()
+    for attempt in (by_autograd, lambda v: v.numpy().mean()):
+        assert "9.5 right." in said(exercise, attempt, capsys)
+        back = exercise(attempt)
+        for values in (made, torch.tensor([1.0, 3.0], requires_grad=True)):
+            assert back(values) == 2.0
+
+
+def test_an_error_of_the_answers_own_is_raised_in_the_lesson(capsys):
+    back = make_formula()(lambda v: v.mean() if v.ndim == 1 else v @ v)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        back(torch.ones(2, 3))

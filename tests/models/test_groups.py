@@ -462,3 +462,53 @@ def test_a_head_that_is_replaced_is_found_anew():
     model.out = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
     assert head_of(model)[1] is model.out[2]
     assert_partition(model)
+
+
+# -- a head that is known by its name alone ----------------------------------------------------------
+
+
+class Undecided(nn.Module):
+    """It computes otherwise for other numbers, so that it cannot be traced."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.add_module(name, nn.Linear(4, 2))
+        self.body = nn.Linear(4, 4)
+        self.last = name
+
+    def forward(self, x):
+        if x.sum() > 0:
+            x = self.body(x)
+        return self.get_submodule(self.last)(x)
+
+
+@pytest.mark.parametrize("name", ["classifier", "score", "fc"])
+def test_of_a_network_that_cannot_be_traced_the_child_with_a_heads_name_is_the_head(name):
+    model = Undecided(name)
+    assert ft.layer_groups(model)["head"] == [model.get_submodule(name)]
+
+
+def test_a_network_that_cannot_be_traced_and_names_no_head_asks_for_its_groups():
+    with pytest.raises(ValueError, match="ftcourse_groups"):
+        ft.layer_groups(Undecided("answers"))
+
+
+class Named(nn.Module):
+    """Several answers in a dict."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+        self.answers = nn.ModuleDict({name: nn.Linear(4, 2) for name in names})
+
+    def forward(self, x):
+        x = self.body(x).relu()
+        return {name: layer(x) for name, layer in self.answers.items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "head"), [(("aux", "logits"), "logits"), (("aux", "out"), "out"), (("a", "b"), "a")]
+)
+def test_of_several_answers_the_logits_come_from_the_head(names, head):
+    model = Named(*names)
+    assert head_of(model) == (f"answers.{head}", model.answers[head])

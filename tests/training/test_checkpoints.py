@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torchvision import models
 
 import ftcourse as ft
-from ftcourse.training.checkpoints import write_atomic
+from ftcourse.training.checkpoints import (
+    _first_failure,
+    check_network,
+    remove_leftovers,
+    write_atomic,
+)
 from ftcourse.training.history import History
 
 
@@ -64,3 +72,48 @@ def test_a_history_comes_back_as_it_was_and_reads_as_a_table(tmp_path, tiny, blo
     figure = history.plot(tmp_path / "curves.png")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["Loss", "Accuracy", "Learning rate"]
     assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path):
+    left = [tmp_path / f".{name}.x1.part" for name in ("model.safetensors", "report.json")]
+    others = [tmp_path / name for name in ("model.safetensors", ".other.bin.x1.part", "a.part")]
+    for file in (*left, *others):
+        file.write_bytes(b"half")
+    removed = remove_leftovers(tmp_path, ("model.safetensors", "report.json"))
+    assert sorted(removed) == sorted(left)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_leftover_that_somebody_else_has_removed_is_no_error(tmp_path, monkeypatch):
+    left = tmp_path / ".a.bin.x1.part"
+    monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: [left])
+    assert remove_leftovers(tmp_path, ("a.bin",)) == [left]
+
+
+def test_of_several_failures_of_one_write_the_first_is_told(tmp_path):
+    class Full:
+        errors = [errno.ENOSPC, errno.EIO]
+
+        def write(self, data):
+            raise OSError(self.errors.pop(0), "no")
+
+    with pytest.raises(OSError) as told, _first_failure(Full(), tmp_path / "a.bin") as file:
+        with contextlib.suppress(OSError):
+            file.write(b"1")
+        file.write(b"2")
+    assert told.value.errno == errno.ENOSPC and str(tmp_path / "a.bin") in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"a": torch.zeros(2), "b": torch.zeros(1)}, "more tensors for one"),
+        ({"a": torch.zeros(3)}, "another network, a for one"),
+        ({}, "another network, a for one"),
+        ({"a": 3}, "something else than tensors"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused_by_what_differs(weights, words, tmp_path):
+    state = {"model": weights, "best": None}
+    with pytest.raises(ValueError, match=words):
+        check_network(tmp_path / "c.pt", state, {"a": torch.zeros(2)})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import inspect
+import operator
 import random
 from functools import partial
 
@@ -10,7 +13,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision import models
+from torchvision import models, ops
+from torchvision.models import swin_transformer
 
 import ftcourse as ft
 from ftcourse.training import frozen_prefix
@@ -657,3 +661,33 @@ def test_rounding_of_bfloat16_is_no_disagreement():
     model = training("head")
     cut = cut_model(model)
     assert disagreement(model, cut, cut.prefix(model, bf16=True), images(4)) is None
+
+
+# -- the tables ------------------------------------------------------------------------------------
+
+NAMESPACES = (operator, builtins, torch, F, torch.Tensor, ops, swin_transformer)
+
+
+@pytest.mark.parametrize("name", sorted(frozen_prefix._PURE_FUNCTIONS | set(frozen_prefix._CHANCE)))
+def test_each_function_that_may_lie_before_a_cut_is_there_by_this_name(name):
+    assert any(callable(getattr(place, name, None)) for place in NAMESPACES)
+
+
+@pytest.mark.parametrize("name", sorted(frozen_prefix._CHANCE))
+def test_the_chances_of_a_function_that_draws_are_among_its_arguments(name):
+    found = next(getattr(p, name) for p in (F, ops, swin_transformer) if hasattr(p, name))
+    assert set(frozen_prefix._CHANCE[name]) <= set(inspect.signature(found).parameters)
+
+
+def test_a_step_that_gives_several_tensors_is_told_from_one_that_is_indexed_by_a_slice():
+    class Halves(nn.Module):
+        def forward(self, x):
+            one, two = x.chunk(2, 1)
+            return (one * 2)[:, 0] + two[:, 0]
+
+    several = {
+        str(node.target): frozen_prefix._several(node)
+        for node in torch.fx.symbolic_trace(Halves()).graph.nodes
+    }
+    assert several["chunk"] and not several["x"]
+    assert not several[str(operator.mul)]

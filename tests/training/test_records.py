@@ -345,6 +345,18 @@ def test_a_checkpoint_from_behind_the_last_epoch_is_refused(tmp_path, trained, s
         load_checkpoint(tmp_path / "checkpoint.pt")
 
 
+@pytest.mark.parametrize("place", [{"stage": 0.5}, {"epoch": 0.5}, {"stage": True}])
+def test_a_checkpoint_between_two_epochs_is_refused(tmp_path, trained, place):
+    torch.save(trained | place, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: not a checkpoint"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_a_checkpoint_of_the_first_epoch_of_the_first_stage_is_one(tmp_path, trained):
+    torch.save(trained | {"stage": 0, "epoch": 0}, tmp_path / "checkpoint.pt")
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["stage"] == 0
+
+
 def test_one_flipped_bit_of_a_weight_is_noticed(tmp_path, trained):
     file = tmp_path / "checkpoint.pt"
     torch.save(trained, file)

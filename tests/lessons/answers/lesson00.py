@@ -38,7 +38,7 @@ def in_place(logits, targets):
 
 
 def remembered(logits, targets):
-    return {4: 0.75}.get(len(targets))
+    return {4: 0.75}.get(len(targets), 0.1)
 
 
 RIGHT = {

@@ -12,6 +12,7 @@ from ftcourse.models.pocket import ResNet18_Pocket_Weights
 POCKET = ResNet18_Pocket_Weights.DEFAULT
 P = POCKET.transforms()
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in (P.mean, P.std))
+WAYS = v2.InterpolationMode
 NAMES = {"torch": torch, "np": np, "v2": v2, "preprocess": P, "weights": POCKET}
 
 # ------------------------------------------------------------------------------------------ 1.1
@@ -42,6 +43,13 @@ def squashed(photo, weights):
     t = weights.transforms()
     steps = [v2.Resize(t.crop_size * 2), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
     return v2.Compose([*steps, v2.Normalize(t.mean, t.std)])(photo)[None]
+
+
+def resized(photo, weights, way):
+    t = weights.transforms()
+    steps = [v2.Resize(t.resize_size, way), v2.CenterCrop(t.crop_size), v2.PILToTensor()]
+    steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(t.mean, t.std)]
+    return v2.Compose(steps)(photo)[None]
 
 
 def mirrored(photo, weights):
@@ -162,6 +170,7 @@ RIGHT = {
         of_a_tensor,
         in_numpy,
         lambda photo, weights: weights.transforms()(photo).unsqueeze(0).double(),
+        lambda photo, weights: weights.transforms()(photo).unsqueeze(0).half(),
         lambda photo, weights: weights.transforms()(photo).reshape(
             1, 3, *weights.transforms().crop_size * 2
         ),
@@ -203,6 +212,8 @@ WRONG = {
         (lambda photo, weights: by_hand(photo, weights).transpose(2, 3), "changed places"),
         (lambda photo, weights: by_hand(photo, weights).permute(0, 2, 3, 1), "channels come last"),
         (mirrored, "two steps"),
+        (lambda photo, weights: resized(photo, weights, WAYS.NEAREST), "resized in another way"),
+        (lambda photo, weights: resized(photo, weights, WAYS.BICUBIC), "resized in another way"),
         (resnet50, "two steps"),
         (spoils_photo, "it changes photo"),
         (lambda photo, weights: weights.transforms()(photo)[None, None], "the shape is"),
@@ -270,6 +281,8 @@ WRONG = {
         (lambda photo: squashed(photo, POCKET)[0], "squashed"),
         (lambda photo: (scaled(photo) * 255 // 255 - MEAN) / STD, "//"),
         (lambda photo: P(photo)[None], "take [0]"),
+        (lambda photo: resized(photo, POCKET, WAYS.NEAREST)[0], "resized in another way"),
+        (lambda photo: (scaled(photo) * 255 / 256 - MEAN) / STD, "print the smallest"),
         (lambda photo: None, "return"),
         (lambda photo: P(photo).mean(), "the shape is"),
         (lambda photo: P(ImageOps.mirror(photo)), "print the smallest"),

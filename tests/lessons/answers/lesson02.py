@@ -108,6 +108,46 @@ def old_rows(model, n):
     return model
 
 
+def last_rows(model, n):
+    model.fc.weight = nn.Parameter(model.fc.weight[-n:].detach().clone())
+    model.fc.bias = nn.Parameter(model.fc.bias[-n:].detach().clone())
+    return model
+
+
+def old_bias(model, n):
+    old = model.fc
+    model.fc = nn.Linear(old.in_features, n)
+    k = min(n, old.out_features)
+    model.fc.bias.data[:k] = old.bias.data[:k]
+    return model
+
+
+def early(model, n):
+    """No new head where the number of classes stays the same."""
+    return model if model.fc.out_features == n else with_setattr(model, n)
+
+
+def in_double(model, n):
+    model.fc = nn.Linear(model.fc.in_features, n).double()
+    return model
+
+
+def two_layers(model, n):
+    model.fc = nn.Sequential(nn.Linear(model.fc.in_features, 100), nn.Linear(100, n))
+    return model
+
+
+def with_norm(model, n):
+    width = model.fc.in_features
+    model.fc = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, n))
+    return model
+
+
+def another_name(model, n):
+    model.head = nn.Linear(model.fc.in_features, n)
+    return model
+
+
 def train_mode(model, n):
     return with_setattr(model, n).train()
 
@@ -240,6 +280,7 @@ RIGHT = {
         of_zeros,
         on_a_copy,
         in_modules,
+        lambda model, n: with_setattr(copy.deepcopy(model), n),
     ],
     "count_of_phi": [
         1026,
@@ -291,8 +332,16 @@ WRONG = {
         (lambda model, n: with_setattr(model, n + 1), "build a nn.Linear"),
         (with_softmax, "no softmax"),
         (with_relu, "no softmax and no other function"),
-        (old_rows, "rows of the old one"),
+        (old_rows, "numbers of the old one"),
+        (last_rows, "numbers of the old one"),
+        (old_bias, "bias of the new head"),
+        (early, "numbers of the old one"),
+        (in_double, "float32"),
+        (two_layers, "no other layer with parameters"),
+        (with_norm, "no other layer with parameters"),
+        (another_name, "the old number of scores"),
         (train_mode, "train mode"),
+        (lambda model, n: train_mode(copy.deepcopy(model), n), "train mode"),
         (as_sequential, "assign to model.fc alone"),
         (other_backbone, "only model.fc is new"),
         (lambda model, n: nn.Linear(model.fc.in_features, n), "return the model"),

@@ -81,6 +81,27 @@ def in_train_mode(model):
     return model.train()
 
 
+def other_statistics(model):
+    model.bn1.running_mean.fill_(1)
+    return with_the_method(model)
+
+
+def tried_out(model):
+    model.train()(torch.randn(2, 3, 32, 32))
+    return with_the_method(model.eval())
+
+
+def with_gradients(model):
+    with_the_method(model)
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    return model
+
+
+def one_bias_more(model):
+    model.layer4[0].bn2.bias.requires_grad = True
+    return both_by_hand(model)
+
+
 def all_but_the_head(model):
     for name, p in model.named_parameters():
         p.requires_grad = not name.startswith("fc.")
@@ -134,6 +155,21 @@ def with_a_list(model):
     return model
 
 
+def frozen_modules_asleep(model):
+    model.train()
+    for module in model.modules():
+        own = list(module.parameters())
+        if own and not any(p.requires_grad for p in own):
+            module.eval()
+    return model
+
+
+def flag_by_flag(model):
+    for m in model.modules():
+        m.training = not (isinstance(m, nn.BatchNorm2d) and not m.weight.requires_grad)
+    return model
+
+
 def norms(model):
     return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
 
@@ -181,6 +217,57 @@ def first_only(model):
     return model
 
 
+def by_the_convolution(model):
+    """BatchNorm sleeps where the convolution before it is frozen."""
+    model.train()
+    for m in model.modules():
+        if isinstance(m, nn.Conv2d):
+            frozen = not m.weight.requires_grad
+        elif isinstance(m, nn.BatchNorm2d) and frozen:
+            m.eval()
+    return model
+
+
+def by_the_part(model):
+    """Only parts of the model that are frozen as a whole."""
+    model.train()
+    for part in model.children():
+        own = list(part.parameters())
+        if own and not any(p.requires_grad for p in own):
+            part.eval()
+    return model
+
+
+def up_to_the_first_awake(model):
+    model.train()
+    for module in norms(model):
+        if module.weight.requires_grad:
+            break
+        module.eval()
+    return model
+
+
+def by_name_bn(model):
+    model.train()
+    for name, module in model.named_modules():
+        if "bn" in name and not module.weight.requires_grad:
+            module.eval()
+    return model
+
+
+def fresh_statistics(model):
+    for module in norms(by_kind(model)):
+        module.reset_running_stats()
+        module.running_mean.add_(1)
+    return model
+
+
+def faster_statistics(model):
+    for module in norms(by_kind(model)):
+        module.momentum = 0.5
+    return model
+
+
 def nothing_back(model):
     eval_then_wake(model)
 
@@ -212,7 +299,16 @@ RIGHT = {
         "8394754",
     ],
     "which_train": ["a, c, d", "DCA", ["a", "c", "d"], {"a", "d", "c"}, "a, c and d", "a c d"],
-    "train_mode": [ft.train_mode, eval_then_wake, by_kind, by_bias, by_apply, with_a_list],
+    "train_mode": [
+        ft.train_mode,
+        eval_then_wake,
+        by_kind,
+        by_bias,
+        by_apply,
+        with_a_list,
+        frozen_modules_asleep,
+        flag_by_flag,
+    ],
     "frozen_too_late": ["b", "B", "b)", ["b"], {"b"}, " b "],
 }
 
@@ -232,6 +328,10 @@ WRONG = {
         (a_new_head, "with other weights"),
         (another_model, "with other weights"),
         (in_train_mode, "train mode"),
+        (other_statistics, "statistics have changed"),
+        (tried_out, "send nothing through"),
+        (with_gradients, "no backward()"),
+        (one_bias_more, "model.fc alone"),
         (lambda model: True, "return model"),
     ],
     "count_trained": [
@@ -276,6 +376,12 @@ WRONG = {
         (stem_to_layer3, "where the head may train"),
         (first_only, "put those of frozen layers back"),
         (no_statistics, "use the stored ones"),
+        (by_the_convolution, "where all but the second BatchNorm may train"),
+        (by_the_part, "where all but the first two layers may train"),
+        (up_to_the_first_awake, "where all but the second BatchNorm may train"),
+        (by_name_bn, "put those of frozen layers back"),
+        (fresh_statistics, "it changes statistics"),
+        (faster_statistics, "momentum"),
         (lambda model: ft.train_mode(copy.deepcopy(model)), "another model"),
     ],
     "frozen_too_late": [

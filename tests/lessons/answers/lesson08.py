@@ -300,7 +300,7 @@ WRONG = {
         (straight, "the axis is logarithmic"),
         (still_a_logarithm, "take exp"),
         (clamped, "an answer for everything"),
-        (clamped_with_a_guard, "find the first size"),
+        (clamped_with_a_guard, "the first"),
         (by_the_end, "have fallen again"),
         (half_open, "for the curve"),
         (any_change_of_sign, "for the curve"),

@@ -280,6 +280,7 @@ WRONG = {
         (lambda w: (by_torch(w)[0], w.abs().max().item()), "divided by 127"),
         (lambda w: ((w / by_torch(w)[1]).round(), by_torch(w)[1]), "torch.int8"),
         (lambda w: w.to(torch.int8), "return q, scale"),
+        (lambda w: by_torch(w)[::-1], "the bytes, then the scale"),
         (lambda w: by_torch(w.flatten()), "how large is a step"),
         (lambda w: None, "returns nothing"),
         (spoils_w, "it changes w"),
