@@ -216,7 +216,12 @@ OURS = {
 }
 
 
-def compare(stages, more, data, head=None) -> None:
+# Where all layers train by AdamW, whose first steps have the size of the rate whatever the gradient is, rounding
+# decides the sign of steps along gradients near zero: how a processor adds up is seen.
+LOOSE = {"everything": 5e-3}
+
+
+def compare(stages, more, data, head=None, atol=1e-4) -> None:
     ours, theirs = tiny_resnet(), tiny_resnet()
     if head:
         ours, theirs = head(ours), head(theirs)
@@ -229,13 +234,13 @@ def compare(stages, more, data, head=None) -> None:
     assert history.best["epoch"] == 1 + plain.rows.index(max(plain.rows))
     for name, tensor in ours.state_dict().items():
         if tensor.is_floating_point():
-            torch.testing.assert_close(tensor, plain.best[name], rtol=1e-4, atol=1e-4, msg=name)
+            torch.testing.assert_close(tensor, plain.best[name], rtol=1e-4, atol=atol, msg=name)
 
 
 @pytest.mark.parametrize("flip", [False, True], ids=["fixed", "augmented"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_finetune_and_a_plain_loop_give_the_same_weights(name, flip):
-    compare(*SETTINGS[name], blobs(40, flip))
+    compare(*SETTINGS[name], blobs(40, flip), atol=LOOSE.get(name, 1e-4))
 
 
 @pytest.mark.parametrize("name", ["head by adamw, constant", "everything", "average", "mixup"])

@@ -425,7 +425,7 @@ def test_settings_with_any_value_changed_are_refused_by_name(begun):
     resume()
     for key in good:
         for new in ([], {}, True, 1e308, 10**25) + (GONE,) * (
-            key != "groups"
+            key not in ("groups", "layout")
         ):  # older runs had none
             file.write_text(json.dumps(changed(good, (key,), new)))
             assert works_or_names(file if new is GONE else out, resume), (key, new)
