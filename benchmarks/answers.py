@@ -23,7 +23,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "lessons")]
 os.environ["FTCOURSE_PROGRESS"] = "off"
 
-from mutated import mutants  # noqa: E402
+from mutated import defined, mutants  # noqa: E402
 
 from ftcourse.exercises import Exercise, Function, progress  # noqa: E402
 
@@ -35,12 +35,6 @@ def verdict(exercise: Exercise, answer: Any) -> str:
         exercise(answer)
     marks = [line[0] for line in printed.getvalue().splitlines() if line[:1] in "✅❌⏳❔"]
     return marks[0] if marks else "?"
-
-
-def defined(code: str, names: dict[str, Any]) -> Any:
-    found = dict(names)
-    exec(code, found)
-    return found[[k for k in found if k not in names and not k.startswith("__")][-1]]
 
 
 def of_mutants(exercise: Exercise, names: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,14 @@ from ftcourse.exercises.guard import (
 )
 from ftcourse.exercises.verdicts import Wrong, agrees, same_value
 from ftcourse.exercises.words import article, in_words, say, short, stops_with
-from ftcourse.exercises.written import as_letters, as_number, as_numbers, equals, unit_mistake
+from ftcourse.exercises.written import (
+    as_letters,
+    as_number,
+    as_numbers,
+    equals,
+    unit_mistake,
+    untouched,
+)
 
 __all__ = ["Choice", "Exercise", "Formula", "Function", "Value"]
 
@@ -175,13 +182,6 @@ def _left_changed(switches: list[str]) -> Wrong:
     )
 
 
-def _untouched(attempt: Any) -> bool:
-    """No answer yet: None, ..., or a text of nothing but blanks and question marks."""
-    return (
-        attempt is None or attempt is ... or (isinstance(attempt, str) and not attempt.strip(" ?"))
-    )
-
-
 @dataclass
 class Function(Exercise):
     """A function to fill in; its stub raises NotImplementedError when called.
@@ -205,7 +205,7 @@ class Function(Exercise):
         return Guarded(attempt, self.reference, self.gives, self.changes, self.iterators)
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
-        if _untouched(attempt):
+        if untouched(attempt):
             return None
         if not callable(attempt):
             kind = type(attempt).__name__
@@ -353,7 +353,7 @@ class Value(Exercise):
     same: Callable[[Any, Any], bool] | None = field(default=None, kw_only=True, repr=False)
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
-        if _untouched(attempt):
+        if untouched(attempt):
             return None
         if isinstance(attempt, list | tuple) and attempt and all(a is None for a in attempt):
             return None
@@ -428,7 +428,7 @@ class Choice(Exercise):
     options: Mapping[str, Wrong | None] = field(kw_only=True, repr=False)
 
     def _verdict(self, attempt: Any) -> bool | Wrong | None:
-        if _untouched(attempt):
+        if untouched(attempt):
             return None
         if isinstance(attempt, Iterator):
             return an_iterator(attempt)

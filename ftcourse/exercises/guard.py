@@ -69,9 +69,7 @@ class Guarded:
     ):
         self.attempt, self.gives, self.changes = attempt, gives, frozenset(changes)
         self.iterators = iterators
-        self.left: list[
-            str
-        ] = []  # switches of the session that it left changed; they were put back
+        self.left: list[str] = []  # switches that it left changed, and that were put back
         with contextlib.suppress(Exception):
             self._names = list(inspect.signature(like).parameters)
             functools.update_wrapper(self, attempt, updated=())

@@ -7,13 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftcourse.exercises import Exercise, Wrong
-from ftcourse.exercises.written import as_letters
+from ftcourse.exercises.written import as_letters, untouched
 
 __all__ = ["Match"]
-
-
-def _blank(letter: Any) -> bool:
-    return letter is None or letter is ... or (isinstance(letter, str) and not letter.strip(" ?"))
 
 
 @dataclass
@@ -35,7 +31,7 @@ class Match(Exercise):
             return Wrong("the answer is a dict", f"fill in a letter for each of: {names}.")
         if set(attempt) != set(self.reference):
             return Wrong("the names are not those of the question", f"keep the names: {names}.")
-        if all(_blank(letter) for letter in attempt.values()):
+        if all(untouched(letter) for letter in attempt.values()):
             return None
         return self._compared({name: self._letter(given) for name, given in attempt.items()})
 

@@ -13,10 +13,16 @@ import numpy as np
 from torch import Tensor
 
 __all__ = ["as_letters", "as_number", "as_numbers", "equals", "is_rounded", "unit_mistake"]
+__all__ += ["untouched"]
 
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")
 _UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+
+
+def untouched(answer: Any) -> bool:
+    """No answer yet: None, ..., or a text of nothing but blanks and question marks."""
+    return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip(" ?"))
 
 
 def as_number(answer: Any, unit: str = "") -> float | int | None:

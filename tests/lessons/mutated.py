@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from benchmarks.mutants_operators import mutants_of
 
@@ -15,6 +16,13 @@ OTHER_METHOD = {
 }  # fmt: skip
 OTHER_METHOD |= {after: before for before, after in OTHER_METHOD.items()}
 NAME = re.compile(rf"\b({'|'.join(OTHER_METHOD)})\b(?=\()")
+
+
+def defined(code: str, names: Mapping[str, Any]) -> Any:
+    """What the code defines last, with these names there."""
+    found = dict(names)
+    exec(code, found)
+    return found[[k for k in found if k not in names and not k.startswith("__")][-1]]
 
 
 def mutants(worked: str) -> Iterator[tuple[str, str]]:

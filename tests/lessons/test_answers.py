@@ -8,7 +8,7 @@ import re
 
 import pytest
 from helpers import said
-from mutated import mutants
+from mutated import defined, mutants
 
 from ftcourse.exercises import Draw, Exercise, Formula, Function, progress
 
@@ -69,13 +69,6 @@ def test_wrong_answers_are_refused_for_what_is_wrong(lesson, exercise, capsys):
 def test_the_worked_answer_is_right(lesson, exercise, capsys):
     out = said(exercise, defined(exercise.worked, answers(lesson).NAMES), capsys)
     assert f"✅ {exercise.number} right." in out, out
-
-
-def defined(code, names):
-    """What the code defines last."""
-    found = dict(names)
-    exec(code, found)
-    return found[[k for k in found if k not in names and not k.startswith("__")][-1]]
 
 
 @pytest.mark.parametrize(("lesson", "exercise"), FUNCTIONS)
