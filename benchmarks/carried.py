@@ -4,7 +4,7 @@ Each variant puts one of the answers of tests/lessons/answers before each check 
 whole lesson; what its cells print must be what is stored, as for `pytest --nbval`.
 
     python benchmarks/carried.py                # all variants of all lessons; writes results/carried.{json,md}
-    python benchmarks/carried.py --only 04      # one lesson, prints only; --variant 2 for one of its variants
+    python benchmarks/carried.py --only 04      # one lesson, writes its row; --variant 2: one variant, prints only
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def run(number: str, variant: int) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", metavar="NN", help="only this lesson; writes nothing")
+    parser.add_argument("--only", metavar="NN", help="only this lesson")
     parser.add_argument("--variant", type=int, help="only this one; writes nothing")
     parser.add_argument("--processes", type=int, default=2)
     a = parser.parse_args()
@@ -98,7 +98,7 @@ def main() -> int:
         for variant in range(variants(number))
         if a.variant in (None, variant)
     ]
-    failed: dict[str, list[int]] = {}
+    failed: dict[str, list[int]] = {number: [] for number, _ in asked}
     with ThreadPoolExecutor(a.processes) as pool:
         results = pool.map(lambda one: run(*one), asked)
         for (number, variant), told in zip(asked, results, strict=True):
@@ -108,25 +108,26 @@ def main() -> int:
             )
             if told:
                 print(told)
-                failed.setdefault(number, []).append(variant)
-    if a.only is None and a.variant is None:
-        write(asked, failed)
-    return bool(failed)
+                failed[number].append(variant)
+            if a.variant is None and variant == variants(number) - 1:
+                write(number, failed[number])
+    return any(failed.values())
 
 
-def write(asked: list[tuple[str, int]], failed: dict[str, list[int]]) -> None:
-    rows = {
-        number: {
-            "exercises": len(answers(number)),
-            "answers": sum(map(len, answers(number).values())),
-            "variants": sum(n == number for n, _ in asked),
-            "failed": failed.get(number, []),
-        }
-        for number in lessons()
+def write(number: str, failed: list[int]) -> None:
+    """The row of one lesson, beside the rows that are there."""
+    file = RESULTS / "carried.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))["lessons"] if file.exists() else {}
+    rows[number] = {
+        "exercises": len(answers(number)),
+        "answers": sum(map(len, answers(number).values())),
+        "variants": variants(number),
+        "failed": failed,
     }
+    rows = {n: rows[n] for n in lessons() if n in rows}
     versions = {name: version(name) for name in ("torch", "torchvision", "nbval")}
     found = {"command": "python benchmarks/carried.py", "versions": versions, "lessons": rows}
-    (RESULTS / "carried.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (RESULTS / "carried.md").write_text(table(found), encoding="utf-8")
 
 

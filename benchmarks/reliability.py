@@ -206,11 +206,11 @@ def of_near_copies() -> Iterator[Row]:
 
 
 def of_answers() -> Iterator[Row]:
-    lessons = (_read(RESULTS / "answers.json") or {"lessons": {}})["lessons"].values()
+    lessons = (_read(RESULTS / "exercise_answers.json") or {"lessons": {}})["lessons"].values()
     if lessons:
         sums = {k: sum(row[k] for row in lessons) for k in next(iter(lessons)) if k != "left"}
-        told = "[answers.md](../benchmarks/results/answers.md)"
-        made = "`python benchmarks/answers.py`"
+        told = "[exercise_answers.md](../benchmarks/results/exercise_answers.md)"
+        made = "`python benchmarks/exercise_answers.py`"
         yield (
             f"right and wrong answers to the {sums['exercises']} exercises of the lessons",
             f"{sums['right']} right, {sums['wrong']} wrong",

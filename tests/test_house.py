@@ -81,3 +81,15 @@ def test_no_room_goes_round_the_wings_by_importing_the_whole_package():
 def test_an_old_module_asked_for_as_an_attribute_is_named_too():
     with pytest.raises(AttributeError, match=r"it is now ftcourse\.training\.loop"):
         _ = ft.loop  # type: ignore[attr-defined]
+
+
+def test_no_benchmark_has_the_name_of_something_in_the_tests():
+    """Both folders come to be on `sys.path`: of two modules of one name, whichever was there first is imported."""
+    root = PACKAGE.parent
+    tests = {
+        info.name
+        for folder in (root / "tests").rglob("")
+        for info in pkgutil.iter_modules([str(folder)])
+    }
+    assert "answers" in tests
+    assert not tests & {file.stem for file in (root / "benchmarks").glob("*.py")}

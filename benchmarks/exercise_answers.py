@@ -1,6 +1,6 @@
 """Count what the checks of the exercises were tried with: right answers, wrong ones, small mistakes in ours.
 
-    python benchmarks/answers.py        # writes results/answers.json and answers.md; a few minutes
+    python benchmarks/exercise_answers.py        # writes results/exercise_answers.{json,md}; a few minutes
 
 The answers are those of tests/lessons/answers, which tests/lessons/test_answers.py holds the checks to.
 """
@@ -91,17 +91,20 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    found: dict[str, Any] = {"command": "python benchmarks/answers.py", "torch": version("torch")}
+    found: dict[str, Any] = {
+        "command": "python benchmarks/exercise_answers.py",
+        "torch": version("torch"),
+    }
     found["lessons"] = {}
     for lesson in sorted(progress.exercises()):
         found["lessons"][lesson] = counted(lesson)
         print(
             lesson, {k: v for k, v in found["lessons"][lesson].items() if k != "left"}, flush=True
         )
-    (RESULTS / "answers.json").write_text(
+    (RESULTS / "exercise_answers.json").write_text(
         json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    (RESULTS / "answers.md").write_text(table(found), encoding="utf-8")
+    (RESULTS / "exercise_answers.md").write_text(table(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
