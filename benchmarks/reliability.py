@@ -274,6 +274,8 @@ def page() -> str:
         "- Nothing is proved: each row is a number of tries by people and programs who looked for faults.",
         "- Mutants are mistakes of one place. That tests notice a small one says little about a wrong idea.",
         "- The tests run on a CPU. Those of `tests/training/test_gpu.py` need a GPU and are skipped without one.",
+        "- `finetune` makes those checks of `preflight` that cost little. That classes are numbered differently,",
+        "  it sees in its own validation; that labels of training were shuffled, `ft.preflight` alone sees.",
         "- Not tried: a disk that lies about having written, memory that flips a bit, a damaged file system.",
     ]
     return "\n".join(lines) + "\n"

@@ -192,7 +192,8 @@ def finetune(
         num_workers: processes that load photos, each with random numbers of its own: another number of them draws
             another augmentation. With 0 it is the loop's own process, and a GPU transforms the photos; there it
             differs also by how it rounds to uint8.
-        preflight: look for mistakes that raise no error, before and during training; print findings.
+        preflight: look for mistakes that raise no error, before and during training; print findings. Those of its
+            checks that take long, `ft.preflight` alone makes.
         on_epoch: called with the history after each epoch; a true answer ends the run.
         on_batch: called after each training step; a true answer ends the run at once, as an interrupt does. Within
             it the model may take kept features instead of images.
@@ -208,6 +209,7 @@ def finetune(
     stages = [stages] if isinstance(stages, Stage) else list(stages)
     check_settings(asked, stages, data)
     task, mixer = _task(task, data, label_smoothing, class_weights, mix)
+    answers = checks.Answers()
     settings = settings_of(finetune, asked, data, task.name)
     history = History(stages=[s.to_dict() for s in stages], settings=settings, score=task.score)
     device = torch.device(device or best_device())
@@ -229,7 +231,7 @@ def finetune(
         run.start()
     kept.findings = history.findings  # after resuming, which puts others in their place
     if preflight and not history.epochs:
-        found = checks.preflight(model, data, stages, batch_size=batch_size, task=task)
+        found = checks.before_training(model, data, stages, batch_size=batch_size, task=task)
         checks.report(found, history)
     # processes that load photos have no GPU
     there = partial(_transformed_on, device=device if num_workers == 0 else None)
@@ -264,14 +266,14 @@ def finetune(
                         scheduler=scheduler, device=device, mix=mixer, ema=run.average, bf16=bf16,
                         on_batch=_interrupting(on_batch),
                     )  # fmt: skip
-                with judge.taken(run.judged):
+                with judge.taken(run.judged), answers.noted(task):
                     then = evaluate(run.judged, val, device=device, task=task)
                 lr = optimizer.param_groups[-1]["lr"]
                 row = {f"train_{k}": now[k] for k in task.columns if k in now}
                 row |= {f"val_{k}": then[k] for k in task.columns if k in then}
                 run.record(stage, row, blame, lr=lr, seconds=time.perf_counter() - start)
                 if preflight:
-                    checks.report(checks.while_training(history, data), history)
+                    checks.report(checks.while_training(history, data, answers), history)
                 if on_epoch and on_epoch(history):
                     history.stopped = f"stopped on request after epoch {len(history.epochs)}"
                 if early_stopping and run.stale >= early_stopping:

@@ -11,7 +11,7 @@ from torchvision.transforms.functional import normalize
 
 import ftcourse as ft
 from ftcourse.data.transforms import MEAN, STD
-from ftcourse.tasks.detection import Detection
+from ftcourse.tasks.detection import Detection, fcos
 from ftcourse.tasks.segmentation import IGNORE, Segmentation, fcn
 from tests.conftest import tiny_resnet
 
@@ -77,11 +77,63 @@ def test_masks_of_another_kind_are_refused_in_plain_words(mask):
         Segmentation(2).loss(torch.randn(2, 2, 8, 8), mask)
 
 
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (lambda i: square(void=True), "masks of nothing"),
+        (lambda i: square(inside=IGNORE), "masks of one class"),
+        (lambda i: square(inside=7), "label out of range"),
+        (lambda i: square().float(), "labels of the wrong kind"),
+        (lambda i: square()[None], "labels of the wrong kind"),
+        (lambda i: square()[:32, :32], "masks of another size"),
+    ],
+)
+def test_wrong_masks_are_told_before_the_training(target, name):
+    model, task = fcn(tiny_resnet(), 2), Segmentation(2)
+    assert name in {f.name for f in ft.preflight(model, data(target), STAGE, task=task)}
+
+
+def test_right_masks_draw_no_finding():
+    model, task = fcn(tiny_resnet(), 2), Segmentation(2)
+    assert ft.preflight(model, data(lambda i: square(void=i == 0)), STAGE, task=task) == []
+
+
+# -- boxes ---------------------------------------------------------------------------------------
+
+
 def target(boxes, labels):
     return lambda i: {"boxes": torch.tensor(boxes), "labels": torch.tensor(labels)}
 
 
 RIGHT = target([[10.0, 10, 40, 40], [20.0, 5, 64, 64]], [1, 2])
+
+
+def told(some):
+    model = fcos(tiny_resnet(), 3, size=64)
+    return {f.name for f in ft.preflight(model, data(some, raw=True), STAGE, task=Detection())}
+
+
+@pytest.mark.parametrize(
+    ("some", "name"),
+    [
+        (target([[0.1, 0.1, 0.6, 0.6]], [1]), "boxes not in pixels"),
+        (target([[100.0, 100, 160, 160]], [1]), "boxes outside of the photo"),
+        (target([[40.0, 40, 20, 20]], [1]), "boxes without an area"),
+        (target([[10.0, 10, 40, 40]], [0]), "label out of range"),
+        (target([[10.0, 10, 40, 40]], [3]), "label out of range"),
+        (target([], []), "no boxes"),
+        (target([[10.0, 10, 40, 40]], [1.0]), "no batch"),
+        (target([[10.0, 10, 40, 40]], [1, 2]), "no batch"),
+        (lambda i: {"boxes": torch.zeros(1, 4)}, "no batch"),
+    ],
+)
+def test_wrong_boxes_are_told_before_the_training(some, name):
+    assert name in told(some)
+
+
+def test_right_boxes_draw_no_finding_nor_do_photos_without_any():
+    assert told(RIGHT) == set()
+    assert told(lambda i: RIGHT(i) if i else target([], [])(i)) == set()
 
 
 def test_no_boxes_in_the_usual_form_become_none_of_the_right_shape_and_kind():

@@ -1,22 +1,24 @@
-"""Evidence in the data: labels, copies, and how the inputs are made."""
+"""Evidence in the data: labels, numbers that are none, and validation that is another one each time."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.data import Subset, TensorDataset
 
-from ftcourse.models.backbones import weights_of
 from ftcourse.models.groups import head_of, head_outputs
-from ftcourse.training.preflight.check import Check, Evidence, Finding
+from ftcourse.training.preflight.check import Check, Evidence, Finding, Unusable, spread, unreadable
+from ftcourse.training.preflight.copies import named, overlap
+from ftcourse.training.preflight.inputs import inputs_normalised, order_of_channels, sizes
+from ftcourse.training.preflight.model import not_finite
 
-__all__ = ["CHECKS", "IMAGENET"]
+__all__ = ["CHECKS", "targets_of"]
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+# -- labels ------------------------------------------------------------------------------------
 
 
 def _labels(e: Evidence) -> Iterator[Finding]:
@@ -30,99 +32,190 @@ def _labels(e: Evidence) -> Iterator[Finding]:
             f"the head has {outputs} outputs, the data {classes} classes",
             f"ft.replace_head(model, num_classes={classes})",
         )
-    targets = torch.as_tensor(getattr(data.train, "targets", []))
-    outside = [int(t) for t in targets.unique() if not 0 <= t < outputs]
-    if outside:
+    for name, split in e.splits:
+        outside = [int(t) for t in targets_of(split).unique() if not 0 <= t < outputs]
+        if outside:
+            yield Finding(
+                "label out of range",
+                "labels lie outside of 0 to the number of classes - 1",
+                f"labels {outside[:5]} in {name}, with {outputs} outputs",
+                "number the classes from 0",
+            )
+            return
+    seen = targets_of(data.train).unique().tolist()
+    if seen and len(seen) < classes <= len(data.train):
+        absent = [c for i, c in enumerate(data.classes) if i not in seen]
         yield Finding(
-            "label out of range",
-            "labels lie outside of 0 to the number of classes - 1",
-            f"labels {outside[:5]} with {outputs} outputs",
-            "number the classes from 0",
+            "classes without training photos",
+            "classes have no photo in the training split",
+            f"{len(absent)} of {classes}: {', '.join(map(str, absent[:4]))}",
+            "look at how the splits were drawn; a folder that is sorted by class must be shuffled first",
         )
+    yield from _class_lists(e)
 
 
-def _inputs(e: Evidence) -> Iterator[Finding]:
-    for name, (inputs, _) in e.batches.items():
-        if isinstance(inputs, Tensor) and inputs.ndim == 4:  # detectors normalise for themselves
-            yield from _normalisation(inputs, e.model, name)
+def targets_of(split: Any) -> Tensor:
+    """All labels of a split, int64, where it lists them; an empty tensor where it does not."""
+    if isinstance(split, Subset):
+        inner = targets_of(split.dataset)
+        return inner[torch.as_tensor(split.indices)] if len(inner) else inner
+    targets = getattr(split, "targets", None)
+    if targets is None and isinstance(split, TensorDataset):
+        targets = split.tensors[-1]
+    try:
+        found = torch.as_tensor(targets if targets is not None else [])
+    except (TypeError, ValueError, RuntimeError):  # targets of another task
+        return torch.empty(0, dtype=torch.int64)
+    whole = found.ndim == 1 and not found.is_floating_point()
+    return found.long() if whole else torch.empty(0, dtype=torch.int64)
 
 
-def _normalisation(images: Tensor, model: nn.Module, split: str) -> Iterator[Finding]:
-    """Undo the expected normalisation: real photos then fill 0 to 1, and wrongly made inputs do not."""
-    mean, std = _expected(model)
-    pixels = images.float() * std + mean
-    low, high = (q.item() for q in _quantiles(pixels))
-    if low >= -0.05 and high <= 1.05 and high - low > 0.6:
-        return
-    raw_low, raw_high = images.min().item(), images.max().item()
-    if raw_high > 20:
-        guess = "they look like 0 to 255"
-    elif raw_low >= 0 and raw_high <= 1.001:
-        guess = "they look like 0 to 1, not normalised"
-    else:
-        guess = "they look normalised by another mean and std"
-    yield Finding(
-        "inputs not normalised as the weights expect",
-        f"{split} inputs are not normalised as the weights expect: {guess}",
-        f"inputs span {raw_low:.2f} to {raw_high:.2f}; with the weights' mean and std undone, "
-        f"98 % of the pixels lie in {low:.2f} to {high:.2f} instead of about 0 to 1",
-        "use weights.transforms() of the weights that the model was loaded with",
-    )
+def _class_lists(e: Evidence) -> Iterator[Finding]:
+    """Splits that came with class lists of their own, as those of two ImageFolders."""
+    lists = {}
+    for name, split in e.splits:
+        while isinstance(split, Subset):
+            split = split.dataset
+        own = getattr(split, "classes", None)
+        if isinstance(own, (list, tuple)):
+            lists[name] = [str(c) for c in own]
+    train = lists.get("train")
+    for name, own in lists.items():
+        if train is not None and own != train:
+            first = next(
+                (i for i, (a, b) in enumerate(zip(train, own, strict=False)) if a != b), len(own)
+            )
+            here = own[first] if first < len(own) else "missing"
+            there = train[first] if first < len(train) else "missing"
+            yield Finding(
+                "classes numbered differently",
+                f"train and {name} have different lists of classes, so a number means two things",
+                f"class {first} is {there} in train and {here} in {name} "
+                f"({len(train)} classes and {len(own)})",
+                "make one list of classes, from the training split, and number both splits by it",
+            )
+            return
 
 
-def _quantiles(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    flat = pixels.flatten()
-    flat = flat[:: max(1, len(flat) // 100_000)]
-    return flat.quantile(0.01), flat.quantile(0.99)
+def _kinds(e: Evidence) -> Iterator[Finding]:
+    """Labels as cross-entropy takes them: whole numbers, one an image."""
+    for name, (_, targets) in e.batches.items():
+        if not isinstance(targets, Tensor):
+            continue
+        if targets.ndim == 2 and targets.is_floating_point() and targets.shape[1] > 1:
+            continue  # probabilities
+        if targets.ndim != 1 or targets.is_floating_point():
+            yield Finding(
+                "labels of the wrong kind",
+                f"the labels of {name} are not one whole number an image",
+                f"a batch of {len(targets)} has labels {str(targets.dtype).removeprefix('torch.')} "
+                f"{tuple(targets.shape)}",
+                "give int labels, or an int64 tensor without dimensions: int(label)",
+            )
+            return
 
 
-def _expected(model: nn.Module) -> tuple[Tensor, Tensor]:
-    weights = weights_of(model)
-    preset = weights.transforms() if weights else None
-    mean, std = getattr(preset, "mean", IMAGENET[0]), getattr(preset, "std", IMAGENET[1])
-    return torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+def _finite(e: Evidence) -> Iterator[Finding]:
+    """The first input or target that is no number, by its file or its row."""
+    for name, (inputs, targets) in e.batches.items():
+        split = dict(e.splits)[name]
+        for what, values in (("input", inputs), ("target", targets)):
+            for i, x in _by_row(e.rows[name], values):
+                if x.is_floating_point() and not x.isfinite().all():
+                    bad = int((~x.isfinite()).sum())
+                    yield not_finite(
+                        f"the {what} of {named(split, i)} in {name}",
+                        f"{bad} of its {x.numel()} numbers are nan or infinite",
+                        "look at that photo and its transform; leave it out",
+                    )
+                    return
+    for name, split in e.splits:
+        for tensor in split.tensors if isinstance(split, TensorDataset) else ():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                row = (
+                    int((~tensor.isfinite()).flatten(1).any(1).nonzero()[0])
+                    if tensor.ndim > 1
+                    else 0
+                )
+                yield not_finite(
+                    f"row {row} of {name}", "it has nan or infinite numbers", "leave it out"
+                )
+                return
 
 
-def _overlap(e: Evidence, most: int = 5000) -> Iterator[Finding]:
-    train, val = (_fingerprints(getattr(e.data, name), most) for name in ("train", "val"))
-    both = sorted(set(train) & set(val))
-    if both:
-        yield Finding(
-            "train and validation overlap",
-            "photos of the validation split are in the training split as well",
-            f"{len(both)} of {len(val)} validation photos, {val[both[0]]} for one",
-            "split again, with copies kept together: ft.load_data does, `ftcourse audit` lists them",
-        )
+def _by_row(rows: list[int], values: Any) -> Iterator[tuple[int, Tensor]]:
+    """Each tensor of a batch's samples, with the sample's row."""
+    if isinstance(values, (Tensor, list, tuple)):
+        for i, value in zip(rows, values, strict=False):
+            yield from ((i, x) for x in _tensors(value))
 
 
-def _fingerprints(split: Any, most: int) -> dict[str, str]:
-    """Hash of each photo's file (or of its pixels, where there is no file) -> its name."""
-    paths = _paths(split)
-    if paths is not None:
-        return {hashlib.sha256(Path(p).read_bytes()).hexdigest(): str(p) for p in paths[:most]}
-    if hasattr(split, "load"):
-        rows = range(min(len(split), most // 10))
-        return {hashlib.sha256(split.load(i).tobytes()).hexdigest(): f"number {i}" for i in rows}
-    return {}
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in something that may be nested."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(inner)
 
 
-def _paths(split: Any) -> list[Any] | None:
-    """The files of a split of ours, of torchvision's ImageFolder, or of a Subset of either."""
-    if isinstance(split, torch.utils.data.Subset):
-        inner = _paths(split.dataset)
-        return None if inner is None else [inner[i] for i in split.indices]
-    paths, samples = getattr(split, "paths", None), getattr(split, "samples", None)
-    if paths is None and isinstance(samples, list):
-        paths = [s[0] for s in samples if isinstance(s, tuple)]
-    return None if paths is None else list(paths)
+def _task(e: Evidence) -> Iterator[Finding]:
+    """What the task itself has to say of its targets: boxes, masks."""
+    for name, (inputs, targets) in e.batches.items():
+        wrong = list(e.task.wrong_targets(e.model, inputs, targets))
+        yield from (Finding(kind, f"{what} ({name})", seen, fix) for kind, what, seen, fix in wrong)
+        if wrong:
+            return
+
+
+def _read(split: Any, i: int, seed: int) -> Any:
+    torch.manual_seed(seed)
+    try:
+        return split[i][0]
+    except Exception as err:  # whatever a data set of the learner's raises
+        raise Unusable(unreadable("val", i, err)) from err
+
+
+def _still(e: Evidence) -> Iterator[Finding]:
+    """The same validation photo must be the same each time; the batch has read it once."""
+    split, inputs = e.data.val, e.batches["val"][0]
+    read = dict(zip(e.rows["val"], inputs, strict=False)) if isinstance(inputs, Tensor) else {}
+    for i in spread(split, 8):
+        first, second = read.get(i), _read(split, i, seed=1)
+        if not isinstance(second, Tensor):
+            return
+        if first is None or first.dtype != second.dtype or first.shape != second.shape:
+            first = _read(split, i, seed=2)  # the batch was made otherwise
+        if first.shape != second.shape or not torch.equal(
+            torch.nan_to_num(first), torch.nan_to_num(second)
+        ):
+            yield Finding(
+                "validation is random",
+                "a validation photo is another one each time it is read",
+                f"{named(split, i)}: two readings differ",
+                "give val the evaluation transform: no random crop, flip or colour",
+            )
+            return
 
 
 def _given(e: Evidence) -> bool:
     return e.data is not None
 
 
+def _labelled(e: Evidence) -> bool:
+    return e.data is not None and e.labels
+
+
 CHECKS = (
-    Check("labels", "model, data", "nothing", lambda e: _given(e) and e.labels, _labels),
-    Check("overlap", "data", "reads the files once", _given, _overlap),
-    Check("inputs", "model, data", "one batch", _given, _inputs),
+    Check("labels", "model, data", "nothing", _labelled, _labels),
+    Check("overlap", "data", "reads files of equal size", _given, overlap),
+    Check("kinds of labels", "data", "one batch", _labelled, _kinds),
+    Check("finite inputs", "data", "one batch", _given, _finite),
+    Check("targets of the task", "model, data, task", "one batch", _given, _task),
+    Check("inputs", "model, data", "one batch", _given, inputs_normalised),
+    Check("size of photos", "data", "one batch", _labelled, sizes),
+    Check(
+        "order of channels", "model, data", "reads 32 photos again", _labelled, order_of_channels
+    ),
+    Check("validation stands still", "data", "8 photos", _given, _still),
 )

@@ -1,9 +1,10 @@
-"""Evidence in a run: the first steps of the learner's own function, steps on a copy, and epochs."""
+"""Evidence in a run: first steps on a copy of the model, and epochs."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,87 +13,21 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ftcourse.models.backbones import origin_of
-from ftcourse.models.freezing import is_frozen, train_mode
-from ftcourse.models.modes import unchanged
+from ftcourse.models.freezing import train_mode
 from ftcourse.tasks.task import Task, to_device
 from ftcourse.training.frozen_prefix import cut_model
-from ftcourse.training.preflight.check import Check, Evidence, Finding
-from ftcourse.training.preflight.model import drift
-from ftcourse.training.preflight.validation import worse_than_guessing
+from ftcourse.training.preflight.answers import Answers, exchanged, worse_than_guessing
+from ftcourse.training.preflight.check import Check, Evidence, Finding, first_line
+from ftcourse.training.preflight.loop import NEAR, OTHER_FAULTS, stands_still, too_fast
+from ftcourse.training.preflight.model import not_finite
 from ftcourse.training.stages import apply_stage, make_optimizer
 
-__all__ = ["STEPS", "WATCHED", "while_training"]
+__all__ = ["STEPS", "while_training"]
 
 FAR = 1.0  # pre-trained weights that go so far in six steps, relative to their size, are lost
 
 
-class _Enough(BaseException):
-    """Ends the learner's training function after a few steps; no `except Exception` swallows it."""
-
-
-def _training_findings(
-    model: nn.Module, train: Callable, optimizer: torch.optim.Optimizer, steps: int = 4
-) -> Iterator[Finding]:
-    """Run the first steps of a training function; look at what it does to statistics and gradients."""
-    optimizer_state = copy.deepcopy(optimizer.state_dict())
-    fresh: dict[nn.Parameter, Tensor] = {}  # what backward has added since the last step
-    awake: dict[str, None] = {}
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    unlike = made = 0
-
-    def collect(p: nn.Parameter, grad: Tensor) -> None:
-        fresh[p] = fresh[p] + grad if p in fresh else grad.clone()
-
-    def before_step(*_: Any) -> None:
-        nonlocal unlike, made
-        if made == steps:
-            raise _Enough
-        made += 1
-        unlike += any(_unlike(p.grad, g) for p, g in fresh.items())
-        fresh.clear()
-
-    hooks: list[Any] = [optimizer.register_step_pre_hook(before_step)]
-    for p in model.parameters():
-        if p.requires_grad and id(p) in held:
-            hooks.append(p.register_hook(lambda grad, p=p: collect(p, grad)))
-    for name, m in model.named_modules():
-        if isinstance(m, _BatchNorm) and m.track_running_stats and is_frozen(m):
-            hooks.append(
-                m.register_forward_pre_hook(
-                    lambda m, _, name=name: awake.setdefault(name) if m.training else None
-                )
-            )
-    try:
-        with unchanged(model), suppress(_Enough):
-            train(model)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        optimizer.load_state_dict(optimizer_state)
-    if awake:
-        yield drift(
-            f"your training ran {len(awake)} of them in train mode, {next(iter(awake))} the first"
-        )
-    if unlike:
-        yield Finding(
-            "gradients not cleared",
-            "the optimizer steps with gradients of earlier batches in them",
-            f"in {unlike} of the first {made} steps p.grad was not what backward had added since the last step",
-            "call optimizer.zero_grad() once for each optimizer.step()",
-        )
-
-
-def _unlike(a: Tensor | None, b: Tensor) -> bool:
-    """Do two gradients point in different directions? (Clipping and scaling turn no sign.)"""
-    if a is None:
-        return False
-    turned = b.abs()[a.to(b.device) * b < 0].sum()
-    return bool(turned > 0.05 * b.abs().sum())
-
-
-def _watched(e: Evidence) -> Iterator[Finding]:
-    assert e.train is not None and e.optimizer is not None
-    yield from _training_findings(e.model, e.train, e.optimizer)
+# -- steps on a copy ---------------------------------------------------------------------------
 
 
 def _first_steps(e: Evidence) -> Iterator[Finding]:
@@ -106,7 +41,26 @@ def _first_steps(e: Evidence) -> Iterator[Finding]:
         trial, steps = copy.deepcopy((model, optimizer))
     else:
         return
-    yield from _try_steps(trial, *e.batches["train"], steps, e.task)
+    inputs, targets = e.batches["train"]
+    if len(targets) == 1 and any(
+        isinstance(m, _BatchNorm) for m in train_mode(trial).modules() if m.training
+    ):
+        yield Finding(
+            "a batch of one",
+            "there is one photo to train on, and BatchNorm cannot norm a single one",
+            f"len(data.train) is {len(e.data.train)}, batch_size {e.batch_size}",
+            "give it more photos, or larger batches",
+        )
+        return
+    try:
+        yield from _try_steps(e, trial, inputs, targets, steps, e.task)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as err:
+        yield Finding(
+            "stops with an error",
+            "a training step stops with an error",
+            f"{first_line(err)}",
+            "look at one batch: dtype and shape of its images and targets, and what the model takes",
+        )
 
 
 def _computed_once(model: nn.Module, inputs: Any, task: Task) -> tuple[nn.Module, Any]:
@@ -119,6 +73,7 @@ def _computed_once(model: nn.Module, inputs: Any, task: Task) -> tuple[nn.Module
 
 
 def _try_steps(
+    e: Evidence,
     trial: nn.Module,
     inputs: Any,
     targets: Any,
@@ -131,32 +86,45 @@ def _try_steps(
     device = next(trial.parameters()).device
     inputs, targets = to_device(inputs, device), to_device(targets, device)
     before = {n: p.detach().clone() for n, p in _pretrained(trial)}
+    start = {n: p.detach().clone() for n, p in trial.named_parameters() if p.requires_grad}
     rest, features = _computed_once(trial, inputs, task)
-    losses = []
+    losses: list[float] = []
     for _ in range(steps):
         loss = task.loss(task.forward(rest, features, targets), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    seen = ""
+        if not math.isfinite(losses[-1]):
+            break
+    lr = max(group["lr"] for group in optimizer.param_groups)
+    if not math.isfinite(losses[0]):
+        yield not_finite(
+            "the loss of the first training batch", "its inputs and the weights are finite, before any step",
+            "look at the targets: a batch in which nothing counts, a class weight of 0, a logarithm of 0",
+        )  # fmt: skip
+        return
+    now = dict(trial.named_parameters())
     if not losses[-1] < 1.5 * losses[0] + 0.5:  # also true for nan
-        seen = (
-            f"on one and the same batch the loss went from {losses[0]:.2f} to {losses[-1]:.2f} nats"
-        )
-    else:
-        now = dict(trial.named_parameters())
-        moved = {n: ((now[n] - then).norm() / then.norm()).item() for n, then in before.items()}
-        furthest = max(moved, key=lambda n: moved[n], default="")
-        if furthest and moved[furthest] > FAR:
-            seen = f"{furthest} of the pre-trained weights has moved by {moved[furthest]:.0%} of its size"
-    if seen:
-        lr = max(group["lr"] for group in optimizer.param_groups)
-        yield Finding(
-            "learning rate too high",
-            "the learning rate is too high for these weights",
-            f"{seen} in {steps} steps with lr={lr:g}",
-            f"divide it by 10: lr={lr / 10:g}",
+        yield too_fast(
+            f"on one and the same batch the loss went from {losses[0]:.2f} to {losses[-1]:.2f} nats "
+            f"in {steps} steps", lr,
+        )  # fmt: skip
+        return
+    moved = {n: ((now[n] - then).norm() / then.norm()).item() for n, then in before.items()}
+    furthest = max(moved, key=lambda n: moved[n], default="")
+    if furthest and moved[furthest] > FAR:
+        yield too_fast(
+            f"{furthest} of the pre-trained weights has moved by {moved[furthest]:.0%} of its size "
+            f"in {steps} steps", lr,
+        )  # fmt: skip
+    size = {n: then.norm().clamp(min=1e-3 * then.numel() ** 0.5) for n, then in start.items()}
+    most = max(
+        (((now[n] - then).norm() / size[n]).item() for n, then in start.items()), default=1.0
+    )
+    if lr > 0 and most < NEAR and not e.told("nothing moves", *OTHER_FAULTS):
+        yield stands_still(
+            f"in {steps} steps no tensor moved by more than {most:.0e} of its size", lr
         )
 
 
@@ -172,16 +140,27 @@ def _pretrained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, p.detach()
 
 
-def while_training(history: Any, data: Any = None) -> list[Finding]:
-    """Findings from the newest epoch: a loss that rises where it should fall, answers worse than guesses."""
+# -- epochs ------------------------------------------------------------------------------------
+
+
+def while_training(history: Any, data: Any = None, answers: Answers | None = None) -> list[Finding]:
+    """Findings from the newest epoch: a loss that rises where it should fall, answers worse than guesses.
+
+    With `answers`, those of its validation, also classes that are named as one another.
+    """
     rows, told = history.epochs, {f["name"] for f in history.findings}
     found: list[Finding] = []
-    if rows and "classes numbered differently" not in told and data is not None:
-        found += worse_than_guessing(rows[-1], data)
+    if rows and "classes numbered differently" not in told:
+        if answers is not None and answers.table is not None:
+            found += exchanged(rows[-1], answers.table)
+        if data is not None and not found:
+            found += worse_than_guessing(rows[-1], data)
+        found = [f for f in found if f.name not in told]
     if len(rows) < 2:
         return found
     old, new = rows[-2], rows[-1]
-    if "learning rate too high" in told or not new["train_loss"] > 1.5 * old["train_loss"] + 0.1:
+    rose = new["train_loss"] > 1.5 * old["train_loss"] + 0.1
+    if not rose or told & {"learning rate too high", "label smoothing outweighs the labels"}:
         return found
     return [
         *found,
@@ -194,13 +173,6 @@ def while_training(history: Any, data: Any = None) -> list[Finding]:
     ]
 
 
-WATCHED = Check(
-    "training function",
-    "model, optimizer, train",
-    "its first four steps",
-    lambda e: e.train is not None and e.optimizer is not None,
-    _watched,
-)
 STEPS = Check(
     "first steps",
     "model, data, stages or optimizer",

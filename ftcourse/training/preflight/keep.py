@@ -1,0 +1,156 @@
+"""Let a function of the learner run, and put back what it changes: weights, optimizers, random numbers."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gc
+import inspect
+import random
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from ftcourse.models.modes import unchanged
+
+__all__ = ["put_back", "random_states_kept", "schedulers_of"]
+
+
+def schedulers_of(optimizer: torch.optim.Optimizer | None) -> list[LRScheduler]:
+    """The schedulers that set the rates of an optimizer: they know it, it does not know them."""
+    if optimizer is None:
+        return []
+    kinds = _kinds(LRScheduler)
+    found = [o for o in gc.get_objects() if type(o) in kinds]
+    mine = [s for s in found if getattr(s, "optimizer", None) is optimizer]
+    parts = {id(p) for s in mine for p in getattr(s, "_schedulers", [])}
+    return [s for s in mine if id(s) not in parts]
+
+
+def _kinds(base: type) -> set[type]:
+    """A class and all that are derived from it."""
+    return {base}.union(*map(_kinds, base.__subclasses__()))
+
+
+@contextmanager
+def put_back(
+    function: Callable,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    schedulers: Sequence[LRScheduler],
+) -> Iterator[None]:
+    """Afterwards the model, the optimizer, its schedulers, and what the function holds are as they were.
+
+    What it holds are objects with a `state_dict` (an average of the weights, a GradScaler, another optimizer) and
+    generators of random numbers, in its closure, its arguments or the module that it comes from.
+    """
+    held = [o for o in _held_by(function) if o is not model and o is not optimizer]
+    inside = {id(m) for m in model.modules()}
+    stateful: list[Any] = [
+        *schedulers,
+        *([optimizer] if optimizer is not None else []),
+    ]
+    others = [o for o in held if id(o) not in inside and not isinstance(o, LRScheduler)]
+    modules = [o for o in others if isinstance(o, nn.Module)]
+    stateful += [
+        o for o in others if hasattr(o, "load_state_dict") and not isinstance(o, nn.Module)
+    ]
+    states = []
+    for o in stateful:
+        with suppress(Exception):  # an object of the learner's that has no state to tell now
+            states.append((o, copy.deepcopy(o.state_dict())))
+    with ExitStack() as stack:
+        stack.enter_context(random_states_kept(_generators(held)))
+        for module in (model, *modules):
+            stack.enter_context(unchanged(module))
+        try:
+            yield
+        finally:
+            for o, state in states:
+                o.load_state_dict(state)
+
+
+def _held_by(function: Any, depth: int = 3) -> list[Any]:
+    """The objects that a function can reach by name."""
+    found: dict[int, Any] = {}
+    queue = [(function, depth)]
+    home = getattr(inspect.unwrap(function), "__module__", None) if callable(function) else None
+    while queue:
+        one, left = queue.pop()
+        if id(one) in found or isinstance(one, (types.ModuleType, type, str, int, float, Tensor)):
+            continue
+        found[id(one)] = one
+        if left:
+            queue += [(o, left - 1) for o in _names_of(one, home)]
+    return list(found.values())
+
+
+def _names_of(one: Any, home: str | None) -> list[Any]:
+    if isinstance(one, functools.partial):
+        return [one.func, *one.args, *one.keywords.values()]
+    if isinstance(one, types.MethodType):
+        return [one.__func__, one.__self__]
+    if isinstance(one, types.FunctionType):
+        if one.__module__ != home and not one.__closure__:
+            return []
+        code = inspect.unwrap(one)
+        cells = []
+        for cell in code.__closure__ or ():
+            with suppress(ValueError):  # an empty one
+                cells.append(cell.cell_contents)
+        names = [code.__globals__[n] for n in code.__code__.co_names if n in code.__globals__]
+        return [*cells, *names, *(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).values()]
+    if isinstance(one, dict):
+        return list(one.values())[:50]
+    if isinstance(one, (list, tuple)):
+        return list(one[:20])
+    if isinstance(one, (nn.Module, torch.optim.Optimizer, LRScheduler)):
+        return []
+    return list(getattr(one, "__dict__", {}).values())
+
+
+def _generators(objects: list[Any]) -> list[Any]:
+    kinds = (torch.Generator, np.random.Generator, random.Random)
+    return [o for o in objects if isinstance(o, kinds)]
+
+
+@contextmanager
+def random_states_kept(generators: list[Any] | None = None) -> Iterator[None]:
+    """Afterwards the random numbers of Python, NumPy and torch (also its GPUs') go on as if none was drawn."""
+    python, numpy = random.getstate(), np.random.get_state()
+    gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    own = [(g, _state(g)) for g in generators or []]
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+        for generator, state in own:
+            _set_state(generator, state)
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, torch.Generator):
+        return generator.get_state()
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return copy.deepcopy(generator.bit_generator.state)
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, torch.Generator):
+        generator.set_state(state)
+    elif isinstance(generator, random.Random):
+        generator.setstate(state)
+    else:
+        generator.bit_generator.state = state
