@@ -39,8 +39,9 @@ def layer_groups(model: nn.Module) -> Groups:
 
     For a ResNet: stem (conv1, bn1), layer1 to layer4, head. For torchvision's segmentation and detection models on
     a ResNet the same, the head being all that is not the ResNet. For other models: the children that have
-    parameters, with the head (the layer that gives the logits) apart. torch.compile, DataParallel, DDP, peft and a
-    class that only holds a network (`self.backbone = resnet18(...)`) are looked through. A parameter that no
+    parameters, with the head (the layer that gives the logits) apart. torch.compile, DataParallel, DDP, peft, a
+    class that only holds a network (`self.backbone = resnet18(...)`) and an `nn.Sequential` of a network and what
+    has no parameters (a Normalize) are looked through. A parameter that no
     module of a group holds (a vision transformer's class token) stands in the group in an `nn.ParameterList`.
 
     A model says it itself with an attribute `ftcourse_groups`: group name -> names of submodules or parameters,
@@ -93,7 +94,7 @@ def _the_one_inside(model: nn.Module) -> str | None:
     if name is not None:
         return name
     inside = [n for n, child in model.named_children() if _has_parameters(child)]
-    if len(inside) != 1 or _own(model) or isinstance(model, (nn.Sequential, nn.ModuleList)):
+    if len(inside) != 1 or _own(model) or isinstance(model, nn.ModuleList):
         return None
     child = model.get_submodule(inside[0])
     network = any(_has_parameters(m) for m in child.children())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision import models
 from torchvision.models import regnet
+from torchvision.transforms import v2
 
 import ftcourse as ft
 from ftcourse.models.groups import group_parameters, head_of, head_outputs
@@ -147,6 +148,14 @@ def test_a_class_that_only_holds_a_resnet_has_its_groups(name):
     assert list(ft.layer_groups(model)) == RESNET
     assert head_of(model)[0] == f"{name}.fc"
     assert_partition(model)
+
+
+def test_what_has_no_parameters_in_front_of_a_network_or_behind_it_is_looked_through():
+    front = nn.Sequential(v2.Normalize([0.5] * 3, [0.5] * 3), tiny_resnet())
+    for model, head in ((front, "1.fc"), (nn.Sequential(tiny_resnet(), nn.Flatten()), "0.fc")):
+        assert list(ft.layer_groups(model)) == RESNET
+        assert head_of(model)[0] == head
+        assert_partition(model)
 
 
 @pytest.mark.parametrize("name", ["backbone", "model", "net", "encoder"])
