@@ -8,8 +8,9 @@ hand, given to `ft.preflight` with its functions), `planted_finetune.py` (what i
 whole run tells counts) and `sound.py`. A mistake counts as named if a finding that was written down beforehand as
 right is among those told. ResNet-18 with pocket weights, five kinds of drawn insects at 64 pixels, one thread a
 process. Writes benchmarks/results/preflight.json and .md; `--only TEXT ...` runs those whose words have a TEXT
-in them, `--left` those that have no row, and replaces their rows. `--cost` instead measures what preflight adds to a small run of `finetune`, of
-this checkout and of another one in FOLDER, in turns: processor seconds, median of three runs.
+in them, `--left` those that have no row yet, and replaces their rows. `--cost` measures instead what preflight
+adds to a small run of `finetune`, of this checkout and of another one in FOLDER, in turns: processor seconds,
+median of three runs.
 """
 
 from __future__ import annotations
