@@ -86,7 +86,9 @@ def test_ctrl_c_while_packages_are_read_is_one_line(tmp_path):
     )
     own = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), ROOT]))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*COMMAND, "--version"], env=own, text=True, **pipes) as started:
+    # a job in the background of a shell ignores Ctrl-C, and what it starts does so as well
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen([*COMMAND, "--version"], env=own, text=True, **pipes, **heard) as started:
         assert started.stdout.readline() == "reading\n"
         started.send_signal(signal.SIGINT)
         assert started.wait() == 130
