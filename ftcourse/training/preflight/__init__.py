@@ -112,7 +112,8 @@ def preflight(
     copy. What stops with an error, in your functions or in the data, becomes a finding.
 
     Raises:
-        ValueError: `train` without `optimizer`.
+        ValueError: `train` without `optimizer`; or the layer groups of the model cannot be found, and the message
+            says how to name them.
     """
     if train is not None and optimizer is None:
         raise ValueError("preflight: train= needs optimizer=, the one that it makes its steps with")

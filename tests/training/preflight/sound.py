@@ -330,7 +330,6 @@ def _() -> Any:
 def _() -> Any:
     preset = ft.ResNet18_Pocket_Weights.DEFAULT.transforms()
     model = nn.Sequential(v2.Normalize(preset.mean, preset.std), network())
-    model.ftcourse_groups = {"body": ["1.layer4"], "head": ["1.fc"]}  # type: ignore[assignment]
     data = photos(
         **{n: rescaled(getattr(insects(), n), 0.0, 1.0) for n in ("train", "val", "test")}
     )
@@ -438,7 +437,6 @@ def _() -> Any:
 
     config = LoraConfig(target_modules=["layer4.1.conv2"], modules_to_save=["fc"])
     model = get_peft_model(network(trains=()), config)
-    model.ftcourse_groups = {"layer4": ["base_model.model.layer4"], "head": ["base_model.model.fc"]}
     return Program(ft.train_mode(model))
 
 
