@@ -237,6 +237,23 @@ def test_a_child_called_head_is_the_head_as_a_whole():
     assert head_of(model)[0] == "head.2"
 
 
+class HeadFirst(nn.Module):
+    """What is called head is a layer in the middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 4)
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(self.head(x.mean((2, 3))))
+
+
+def test_a_child_called_head_that_does_not_give_the_logits_is_told():
+    with pytest.raises(ValueError, match="HeadFirst: its 'head' does not give the logits. Name the"):
+        ft.layer_groups(HeadFirst())
+
+
 class Tied(nn.Module):
     """The first layer's weight is the last one's, too."""
 
