@@ -60,6 +60,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "tests/training/test_write_atomic.py",
         "tests/training/test_checkpoints.py",
         "tests/training/test_records.py",
+        "tests/models/test_rebuilding.py",
     ),
     "training/feature_cache": ("tests/training/test_feature_cache.py",),
     "training/repeats": ("tests/training/test_repeats.py",),

@@ -168,15 +168,23 @@ class ModeDependent(WithDropout):
         return self.last(x * 2 if self.training else x)
 
 
+class ModeDependentAmongTheFrozen(WithDropout):
+    def forward(self, x):
+        return self.last(self.second(self.first(x) * (2 if self.training else 3)))
+
+
 class ModeDependentAtOnce(WithDropout):
     def forward(self, x):
         return self.last(self.first(x * 2 if self.training else x))
 
 
-def test_what_differs_by_mode_behind_the_cut_is_computed_by_mode():
-    model = only_last_trains(ModeDependent())
+@pytest.mark.parametrize(
+    ("kind", "at"), [(ModeDependent, "second"), (ModeDependentAmongTheFrozen, "first")]
+)
+def test_what_differs_by_mode_behind_the_cut_is_computed_by_mode(kind, at):
+    model = only_last_trains(kind())
     cut = cut_model(model)
-    assert cut.at == "second"
+    assert cut.at == at
     rest, features = cut.rest(model), cut.prefix(model)(torch.eye(4))
     for mode in (True, False):
         model.train(mode)
