@@ -251,7 +251,7 @@ class HeadFirst(nn.Module):
 
 def test_a_child_called_head_that_does_not_give_the_logits_is_told():
     with pytest.raises(
-        ValueError, match="HeadFirst: its 'head' does not give the logits. Name the"
+        ValueError, match=r"HeadFirst: its 'head' does not give the logits\. Name the"
     ):
         ft.layer_groups(HeadFirst())
 
