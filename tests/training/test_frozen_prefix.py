@@ -196,6 +196,21 @@ def test_what_differs_by_mode_before_any_cut_is_refused():
         cut_model(only_last_trains(ModeDependentAtOnce()))
 
 
+class OneTensor(WithDropout):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4, bias=False)
+
+    def forward(self, x):
+        return self.last(self.first(x))
+
+
+def test_a_frozen_part_may_have_a_single_tensor():
+    model = only_last_trains(OneTensor())
+    features = cut_model(model).prefix(model)(torch.eye(4))
+    torch.testing.assert_close(features, model.first.weight.T, rtol=1e-5, atol=1e-6)
+
+
 class SkipAcross(WithDropout):
     def forward(self, x):
         return self.last(self.first(x)) + x.sum()
