@@ -678,6 +678,7 @@ def test_kept_features_of_other_images_are_seen():
     kept = prefix(images(3))
     assert disagreement(model, cut, prefix, images(3), kept) is None
     assert "kept features differ" in disagreement(model, cut, prefix, images(3), kept.flip(0))
+    assert "kept features differ" in disagreement(model, cut, prefix, images(3), 1.001 * kept)
 
 
 def test_rounding_of_bfloat16_is_no_disagreement():
