@@ -23,6 +23,7 @@ import compileall
 import gc
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import platform
@@ -224,7 +225,9 @@ def chosen(room: str, sample: int, seed: int) -> list[Mutant]:
 
 def fingerprint(room: str) -> str:
     """Of what decides the outcomes: the room, its tests, and what plants the mutants."""
-    files = [*files_of(room), *(ROOT / test.split("::")[0] for test in there(ROOMS[room]))]
+    tests = [ROOT / test.split("::")[0] for test in there(ROOMS[room])]
+    inside = [sorted(path.rglob("*.py")) if path.is_dir() else [path] for path in tests]
+    files = [*files_of(room), *itertools.chain(*inside)]
     files += [ROOT / "tests" / "conftest.py", Path(__file__).with_name("mutants_operators.py")]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
