@@ -20,7 +20,7 @@ import copy
 import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import ftcourse as ft
 from ftcourse.exercises import lesson04 as check
@@ -445,7 +445,8 @@ kept = trial.state_dict()
 cloned = {name: value.clone() for name, value in trial.state_dict().items()}
 
 optimizer = torch.optim.SGD(trial.parameters(), lr=0.01)
-_ = train_one_epoch(trial, [(images[:8], targets[:8])], optimizer)
+few = DataLoader(TensorDataset(images[:8], targets[:8]), batch_size=8)
+_ = train_one_epoch(trial, few, optimizer)
 
 print("state_dict() has the old weights:", torch.equal(kept["fc.weight"], old["fc.weight"]))
 print("the clones have the old weights: ", torch.equal(cloned["fc.weight"], old["fc.weight"]))

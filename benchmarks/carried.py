@@ -1,7 +1,8 @@
 """Carry right answers through the lessons: does every answer that a check takes work in the cells after it?
 
 Each variant puts one of the answers of tests/lessons/answers before each check of a solved lesson, and runs the
-whole lesson; what its cells print must be what is stored, as for `pytest --nbval`.
+whole lesson; what its cells print must be what is stored, as for `pytest --nbval`. Where a right answer may print
+something else, the cell's text and the reason stand in the answers' `OTHERWISE`: such a cell need only run.
 
     python benchmarks/carried.py                # all variants of all lessons; writes results/carried.{json,md}
     python benchmarks/carried.py --only 04      # one lesson, writes its row; --variant 2: one variant, prints only
@@ -40,10 +41,19 @@ def lessons() -> list[str]:
     return sorted(file.stem[:2] for file in (ROOT / "solutions").glob("*.ipynb"))
 
 
-def answers(number: str) -> dict[str, list[Any]]:
+def _module(number: str) -> Any:
     if str(ANSWERS) not in sys.path:
         sys.path.insert(0, str(ANSWERS))
-    return importlib.import_module(f"answers.lesson{number}").RIGHT
+    return importlib.import_module(f"answers.lesson{number}")
+
+
+def answers(number: str) -> dict[str, list[Any]]:
+    return _module(number).RIGHT
+
+
+def otherwise(number: str) -> dict[str, str]:
+    """Texts of cells that may print something else, with the reason."""
+    return getattr(_module(number), "OTHERWISE", {})
 
 
 def variants(number: str) -> int:
@@ -55,8 +65,12 @@ def carried(number: str, variant: int) -> nbformat.NotebookNode:
     """The solved lesson, with answer `variant` of each exercise (round and round) in place of the solution's."""
     (file,) = (ROOT / "solutions").glob(f"{number}_*.ipynb")
     nb, given = nbformat.read(file, as_version=4), answers(number)
-    found = set()
+    found, free = set(), set()
     for cell in (c for c in nb.cells if c.cell_type == "code"):
+        for text in otherwise(number):
+            if text in cell.source:
+                cell.metadata.setdefault("tags", []).append("nbval-ignore-output")
+                free.add(text)
         for exercise, name in CHECK.findall(cell.source):
             if exercise in given:
                 index = variant % len(given[exercise])
@@ -65,6 +79,8 @@ def carried(number: str, variant: int) -> nbformat.NotebookNode:
                 found.add(exercise)
     if found != set(given):
         raise ValueError(f"{file.name} has no check cell of {sorted(set(given) - found)}")
+    if free != set(otherwise(number)):
+        raise ValueError(f"{file.name} has no cell with {sorted(set(otherwise(number)) - free)}")
     begin = BEGIN.format(folder=str(ANSWERS), lesson=f"lesson{number}")
     nb.cells.insert(0, nbformat.v4.new_code_cell(begin))
     return nb
@@ -123,6 +139,7 @@ def write(number: str, failed: list[int]) -> None:
         "answers": sum(map(len, answers(number).values())),
         "variants": variants(number),
         "failed": failed,
+        "otherwise": list(otherwise(number).values()),
     }
     rows = {n: rows[n] for n in lessons() if n in rows}
     versions = {name: version(name) for name in ("torch", "torchvision", "nbval")}
@@ -146,6 +163,12 @@ def table(found: dict[str, Any]) -> str:
     total = [sum(row[k] for row in rows.values()) for k in ("exercises", "answers", "variants")]
     bad = sum(len(row["failed"]) for row in rows.values())
     lines.append(f"| all | {' | '.join(map(str, total))} | {bad} |")
+    free = [f"- {number}: {why}" for number, row in rows.items() for why in row["otherwise"]]
+    if free:
+        lines += [
+            "\nCells that need only run, since a right answer may print something else there:\n",
+            *free,
+        ]
     versions = ", ".join(f"{name} {v}" for name, v in found["versions"].items())
     return "\n".join([*lines, f"\n{versions}.", ""])
 

@@ -231,8 +231,7 @@ def of_answers() -> Iterator[Row]:
         yield (
             "whole lessons run with right answers of other styles",
             f"{variants} runs, {sum(row['answers'] for row in carried)} answers",
-            f"{variants - other} print what is stored, {other} something else: "
-            f"[carried.md](../benchmarks/results/carried.md)",
+            f"{variants - other} go on as with ours, {other} not: [carried.md](../benchmarks/results/carried.md)",
             "`make carried`",
         )
 

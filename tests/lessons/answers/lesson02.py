@@ -15,6 +15,9 @@ from torchvision import models
 import ftcourse as ft
 
 NAMES = {"torch": torch, "nn": nn, "math": math, "F": F}
+OTHERWISE = {
+    "by_hand = new_head(": "the head that was written is printed: one with Dropout, one without a bias"
+}
 
 # ----------------------------------------------------------------------------------- 2.1 right
 

@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 
 NAMES = {"torch": torch, "F": F}
+OTHERWISE = {
+    "to_int8 = check.to_int8(": "PyTorch tells that torch.quantize_per_tensor is deprecated"
+}
 
 # ----------------------------------------------------------------------------------------- 15.2
 
