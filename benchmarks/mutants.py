@@ -44,7 +44,14 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "mutants.json"
 REASONS = ROOT / "benchmarks" / "mutants_reasons.json"
 PROGRESS = ROOT / "build" / "mutants"
-COPIED = ("ftcourse", "tests", "benchmarks/results", "conftest.py", "pyproject.toml", "nbval_sanitize.cfg")
+COPIED = (
+    "ftcourse",
+    "tests",
+    "benchmarks/results",
+    "conftest.py",
+    "pyproject.toml",
+    "nbval_sanitize.cfg",
+)
 GREW = "tests were added until the survivors were these; what earlier ones had killed was not tried again"
 MEMORY = 6 << 30  # bytes a mutant may take
 

@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 import ftcourse as ft
 from ftcourse.tasks.task import Classification
-from ftcourse.training.preflight import Answers, before_training, while_training
+from ftcourse.training.preflight import Answers, Evidence, before_training, while_training
 from tests.conftest import BlobData, tiny_resnet
 
 OTHERWISE = "classes numbered differently"
@@ -106,6 +106,23 @@ def test_finetune_tells_once_that_two_of_three_classes_change_places_and_else_no
     assert [f["name"] for f in history.findings] == [OTHERWISE] * swapped
 
 
+@pytest.mark.parametrize(
+    ("classes", "photos", "val", "is_told"),
+    [
+        *((3, 30, 0.33, True), (3, 30, 0.9, False), (3, 30, 0.55, False)),
+        (3, 29, 0.33, False),  # too few to tell it from bad luck
+        (2, 400, 0.5, False),  # a network of two classes may be as bad as that
+    ],
+)
+def test_a_network_that_knows_its_training_photos_and_guesses_all_others_is_told(
+    classes, photos, val, is_told
+):
+    row = {"epoch": 1, "train": "head", "train_loss": 0.4, "train_accuracy": 0.9}
+    data = BlobData(None, range(photos), None, tuple(range(classes)))
+    found = while_training(ft.History(epochs=[row | {"val_accuracy": val}]), data)
+    assert [f.name for f in found] == ["validation no better than guessing"] * is_told
+
+
 # -- before a run -------------------------------------------------------------------------------
 
 
@@ -126,6 +143,14 @@ def test_before_a_run_few_photos_are_read_and_by_preflight_itself_more():
     assert train.reads == 8 and val.reads == 8 + 8  # a batch of each; those of val once more
     ft.preflight(tiny_resnet(3), data, stages, batch_size=8)
     assert min(train.reads, val.reads) >= 60
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(2, 64), (10, 200), (40, 320)])
+def test_twenty_photos_a_class_are_probed_within_bounds(classes, rows):
+    split = TensorDataset(torch.randn(400, 3, 8, 8), torch.arange(400) % classes)
+    data = BlobData(split, split, None, tuple(range(classes)))
+    features, labels = Evidence(tiny_resnet(classes), data).probed("train")
+    assert len(features) == len(labels) == rows
 
 
 def test_what_is_dear_is_asked_by_preflight_alone():

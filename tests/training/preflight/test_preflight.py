@@ -90,6 +90,7 @@ WRONG = "inputs not normalised as the weights expect"
         (lambda s: s.pixels, "0 to 1, not normalised"),
         (lambda s: s.pixels * 255, "0 to 255"),
         (lambda s: (s.pixels - 0.5) / 0.5, "another mean and std"),
+        (lambda s: s.pixels / 0.225, "another mean and std"),  # the mean was forgotten
     ],
 )
 @pytest.mark.parametrize("split", ["train", "val"])
