@@ -41,12 +41,14 @@ things back.) `finetune` makes those that are not dear before it starts, and loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from ftcourse.models.modes import modes_kept
 from ftcourse.tasks.task import Classification, Task
@@ -94,7 +96,8 @@ def preflight(
     """Look for what trains without an error and is wrong; returns the findings, worst first.
 
     Args:
-        data: has `train`, `val` (data sets of (image, label)) and `classes`; without it, no data checks.
+        data: has `train`, `val` (data sets of (image, label)) and `classes`; without it, no data checks. Nor are
+            there any of a stream (IterableDataset), or of samples that are dicts.
         stages: what `finetune` will do. Without them the model is judged as it stands: what is frozen, which mode
             its BatchNorm layers are in, what `optimizer` holds. That is the form for a hand-written loop.
         optimizer: the one that will make the steps.
@@ -102,25 +105,26 @@ def preflight(
             training leaves it, and watched.
         train: your function that trains the model for an epoch with `optimizer`; its first steps are run and
             watched, and model, optimizer and schedulers put back as they were, as is what else the function holds:
-            an average of the weights, a GradScaler. A pass over a DataLoader ends after four steps, and the
-            function goes on behind it.
+            an average of the weights, a GradScaler, counters, logs. A pass over a DataLoader ends after four
+            steps, and the function goes on behind it.
         task: what a batch is and what the loss: see `ftcourse.tasks`. Classification by default; the checks of
             labels, logits and the loss at step 0 are for that one.
         epochs: how many you will train for, so that the length of a schedule can be judged.
 
     The model, and the random numbers of Python, NumPy and torch, are left as they were: other steps are tried on a
-    copy. What stops with an error, in your functions or in the data, becomes a finding.
+    copy. What stops with an error, in your functions or in the data, becomes a finding. With all of its arguments
+    a call takes about 5 s of processor time for a ResNet-18 at 64 pixels (benchmarks/results/preflight.md).
 
     Raises:
-        ValueError: `train` without `optimizer`; or the layer groups of the model cannot be found, and the message
-            says how to name them.
+        ValueError: `train` without `optimizer`; `data` without one of its attributes; or the layer groups of the
+            model cannot be found, and the message says how to name them.
     """
     if train is not None and optimizer is None:
         raise ValueError("preflight: train= needs optimizer=, the one that it makes its steps with")
     chosen = [stages] if isinstance(stages, Stage) else list(stages or [])
     e = Evidence(
         model,
-        data,
+        _looked_into(data, task or Classification()),
         chosen,
         optimizer,
         evaluate,
@@ -130,6 +134,26 @@ def preflight(
         epochs,
     )
     return _findings(e, CHECKS)
+
+
+def _looked_into(data: Any, task: Task) -> Any:
+    """The data, if samples can be taken from it one by one; else None."""
+    if data is None:
+        return None
+    labels = isinstance(task, Classification)
+    missing = [n for n in ("train", "val", *(["classes"] * labels)) if not hasattr(data, n)]
+    if missing:
+        raise ValueError(
+            f"preflight: a {type(data).__name__} has no {' and no '.join(missing)}; give data with train, val and "
+            f"classes, as ft.load_data does, or leave it out"
+        )
+    for split in (data.train, data.val):
+        if isinstance(split, IterableDataset) or not hasattr(split, "__len__"):
+            return None
+        with random_states_kept(), suppress(Exception):  # one that cannot be read is told later on
+            if labels and isinstance(split[0], Mapping):
+                return None
+    return data
 
 
 def before_training(

@@ -65,8 +65,20 @@ class Evidence:
 
     @property
     def labels(self) -> bool:
-        """One label an image?"""
-        return isinstance(self.task, Classification)
+        """One label an image, and one output a class?"""
+        return isinstance(self.task, Classification) and not self.one_logit
+
+    @cached_property
+    def one_logit(self) -> bool:
+        """Does the learner's own loop tell two classes apart by one output, with a binary cross-entropy?"""
+        if self.train is None or self.optimizer is None:
+            return False
+        calls = self.seen_training.losses
+        return bool(calls) and all(
+            call.function == "binary_cross_entropy_with_logits"
+            and (call.outputs.ndim == 1 or call.outputs.shape[-1] == 1)
+            for call in calls
+        )
 
     def told(self, *names: str) -> bool:
         """Has one of these been found?"""

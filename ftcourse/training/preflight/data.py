@@ -33,12 +33,13 @@ def _labels(e: Evidence) -> Iterator[Finding]:
             f"ft.replace_head(model, num_classes={classes})",
         )
     for name, split in e.splits:
-        outside = [int(t) for t in targets_of(split).unique() if not 0 <= t < outputs]
+        most = min(outputs, classes)
+        outside = [int(t) for t in targets_of(split).unique() if not 0 <= t < most]
         if outside:
             yield Finding(
                 "label out of range",
                 "labels lie outside of 0 to the number of classes - 1",
-                f"labels {outside[:5]} in {name}, with {outputs} outputs",
+                f"labels {outside[:5]} in {name}, with {outputs} outputs and {classes} classes",
                 "number the classes from 0",
             )
             return

@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import random
+import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -47,8 +48,9 @@ def put_back(
 ) -> Iterator[None]:
     """Afterwards the model, the optimizer, its schedulers, and what the function holds are as they were.
 
-    What it holds are objects with a `state_dict` (an average of the weights, a GradScaler, another optimizer) and
-    generators of random numbers, in its closure, its arguments or the module that it comes from.
+    What it holds are objects with a `state_dict` (an average of the weights, a GradScaler, another optimizer),
+    generators of random numbers, and what it keeps in dicts, lists, attributes, `nonlocal` and `global` names
+    (counters, logs, the best weights so far), in its closure, its arguments or the module that it comes from.
     """
     held = [o for o in _held_by(function) if o is not model and o is not optimizer]
     inside = {id(m) for m in model.modules()}
@@ -65,6 +67,8 @@ def put_back(
     for o in stateful:
         with suppress(Exception):  # an object of the learner's that has no state to tell now
             states.append((o, copy.deepcopy(o.state_dict())))
+    room = 4 * sum(p.nbytes for p in model.parameters()) + (64 << 20)
+    own = _Remembered(held, _home(function), room)
     with ExitStack() as stack:
         stack.enter_context(random_states_kept(_generators(held)))
         for module in (model, *modules):
@@ -72,15 +76,92 @@ def put_back(
         try:
             yield
         finally:
+            own.put_back()
             for o, state in states:
                 o.load_state_dict(state)
+
+
+class _Remembered:
+    """What a function keeps by means of Python: what is in dicts, lists and objects, and the names it rebinds.
+
+    Tensors in them are copied as long as there is `room`, in bytes: an average of the weights, but no data set.
+    """
+
+    def __init__(self, held: list[Any], home: str | None, room: int) -> None:
+        self.dicts: list[tuple[dict, dict]] = []
+        self.lists: list[tuple[list, list]] = []
+        self.cells: list[tuple[types.CellType, Any]] = []
+        self.names: list[tuple[dict, str, Any]] = []
+        self.tensors: list[tuple[Tensor, Tensor]] = []
+        self.home, self.room = home, room
+        for one in held:
+            self._look(one)
+
+    def _look(self, one: Any) -> None:
+        if isinstance(one, dict):
+            self._dict(one)
+        elif isinstance(one, list):
+            self.lists.append((one, list(one)))
+            self._copy(one)
+        elif isinstance(one, types.FunctionType):
+            code = inspect.unwrap(one)
+            for cell in code.__closure__ or ():
+                with suppress(ValueError):  # an empty one
+                    self.cells.append((cell, cell.cell_contents))
+                    self._copy([cell.cell_contents])
+            space = code.__globals__ if one.__module__ == self.home else {}
+            self.names += [(space, n, space[n]) for n in code.__code__.co_names if n in space]
+        elif _of_the_learner(type(one)) and hasattr(one, "__dict__"):
+            self._dict(vars(one))
+
+    def _dict(self, one: dict) -> None:
+        self.dicts.append((one, dict(one)))
+        self._copy(one.values())
+
+    def _copy(self, values: Any) -> None:
+        for x in values:
+            if isinstance(x, Tensor) and x.nbytes <= self.room:
+                self.room -= x.nbytes
+                self.tensors.append((x, x.detach().clone()))
+
+    def put_back(self) -> None:
+        for there, then in self.dicts:
+            if len(there) != len(then) or any(there.get(k, self) is not v for k, v in then.items()):
+                there.clear()
+                there.update(then)
+        for row, before in self.lists:
+            row[:] = before
+        for cell, content in self.cells:
+            cell.cell_contents = content
+        for space, name, value in self.names:
+            space[name] = value
+        with torch.no_grad():
+            for x, old in self.tensors:
+                if not torch.equal(torch.nan_to_num(x.detach()), torch.nan_to_num(old)):
+                    x.copy_(old)
+
+
+def _of_the_learner(kind: type) -> bool:
+    """A class of the learner's own: what a library's objects keep is their own affair."""
+    home = kind.__module__.partition(".")[0]
+    whole = (nn.Module, torch.optim.Optimizer, LRScheduler)  # their state is put back as a whole
+    return not issubclass(kind, whole) and home not in {
+        "torch", "torchvision", "numpy", "ftcourse", "builtins", *sys.stdlib_module_names
+    } - {"__main__"}  # fmt: skip
+
+
+def _home(function: Any) -> str | None:
+    """The module that a function, a method or a `partial` of one comes from."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(inspect.unwrap(function), "__module__", None)
 
 
 def _held_by(function: Any, depth: int = 3) -> list[Any]:
     """The objects that a function can reach by name."""
     found: dict[int, Any] = {}
     queue = [(function, depth)]
-    home = getattr(inspect.unwrap(function), "__module__", None) if callable(function) else None
+    home = _home(function)
     while queue:
         one, left = queue.pop()
         if id(one) in found or isinstance(one, (types.ModuleType, type, str, int, float, Tensor)):
@@ -97,13 +178,13 @@ def _names_of(one: Any, home: str | None) -> list[Any]:
     if isinstance(one, types.MethodType):
         return [one.__func__, one.__self__]
     if isinstance(one, types.FunctionType):
-        if one.__module__ != home and not one.__closure__:
-            return []
         code = inspect.unwrap(one)
         cells = []
         for cell in code.__closure__ or ():
             with suppress(ValueError):  # an empty one
                 cells.append(cell.cell_contents)
+        if one.__module__ != home:
+            return cells  # a library's: the names of its module are its own affair
         names = [code.__globals__[n] for n in code.__code__.co_names if n in code.__globals__]
         return [*cells, *names, *(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).values()]
     if isinstance(one, dict):

@@ -16,7 +16,7 @@ from ftcourse.training.preflight.model import activation, drift, not_finite, smo
 from ftcourse.training.preflight.validation import pairs_mixed_up
 from ftcourse.training.preflight.watch import Seen
 
-__all__ = ["LOOP", "NEAR", "OTHER_FAULTS", "WATCHED", "stands_still", "too_fast"]
+__all__ = ["LOOP", "NEAR", "OTHER_FAULTS", "WATCHED", "stands_still", "too_fast", "torchs"]
 
 NEAR = 1e-6  # weights that go no further in a few steps stay where they are
 RARE = 1e-4  # an accident as rare as this is none
@@ -50,7 +50,7 @@ def _gradients(e: Evidence) -> Iterator[Finding]:
         )
     if e.told(*OTHER_FAULTS) or not seen.count("forward"):
         return
-    yield from _no_gradient(seen)
+    yield from _no_gradient(e, seen)
     if seen.idle and seen.steps > seen.idle:
         yield Finding(
             "step without a gradient of its own",
@@ -61,7 +61,12 @@ def _gradients(e: Evidence) -> Iterator[Finding]:
     yield from _lost(e, seen)
 
 
-def _no_gradient(seen: Seen) -> Iterator[Finding]:
+def torchs(optimizer: torch.optim.Optimizer | None) -> bool:
+    """One of PyTorch's own? Of another one nobody knows how it makes its steps."""
+    return type(optimizer).__module__.startswith("torch.optim.")
+
+
+def _no_gradient(e: Evidence, seen: Seen) -> Iterator[Finding]:
     batches = seen.count("forward")
     if not seen.count("backward"):
         yield Finding(
@@ -71,12 +76,21 @@ def _no_gradient(seen: Seen) -> Iterator[Finding]:
             "call loss.backward() between optimizer.zero_grad() and optimizer.step(), not under no_grad, and on a "
             "loss that was not detached",
         )
+    elif not seen.steps and any(seen.moved.values()) and not torchs(e.optimizer):
+        return  # one that wraps another, as SAM does
     elif not seen.steps:
         yield Finding(
             "no step",
             "the optimizer makes no step",
             f"{batches} batches went through the model and {seen.count('backward')} times gradients came back",
             "call optimizer.step() after loss.backward(); is it the optimizer that preflight was given?",
+        )
+    elif 2 * seen.lost >= seen.steps:
+        yield Finding(
+            "gradients cleared before the step",
+            "of several backward passes before a step only the last counts",
+            f"in {seen.lost} of the first {seen.steps} steps nothing was left of what the earlier ones had added",
+            "call optimizer.zero_grad() once for each optimizer.step(), not once for each batch",
         )
     elif 2 * seen.cleared >= seen.steps:
         yield Finding(
@@ -257,13 +271,15 @@ def _batches(e: Evidence) -> Iterator[Finding]:
         yield from smoothing(call.weight, call.smoothing, classes)
     yield from _became_nan(e, seen)
     labels = _labels_of(seen)
-    if e.data is not None and e.labels and not e.loss_fails and len(labels) >= len(images) > 0:
+    if e.data is not None and e.labels and not e.loss_fails and len(labels) == len(seen.sizes) > 0:
         pairs = [(x.cpu(), y) for x, y in zip(images, labels, strict=False) if len(x) == len(y)]
         yield from pairs_mixed_up(e, pairs)
 
 
 def _parted(seen: Seen) -> Iterator[Finding]:
     """Are a batch's images in another order than the loader gave them in, and its labels not, or the reverse?"""
+    if len(seen.losses) != len(seen.sizes):
+        return  # which loss is of which batch?
     moved = {"images": 0, "labels": 0}
     batches = list(zip(seen.given, seen.inputs, seen.targets, seen.losses, strict=False))
     for given, got, labels, call in batches:

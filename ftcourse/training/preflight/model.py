@@ -134,6 +134,8 @@ def _optimizer(e: Evidence) -> Iterator[Finding]:
     mine = {id(p) for p in model.parameters()}
     foreign = held - mine
     missing = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in held]
+    if missing and e.train is not None:  # another optimizer may make their steps
+        missing = [n for n in missing if not e.seen_training.moved.get(n)]
     if foreign:
         yield Finding(
             "stale optimizer",

@@ -18,7 +18,7 @@ from ftcourse.tasks.task import Task, to_device
 from ftcourse.training.frozen_prefix import cut_model
 from ftcourse.training.preflight.answers import Answers, exchanged, worse_than_guessing
 from ftcourse.training.preflight.check import Check, Evidence, Finding, first_line
-from ftcourse.training.preflight.loop import NEAR, OTHER_FAULTS, stands_still, too_fast
+from ftcourse.training.preflight.loop import NEAR, OTHER_FAULTS, stands_still, too_fast, torchs
 from ftcourse.training.preflight.model import not_finite
 from ftcourse.training.stages import apply_stage, make_optimizer
 
@@ -31,13 +31,17 @@ FAR = 1.0  # pre-trained weights that go so far in six steps, relative to their 
 
 
 def _first_steps(e: Evidence) -> Iterator[Finding]:
-    if e.loss_fails:
+    if e.loss_fails or e.one_logit:
         return
     model, optimizer = e.model, e.optimizer
     if e.stages:
         trial = copy.deepcopy(model)
         steps = make_optimizer(apply_stage(trial, e.stages[0]), e.stages[0])
-    elif optimizer is not None and any(p.requires_grad for p in model.parameters()):
+    elif (
+        optimizer is not None
+        and _steps_alone(optimizer)
+        and any(p.requires_grad for p in model.parameters())
+    ):
         trial, steps = copy.deepcopy((model, optimizer))
     else:
         return
@@ -61,6 +65,11 @@ def _first_steps(e: Evidence) -> Iterator[Finding]:
             f"{first_line(err)}",
             "look at one batch: dtype and shape of its images and targets, and what the model takes",
         )
+
+
+def _steps_alone(optimizer: torch.optim.Optimizer) -> bool:
+    """Can its step be made without a closure of the learner's, or his way to call it?"""
+    return torchs(optimizer) and not isinstance(optimizer, torch.optim.LBFGS)
 
 
 def _computed_once(model: nn.Module, inputs: Any, task: Task) -> tuple[nn.Module, Any]:

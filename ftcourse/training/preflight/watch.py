@@ -71,6 +71,8 @@ class Seen:
     cleared: int = 0  # steps before which they were cleared
     idle: int = 0  # steps without a backward pass since the last one
     again: bool = False  # it began another epoch
+    cut: bool = False  # a pass over a loader was ended early
+    lost: int = 0  # steps in which only the last of several backward passes counts
     result: Any = None
     error: Exception | None = None
 
@@ -103,7 +105,7 @@ def watched(
         except _Enough:
             seen.again = True
         except Exception as err:
-            seen.error = err
+            seen.error = None if seen.cut else err  # behind the cut: it may come of fewer batches
         now = model.state_dict()
         seen.changed = [
             k for k, v in now.items() if not torch.equal(*map(torch.nan_to_num, (v, before[k])))
@@ -131,6 +133,7 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.seen, self.model, self.optimizer = seen, model, optimizer
         self.fresh: dict[nn.Parameter, Tensor] = {}  # what backward has added since the last step
+        self.latest: dict[nn.Parameter, Tensor] = {}  # what the last backward pass has
         self.done: list[int] = []  # data sets whose pass was ended
         self.inside = False
         stack.enter_context(_iterating(self._batches))
@@ -209,8 +212,10 @@ class _Recorder(TorchFunctionMode):
     def _gradient(self, name: str, p: nn.Parameter, grad: Tensor) -> None:
         if not self.seen.events or self.seen.events[-1] != "backward":
             self.event("backward")
+            self.latest.clear()
         self.seen.reached.add(name)
-        self.fresh[p] = self.fresh[p] + grad if p in self.fresh else grad.clone()
+        for kept in (self.fresh, self.latest):
+            kept[p] = kept[p] + grad if p in kept else grad.clone()
 
     def _step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         seen = self.seen
@@ -222,7 +227,9 @@ class _Recorder(TorchFunctionMode):
         if args[1:] or kwargs.get("closure"):  # it will call backward itself
             self.fresh.clear()
             return
-        seen.unlike += any(_unlike(p.grad, g) for p, g in self.fresh.items())
+        if any(_unlike(p.grad, g) for p, g in self.fresh.items()):
+            lost = not any(_unlike(p.grad, g) for p, g in self.latest.items())
+            seen.lost, seen.unlike = seen.lost + lost, seen.unlike + (not lost)
         told = [p for p, g in self.fresh.items() if g.any()]
         seen.cleared += bool(told) and not any(p.grad is not None and p.grad.any() for p in told)
         seen.idle += not self.fresh
@@ -236,6 +243,7 @@ class _Recorder(TorchFunctionMode):
         seen.loaders.append(loader)
         for number, batch in enumerate(batches):
             if self.optimizer is not None and self._enough(number):
+                seen.cut = True
                 break
             if isinstance(batch, (list, tuple)) and len(batch) == 2:
                 seen.targets.append(batch[1])
