@@ -102,6 +102,14 @@ def test_inputs_normalised_otherwise_than_the_weights_expect(tiny, blobs, spoil,
     assert findings[0].what.startswith(split) and guess in findings[0].what
 
 
+@pytest.mark.parametrize(("side", "is_told"), [(16, True), (32, False), (40, False), (64, True)])
+def test_validation_photos_of_another_size(tiny, blobs, side, is_told):
+    blobs.val.images = nn.functional.interpolate(blobs.val.images, side)
+    found = [f for f in ft.preflight(tiny, blobs, SOUND) if "size" in f.name]
+    assert [f.name for f in found] == ["validation photos of another size"] * is_told
+    assert all("32 x 32 pixels in training" in f.evidence for f in found)
+
+
 def test_a_softmax_before_cross_entropy(blobs):
     class Soft(nn.Module):
         def __init__(self):

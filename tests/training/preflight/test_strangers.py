@@ -232,6 +232,18 @@ def test_gradients_that_are_cleared_in_each_batch_of_an_accumulated_step(tiny):
     )
 
 
+def test_batches_that_are_dicts_in_the_order_of_the_classes(tiny):
+    split, optimizer = Dicts(64, 1), sgd(tiny)
+    split.targets = sorted(split.targets)
+
+    def train(model):
+        model.train()
+        for batch in DataLoader(split, 16):
+            step(model, optimizer, batch["pixel_values"], batch["labels"])
+
+    assert told(tiny, optimizer, train) == {"batches sorted by class"}
+
+
 # -- what the function keeps ---------------------------------------------------------------------
 
 steps_made = 0
