@@ -82,6 +82,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "tests/training/test_against_plain_loop.py",
         "tests/training/test_loop.py",
         "tests/training/test_settings.py",
+        "tests/training/test_feature_cache.py",
     ),
     "training/preflight": ("tests/training/preflight",),
     "training/recipes": ("tests/training/test_recipes.py",),
