@@ -83,13 +83,9 @@ def test_an_old_module_asked_for_as_an_attribute_is_named_too():
         _ = ft.loop  # type: ignore[attr-defined]
 
 
-def test_no_benchmark_has_the_name_of_something_in_the_tests():
+def test_no_benchmark_has_the_name_of_something_in_the_tests_of_lessons():
     """Both folders come to be on `sys.path`: of two modules of one name, whichever was there first is imported."""
     root = PACKAGE.parent
-    tests = {
-        info.name
-        for folder in (root / "tests").rglob("")
-        for info in pkgutil.iter_modules([str(folder)])
-    }
+    tests = {info.name for info in pkgutil.iter_modules([str(root / "tests" / "lessons")])}
     assert "answers" in tests
     assert not tests & {file.stem for file in (root / "benchmarks").glob("*.py")}

@@ -268,13 +268,14 @@ def test_an_error_of_the_run_is_shown_and_raised_where_one_waits(blobs):
 
 
 def test_a_run_that_is_waited_for_too_long_goes_on():
+    before = threading.active_count()
     run = widgets.live_run(tiny_resnet(), slow_data(), ft.Stage("head", epochs=10_000), **QUICK)
     with pytest.raises(TimeoutError, match="it goes on"):
         run.result(timeout=0.2)
     assert (run.running and run.speed() is None) or run.speed() > 0
     run.stop()
     run.result(timeout=30)
-    assert threading.active_count() < 20
+    assert threading.active_count() <= before + 1  # the bar may have one of its own
 
 
 def test_time_left_follows_the_stages():
