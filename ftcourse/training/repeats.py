@@ -23,6 +23,7 @@ from torchvision.transforms import _presets, v2
 
 from ftcourse.data.photos import PhotoCache
 from ftcourse.data.splits import Split
+from ftcourse.models import modes
 
 __all__ = [
     "NotKept",
@@ -255,12 +256,6 @@ def random_states() -> tuple:
 @contextmanager
 def random_kept() -> Iterator[None]:
     """Afterwards those generators are where they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(
-        devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    ):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with modes.random_kept(torch_too=False), torch.random.fork_rng(devices=gpus):
+        yield

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ftcourse.models.modes import unchanged
+from ftcourse.models.modes import random_kept, unchanged
 
 __all__ = ["put_back", "random_states_kept", "schedulers_of"]
 
@@ -145,9 +145,8 @@ def _of_the_learner(kind: type) -> bool:
     """A class of the learner's own: what a library's objects keep is their own affair."""
     home = kind.__module__.partition(".")[0]
     whole = (nn.Module, torch.optim.Optimizer, LRScheduler)  # their state is put back as a whole
-    return not issubclass(kind, whole) and home not in {
-        "torch", "torchvision", "numpy", "ftcourse", "builtins", *sys.stdlib_module_names
-    } - {"__main__"}  # fmt: skip
+    libraries = {"torch", "torchvision", "numpy", "ftcourse", "builtins", *sys.stdlib_module_names}
+    return not issubclass(kind, whole) and home not in libraries
 
 
 def _home(function: Any) -> str | None:
@@ -204,16 +203,13 @@ def _generators(objects: list[Any]) -> list[Any]:
 @contextmanager
 def random_states_kept(generators: list[Any] | None = None) -> Iterator[None]:
     """Afterwards the random numbers of Python, NumPy and torch (also its GPUs') go on as if none was drawn."""
-    python, numpy = random.getstate(), np.random.get_state()
     gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     own = [(g, _state(g)) for g in generators or []]
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     try:
-        with torch.random.fork_rng(devices=gpus):
+        with random_kept(torch_too=False), torch.random.fork_rng(devices=gpus):
             yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
         if mps is not None:
             torch.mps.set_rng_state(mps)
         for generator, state in own:
