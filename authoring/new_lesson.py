@@ -1,4 +1,4 @@
-"""Begin a lesson: three files that work at once, and the list of what is still to be said about it.
+"""Begin a lesson: four files that work at once, and the list of what is still to be said about it.
 
     make lesson NAME=my_topic            or: python authoring/new_lesson.py my_topic
 
@@ -21,11 +21,12 @@ FILES = {  # template -> where it goes
     "99_my_topic.py": "authoring/{number:02}_{name}.py",
     "lesson99.py": "ftcourse/exercises/lesson{number:02}.py",
     "answers99.py": "tests/lessons/answers/lesson{number:02}.py",
+    "claims99.md": "authoring/claims.d/{number:02}.md",
 }
 
 
 def begin(root: Path, name: str) -> list[Path]:
-    """Write the lesson's source, its questions and their tests; returns the three files.
+    """Write the lesson's source, its questions and their tests; returns the four files.
 
     Args:
         root: the repository.
@@ -55,6 +56,7 @@ def begin(root: Path, name: str) -> list[Path]:
                 f"{target.relative_to(root)} is there already; move it away first"
             )
     for target, template in written.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_filled(template.read_text("utf-8"), number, name), encoding="utf-8")
     return list(written)
 

@@ -120,7 +120,12 @@ def of_sources(root: Path, known: list[Lesson]) -> Iterator[Missing]:
 def of_template_words(root: Path, known: list[Lesson]) -> Iterator[Missing]:
     """Words of the template that wait for the author's."""
     for lesson in known:
-        for file in (f"authoring/{lesson.stem}.py", _exercises(lesson), _tests(lesson)):
+        for file in (
+            f"authoring/{lesson.stem}.py",
+            _exercises(lesson),
+            _tests(lesson),
+            _claims(lesson),
+        ):
             text = _read(root, file)
             marks = [text.count("\n", 0, m.start()) + 1 for m in re.finditer("«", text)]
             if marks:
@@ -144,6 +149,10 @@ def of_next(root: Path, known: list[Lesson]) -> Iterator[Missing]:
 
 def _exercises(lesson: Lesson) -> str:
     return f"ftcourse/exercises/lesson{lesson.number:02}.py"
+
+
+def _claims(lesson: Lesson) -> str:
+    return f"authoring/claims.d/{lesson.number:02}.md"
 
 
 def _tests(lesson: Lesson) -> str:

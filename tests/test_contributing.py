@@ -145,7 +145,11 @@ def stored(clone: Clone, folder: str, number: int) -> str:
 
 def the_author_writes(clone: Clone, number: int) -> None:
     """Words in place of the template's, and the lines that the list of places asks for."""
-    for file in (f"authoring/{number:02}_my_topic.py", f"ftcourse/exercises/lesson{number:02}.py"):
+    for file in (
+        f"authoring/{number:02}_my_topic.py",
+        f"ftcourse/exercises/lesson{number:02}.py",
+        f"authoring/claims.d/{number:02}.md",
+    ):
         text = (clone.root / file).read_text("utf-8")
         (clone.root / file).write_text(re.sub("[«»]", "", text), encoding="utf-8")
     for one in places.missing(clone.root):

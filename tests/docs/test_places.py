@@ -104,6 +104,7 @@ def test_a_lesson_is_begun_with_the_next_number_and_the_list_says_what_to_add(ro
         f"authoring/{number:02}_a_new_thing.py",
         f"ftcourse/exercises/lesson{number:02}.py",
         f"tests/lessons/answers/lesson{number:02}.py",
+        f"authoring/claims.d/{number:02}.md",
     ):
         assert f"wrote {file}\n" in said
         assert "99" not in (root / file).read_text(encoding="utf-8")
