@@ -1,7 +1,8 @@
 """Carry right answers through the lessons: does every answer that a check takes work in the cells after it?
 
-Each variant puts one of the answers of tests/lessons/answers before each check of a solved lesson, and runs the
-whole lesson; what its cells print must be what is stored, as for `pytest --nbval`. Where a right answer may print
+Each variant puts one of the answers of tests/lessons/answers behind each check of a solved lesson, and runs the
+whole lesson: the solution's answer is checked as it is stored, the other one after it, and with that the lesson goes
+on. What its cells print must be what is stored, as for `pytest --nbval`. Where a right answer may print
 something else, the cell's text and the reason stand in the answers' `OTHERWISE`: such a cell need only run.
 
     python benchmarks/carried.py                # all variants of all lessons; writes results/carried.{json,md}
@@ -62,21 +63,26 @@ def variants(number: str) -> int:
 
 
 def carried(number: str, variant: int) -> nbformat.NotebookNode:
-    """The solved lesson, with answer `variant` of each exercise (round and round) in place of the solution's."""
+    """The solved lesson, with answer `variant` of each exercise (round and round) after the solution's."""
     (file,) = (ROOT / "solutions").glob(f"{number}_*.ipynb")
     nb, given = nbformat.read(file, as_version=4), answers(number)
-    found, free = set(), set()
-    for cell in (c for c in nb.cells if c.cell_type == "code"):
+    found, free, cells = set(), set(), []
+    for cell in nb.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
         for text in otherwise(number):
             if text in cell.source:
                 cell.metadata.setdefault("tags", []).append("nbval-ignore-output")
                 free.add(text)
-        for exercise, name in CHECK.findall(cell.source):
+        for check in CHECK.finditer(cell.source):
+            exercise, name = check.groups()
             if exercise in given:
                 index = variant % len(given[exercise])
                 line = GIVE.format(name=name, exercise=exercise, index=index)
-                cell.source = f"{line}\n{cell.source}"
+                cells.append(nbformat.v4.new_code_cell(f"{line}\n{check[0]}"))
                 found.add(exercise)
+    nb.cells = cells
     if found != set(given):
         raise ValueError(f"{file.name} has no check cell of {sorted(set(given) - found)}")
     if free != set(otherwise(number)):

@@ -1,6 +1,6 @@
-"""One right answer of another style to each exercise, and the whole lesson goes on with it as with ours.
+"""Each solution runs as it is stored, and goes on in the same way with a right answer of another style.
 
-`make carried` does it for all answers.
+One other answer to each exercise; `make carried` tries all.
 """
 
 from __future__ import annotations
