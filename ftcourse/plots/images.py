@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from ftcourse.plots.labels import label_boxes
 from ftcourse.plots.style import Theme, bare, drawing, finish, sheet
 
 __all__ = [
@@ -229,41 +230,46 @@ def plot_boxes(
             below `threshold` are left out.
         names: the classes, the background first.
         truth: N such dicts, drawn as thin dashed boxes below the others.
+
+    Labels make way for one another, so that those of overlapping boxes can be read.
     """
     _some(images)
     with drawing(theme) as t:
         fig, axes = _grid(len(images), columns, 2, width=2.7)
-        seen: set[int] = set()
+        drawn = []
         for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
             _show(ax, image)
             for box in truth[i]["boxes"] if truth is not None else []:
                 _box(ax, box, "#FFFFFF", ls=(0, (4, 3)), lw=1.6)
-            seen |= _boxes(ax, targets[i], names, threshold, t)
-        _legend(fig, sorted(seen), names, t)
+            drawn.append((ax, *_boxes(ax, targets[i], names, threshold, t)))
+        _legend(fig, sorted({k for *_, labels in drawn for k in labels}), names, t)
+        fig.draw_without_rendering()  # the axes take their places; labels need them
+        for ax, boxes, texts, labels in drawn:
+            label_boxes(ax, boxes, texts, [_colour(k, t) for k in labels])
     return finish(fig, t, path)
 
 
 def _boxes(
     ax: Any, target: Mapping[str, Any], names: Sequence[str], threshold: float, t: Theme
-) -> set[int]:
-    seen = set()
+) -> tuple[list[list[float]], list[str], list[int]]:
+    """Draw the frames; the boxes that are shown, what is to be written at each, and its class."""
+    shown: list[list[float]] = []
+    texts: list[str] = []
+    labels: list[int] = []
     scores = target.get("scores")
     for k, (box, label) in enumerate(zip(target["boxes"], target["labels"], strict=True)):
         if scores is not None and scores[k] < threshold:
             continue
-        seen.add(int(label))
-        colour = t.colours[(int(label) - 1) % len(t.colours)]
-        _box(ax, box, colour, lw=3)
-        left, top = float(box[0]), float(box[1])
-        text = names[int(label)] + (
-            f" {100 * float(scores[k]):.0f} %" if scores is not None else ""
-        )
-        ax.annotate(
-            text, (left, top), xytext=(2, 2 if top > 9 else -13), textcoords="offset points",
-            fontsize=10, fontweight="bold", color="#FFFFFF", annotation_clip=True,
-            bbox={"boxstyle": "square,pad=0.18", "fc": "#101418", "ec": "none", "alpha": 0.75},
-        )  # fmt: skip
-    return seen
+        _box(ax, box, _colour(int(label), t), lw=3)
+        labels.append(int(label))
+        shown.append([float(v) for v in box])
+        score = "" if scores is None else f" {100 * float(scores[k]):.0f} %"
+        texts.append(names[int(label)] + score)
+    return shown, texts, labels
+
+
+def _colour(label: int, t: Theme) -> str:
+    return t.colours[(label - 1) % len(t.colours)]
 
 
 def _box(ax: Any, box: Any, colour: str, **kwargs: Any) -> None:
