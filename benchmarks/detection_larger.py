@@ -2,8 +2,9 @@
 
     python benchmarks/detection_larger.py bccd.zip
 
-All is as in detection.py (photos, epochs, rates, pocket weights), but that photos are shrunk to 213x160 pixels. One
-seed: it takes five minutes. Writes ftcourse/results/detection_larger.json and benchmarks/results/detection_larger.md.
+All is as in detection.py (photos, epochs, rates, pocket weights), but that photos are shrunk to 213x160 pixels.
+One seed, since it takes minutes. Writes ftcourse/results/detection_larger.json and
+benchmarks/results/detection_larger.md.
 """
 
 from __future__ import annotations
