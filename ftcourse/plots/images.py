@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ftcourse.plots.labels import label_boxes
-from ftcourse.plots.style import Theme, bare, drawing, finish, sheet
+from ftcourse.plots.style import Theme, bare, drawing, finish, sheet, theme_of
 
 __all__ = [
     "overlay",
@@ -140,13 +140,21 @@ def plot_mistakes(
 # -- masks and boxes ---------------------------------------------------------------------------
 
 
-def overlay(image: Any, mask: Any, colours: Sequence[str], strength: float = 0.6) -> np.ndarray:
+VOID, NO_TRUTH = 255, "#C8C8C8"  # pixels of a mask that have no truth, and their grey
+
+
+def overlay(
+    image: Any, mask: Any, colours: Sequence[str] | None = None, strength: float = 0.6
+) -> np.ndarray:
     """The photo with each class of `mask` tinted; float (H, W, 3) in 0 to 1.
 
     Args:
         image: as `pixels` takes it.
-        mask: int (H, W); 0 is the background and stays as it is, but dimmer; k takes `colours[k - 1]`.
+        mask: int (H, W); 0 is the background and stays as it is, but dimmer; k takes `colours[k - 1]`; 255, no
+            truth, is plain grey.
+        colours: by default those of the theme.
     """
+    colours = theme_of().colours if colours is None else colours
     x = pixels(image).astype(np.float64) / (255.0 if pixels(image).dtype == np.uint8 else 1.0)
     if x.ndim == 2:
         x = np.repeat(x[..., None], 3, axis=2)
@@ -155,10 +163,11 @@ def overlay(image: Any, mask: Any, colours: Sequence[str], strength: float = 0.6
         raise ValueError(f"a mask of {m.shape} on an image of {x.shape[:2]}: they differ in size")
     out = np.where(m[..., None] > 0, x, 0.55 * x)
     grey = x.mean(2, keepdims=True)
-    for k in np.unique(m[m > 0]):
+    for k in np.unique(m[(m > 0) & (m != VOID)]):
         colour = np.array(to_rgb(colours[(int(k) - 1) % len(colours)]))
         tint = (0.45 + 0.75 * grey) * colour  # keeps the photo's light and shade
         out = np.where(m[..., None] == k, (1 - strength) * x + strength * tint, out)
+    out = np.where(m[..., None] == VOID, np.array(to_rgb(NO_TRUTH)), out)
     return np.clip(out, 0, 1)
 
 
@@ -175,7 +184,7 @@ def plot_masks(
 
     Args:
         images: N photos: PIL, or uint8 or float (3, H, W); float ones are stretched to 0 to 1.
-        masks: N int (H, W): 0 background, k the class `names[k]`.
+        masks: N int (H, W): 0 background, k the class `names[k]`, 255 no truth.
         names: the classes, the background first.
         predicted: N int (H, W), or None.
     """
@@ -204,7 +213,10 @@ def plot_masks(
 
 def _legend(fig: Figure, classes: list[int], names: Sequence[str], t: Theme) -> None:
     patches = [
-        Patch(color=t.colours[(k - 1) % len(t.colours)], label=str(names[k])) for k in classes
+        Patch(color=NO_TRUTH, label="no truth")
+        if k == VOID
+        else Patch(color=_colour(k, t), label=str(names[k]))
+        for k in classes
     ]
     if patches:
         fig.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)))
