@@ -539,7 +539,7 @@ WRONG = {
 EQUIVALENT: dict[str, dict[str, str]] = {
     "choose": {
         "comparison: scores[i] >= 0.3 -> (scores[i] > 0.3)": "no score is exactly the threshold",
-        "number: 0.3 -> 0.6": "an open task: whatever reaches both numbers is right",
+        "constant: 0.3 -> 0.6": "an open task: whatever reaches both numbers is right",
     },
     "nms": {
         "arguments swapped: box_iou(boxes[i], boxes[k]) -> (box_iou(boxes[k], boxes[i]))": "A over B is "
