@@ -177,8 +177,8 @@ for i in answers.nonzero().flatten()[:4].tolist():
 # | **centre-ness**: 1 in the middle of the box, 0 at its edge | cross-entropy | places that answer |
 #
 # Nearly nine places of ten should say "nothing here", and soon most do. Their many small losses would drown
-# the few that matter. So [focal loss](https://arxiv.org/abs/1708.02002) multiplies the cross-entropy of an answer that is
-# right with probability $p$ by $(1 - p)^2$ (and by a constant):
+# the few that matter. So [focal loss](https://arxiv.org/abs/1708.02002) multiplies the cross-entropy of an
+# answer that is right with probability $p$ by $(1 - p)^2$ (and by a constant):
 
 # %%
 print("right with probability   cross-entropy   times (1 - p)^2")
