@@ -44,7 +44,8 @@ opening.show(lesson="11", seconds=40, minutes=35)
 
 # %%
 # alt: Four rendered photos of ants and bees in the top row, the true masks in the middle, each insect tinted
-#   in the colour of its class, and the masks that the stored network predicted below, which nearly agree.
+#   in the colour of its class, and below the masks that the stored network predicted: the right class and
+#   outline each time, without the thinnest legs.
 data = ft.load_data("pocket-insects", classes=("ants", "bees"), progress=False)
 names = ["background", *data.classes]
 plain = data.test.with_target("semantic").with_transform(None)
@@ -177,11 +178,11 @@ four = test_masks[: len(stored)]
 def line(what, accuracy, values):
     values = [float(v) for v in values]
     each = "".join(f"{v:12.2f}" for v in values)
-    print(f"{what:<30}{accuracy:9.2f}{sum(values) / 3:10.2f}{each}")
+    print(f"{what:<32}{accuracy:9.2f}{sum(values) / 3:10.2f}{each}")
 
 
 heads = "".join(f"{n:>12}" for n in names)
-print(f"{'':<30} accuracy  mean IoU{heads}")
+print(f"{'':<32} accuracy  mean IoU{heads}")
 line("finds nothing", float((nothing == test_masks).float().mean()), iou(nothing, test_masks, 3))
 line("stored: the four photos above", float((stored == four).float().mean()), iou(stored, four, 3))
 for run in longer["runs"]:
@@ -253,8 +254,8 @@ for side, values in best.items():
     print(f"{side:>2} x {side:<2} places: best mean IoU {values.mean():.2f}")
 
 # %%
-# alt: The true mask of an ant through grids of 3, 6, 12, 24 and 48 places a side: from a few blocks to the
-#   full outline with its legs.
+# alt: The true mask of an ant through grids of 3, 6, 12, 24 and 48 places a side, on its photo: nothing is left
+#   at 3, a few blocks at 6, the outline of the body at 24, nearly all of the legs at 48.
 ant, truth = plain[2]
 grids = [through_grid(test_masks[2:3], side)[0] for side in best]
 ft.show_images([overlay(ant, m) for m in (*grids, truth)], [*(f"{n} x {n}" for n in best), "truth"])
@@ -413,7 +414,7 @@ runs = {
 }
 
 # %% tags=["nbval-ignore-output"]
-print(f"{'':<30} accuracy  mean IoU{heads}")
+print(f"{'':<32} accuracy  mean IoU{heads}")
 line("finds nothing", float((nothing == test_masks).float().mean()), iou(nothing, test_masks, 3))
 for name, (_, _, test) in runs.items():
     line(name, test["accuracy"], [test[f"iou_{k}"] for k in range(3)])
@@ -446,7 +447,7 @@ plots.plot_masks([p for p, _ in first], truth[:4], names, predicted=predicted[:4
 # ## On real photos
 #
 # CamVid: photos from a moving car, and 11 classes that every driver knows. Three seeds of three
-# networks take half an hour, so they were measured once, with the functions of this lesson
+# networks take a quarter of an hour, so they were measured once, with the functions of this lesson
 # (`benchmarks/segmentation.py`); this cell reads the results.
 
 # %%
@@ -538,7 +539,7 @@ tidy = check.tidy(tidy)
 
 # %% tags=["nbval-ignore-output"]
 tidied = torch.stack([torch.as_tensor(tidy(m)) for m in predicted])
-print(f"{'':<30} accuracy  mean IoU{heads}")
+print(f"{'':<32} accuracy  mean IoU{heads}")
 for what, m in (("as predicted", predicted), ("tidied", tidied)):
     line(what, float((m == truth).float().mean()), iou(m, truth, 3))
 
