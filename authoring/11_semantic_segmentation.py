@@ -33,7 +33,7 @@ from ftcourse.tasks.segmentation import Segmentation, segmentation_transforms, u
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="11", seconds=40, minutes=35)
+opening.show(lesson="11", seconds=30, minutes=35)
 
 # %% [markdown]
 # ## See it work

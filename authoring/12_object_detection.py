@@ -29,7 +29,7 @@ from ftcourse.tasks.places import answering_places
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="12", seconds=35, minutes=40)
+opening.show(lesson="12", seconds=25, minutes=35)
 if importlib.util.find_spec("pycocotools") is None:
     print("run first: %pip install -q pycocotools")
 
