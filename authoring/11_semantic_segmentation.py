@@ -549,10 +549,10 @@ print(f"the vote names the right class on {right} of {len(animals)} photos")
 assert right < 0.95 * len(animals), "it is nearly always right: have you trained longer?"
 
 # %% [markdown]
-# On the masks of the check most pixels of an animal were right, so a vote mended them. Here the vote is often
-# lost: after seconds of training the class of many animals is a guess, and a lost vote makes the whole animal
-# wrong. The four stored masks above would not change either: each has one class already. A rule that is true of
-# your photos need not help your network. Measure it before you keep it.
+# On the masks of the check most pixels of an animal were right, so a vote mended them. Here one vote in five or
+# so is lost, and a lost vote makes the whole animal wrong: what it costs is about what the others gain. The four
+# stored masks above would not change either: each has one class already. A rule that is true of your photos need
+# not help your network. Measure it before you keep it.
 #
 # ## Now with ImageNet weights
 #
@@ -563,6 +563,7 @@ assert right < 0.95 * len(animals), "it is nearly always right: have you trained
 
 # %% tags=["nbval-ignore-output"]
 if opening.profile() == "full":
+    import matplotlib.pyplot as plt
     from torchvision.models.segmentation import DeepLabV3_ResNet50_Weights, deeplabv3_resnet50
 
     from ftcourse.exercises import samples
@@ -577,6 +578,7 @@ if opening.profile() == "full":
     shares = {categories[k]: (found == k).float().mean().item() for k in found.unique().tolist()}
     print({name: f"{share:.0%}" for name, share in shares.items()})
     _ = plots.plot_masks([V.resize(hopper, list(found.shape))], [found], categories)
+    plt.show()
     large.classifier[4] = nn.Conv2d(256, 3, 1)  # for our three classes
     print(list(ft.layer_groups(large)))
 else:
