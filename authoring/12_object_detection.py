@@ -403,10 +403,12 @@ plots.plot_lines(
 )
 
 # %% [markdown]
-# Follow a curve: the threshold falls, more boxes are shown, more animals found, and more of the boxes are
-# wrong. The area below the curve is the **average precision** (AP), taken with the best precision at this recall
-# *or more*, so that the saw teeth do not count. Its mean over the classes is **mAP**. `map_50` counts a box as
-# right above an IoU of 0.5. COCO's `map` is stricter: the mean over the limits 0.5, 0.55, ... 0.95.
+# Both curves stay near one half, then fall steeply: that is what boxes in the right place with a guessed class
+# look like. Follow one from the left: the threshold falls, more boxes are shown, more animals found, and more of
+# the boxes are wrong. The area below the curve is the **average precision** (AP), taken with the best precision
+# at this recall *or more*, so that the saw teeth do not count. Its mean over the classes is **mAP**. `map_50`
+# counts a box as right above an IoU of 0.5. COCO's `map` is stricter: the mean over the limits 0.5, 0.55, ...
+# 0.95.
 
 # %% tags=["nbval-ignore-output"]
 areas = []
@@ -419,9 +421,8 @@ mean = {k: np.mean([run[k] for run in longer["runs"]]) for k in ("map_50", "map"
 print("                                 map_50    map")
 print(f"by hand                          {np.mean(areas):6.2f}      -")
 print(f"torchmetrics                     {test['map_50']:6.2f} {test['map']:6.2f}")
-print(
-    f"stored run, mean of {len(longer['runs'])} seeds      {mean['map_50']:6.2f} {mean['map']:6.2f}"
-)
+seeds = ", ".join(str(run["seed"]) for run in longer["runs"])
+print(f"{'stored, mean of seeds ' + seeds:<33}{mean['map_50']:6.2f} {mean['map']:6.2f}")
 assert abs(np.mean(areas) - test["map_50"]) < 0.03, "the area by hand is not that of torchmetrics"
 assert test["map"] < test["map_50"] < mean["map_50"] - 0.2, "have you changed the training above?"
 
@@ -469,7 +470,7 @@ for row in cells["summary"].values():
 
 larger = results.load("detection_larger")["runs"][0]  # one seed
 red, white, small = (100 * v for v in larger["map_50_class"].values())
-span = f"{100 * larger['map_50']:.1f} % (seed 0)     "
+span = f"{100 * larger['map_50']:.1f} % (seed 0)      "
 print(
     f"{'the same, photos of 213x160':<28}{span:>28}   {red:3.0f} %  {white:3.0f} %  {small:3.0f} %"
 )
