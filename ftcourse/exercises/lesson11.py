@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as V
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
 from ftcourse.exercises.gives import Unfit, tensor, tuple_of
 from ftcourse.exercises.written import equals
 
@@ -581,4 +581,136 @@ read_bars = Choice(
         ),
         "d": None,
     },
+)
+
+# ---------------------------------------------------------------------------------- 11.6 tidy
+
+GOAL = 0.9  # mean IoU over the drawn masks; as they come they have about 0.65
+
+
+def _animal(draw: Draw, height: int, width: int) -> Tensor:
+    """A slanting ellipse as bool (height, width)."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    y, x = y - height * draw.real(0.4, 0.6), x - width * draw.real(0.4, 0.6)
+    slant = draw.real(-0.6, 0.6)
+    wide, high = width * draw.real(0.22, 0.34), height * draw.real(0.16, 0.28)
+    return ((x + slant * y) / wide) ** 2 + ((y - slant * x) / high) ** 2 < 1
+
+
+def _torn(draw: Draw, classes: int, label: int) -> tuple[Tensor, Tensor]:
+    """A mask as a network gives it, and the true one: two classes on one animal, and specks beside it."""
+    height, width = draw.one_of((48, 56, 64)), draw.one_of((48, 60, 72))
+    body = _animal(draw, height, width)
+    truth = torch.where(body, label, 0)
+    other = draw.one_of([k for k in range(1, classes + 1) if k != label])
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    along = draw.real(-1, 1) * x + draw.real(-1, 1) * y  # some way across the animal
+    part = along > along[body].quantile(draw.real(0.58, 0.7))
+    found = torch.where(body & part, other, truth)
+    for _ in range(4):
+        top, left = draw.whole(0, height - 3), draw.whole(0, width - 3)
+        speck = found[top : top + draw.whole(1, 2), left : left + draw.whole(1, 2)]
+        speck[speck == 0] = draw.whole(1, classes)
+    return found, truth
+
+
+def _pooled(pairs: list[tuple[Tensor, Tensor]]) -> float:
+    """Mean IoU over the pixels of all pairs (answer, truth) together, each class with the same weight."""
+    answer, truth = (torch.cat([pair[i].flatten() for pair in pairs]) for i in (0, 1))
+    classes = int(max(answer.max(), truth.max())) + 1
+    return float(_iou(answer, truth, classes).nanmean())
+
+
+def _judge_tidy(attempt: Callable) -> Wrong | None:
+    draw = Draw(11)
+    masks = [_torn(draw, 2, 1 + i % 2) for i in range(10)]
+    before = _pooled(masks)
+    nothing = torch.zeros(20, 30, dtype=torch.int64)
+    answers = [attempt(found) for found, _ in masks]
+    for answer, (found, _) in zip(answers, masks, strict=True):
+        if answer.shape != found.shape:
+            seen = f"a mask of shape {tuple(found.shape)} comes back as {tuple(answer.shape)}"
+            return Wrong(seen, "each pixel keeps its place: change the classes only.")
+        if answer.min() < 0 or answer.max() > 2:
+            return Wrong(
+                f"it returns a class {int(answer.max())}, and the mask has 0, 1 and 2",
+                "give the animal one of the classes that the mask has.",
+            )
+    after = _pooled([(a, truth) for a, (_, truth) in zip(answers, masks, strict=True)])
+    said = f"the mean IoU of ten drawn masks goes from {before:.2f} to {after:.2f}; {GOAL} is asked for"
+    if after < GOAL:
+        return Wrong(said, _advice(answers, masks))
+    if (attempt(nothing) != 0).any():
+        return Wrong("a mask without any animal gets one", "return such a mask as it is.")
+    return _more_classes(attempt, draw)
+
+
+def _advice(answers: list[Tensor], masks: list[tuple[Tensor, Tensor]]) -> str:
+    """What stands in the way, from what was returned."""
+    if all(torch.equal(a, found) for a, (found, _) in zip(answers, masks, strict=True)):
+        return "nothing is changed yet. How many animals are on a photo, and how many classes on the animal?"
+    lost = [
+        (truth[a == 0] > 0).float().sum() / (truth > 0).sum()
+        for a, (_, truth) in zip(answers, masks, strict=True)
+    ]
+    if max(lost) > 0.5:
+        return "pixels of the animal have become background: leave them to the animal."
+    spread = [
+        (a > 0).sum() / (truth > 0).sum() for a, (_, truth) in zip(answers, masks, strict=True)
+    ]
+    if max(spread) > 1.5:
+        return "background has become animal: only pixels above 0 are the animal's."
+    two = sum(len(a[a > 0].unique()) > 1 for a in answers)
+    if two:
+        return f"{two} of 10 masks still have two classes. One animal has one: which has more of its pixels?"
+    wrong = sum(
+        int(a[a > 0].unique()[0]) != int(truth.max())
+        for a, (_, truth) in zip(answers, masks, strict=True)
+    )
+    return f"each mask has one class now, in {wrong} of 10 the wrong one: let its pixels vote."
+
+
+def _more_classes(attempt: Callable, draw: Draw) -> Wrong | None:
+    """Five classes, one mask a time: the way must not be made for ants and bees."""
+    pairs = [_torn(draw, 5, 1 + i % 5) for i in range(8)]
+    score = _pooled([(attempt(found), truth) for found, truth in pairs])
+    if score < GOAL:
+        return Wrong(
+            f"for ants and bees it is right; for masks with five classes the mean IoU is {score:.2f}",
+            "let the way not depend on how many classes there are.",
+        )
+    return None
+
+
+def _tidy(mask: Tensor) -> Tensor:
+    animal = mask > 0
+    if not animal.any():
+        return mask
+    return torch.where(animal, mask[animal].mode().values, mask)
+
+
+tidy = Function(
+    number="11.6",
+    name="tidy",
+    reference=_tidy,
+    why="The network answers for each pixel on its own; that a photo holds one animal, only you know.",
+    hints=(
+        "where is the animal, whatever its class? There the pixels disagree, and one class only can be right.",
+        "let the pixels above 0 vote, without the background: torch.mode or torch.bincount counts. Then give "
+        "all of them the winner, by torch.where. And a mask in which nobody votes?",
+    ),
+    worked=(
+        "def tidy(mask):\n"
+        "    animal = mask > 0\n"
+        "    if not animal.any():\n"
+        "        return mask\n"
+        "    return torch.where(animal, mask[animal].mode().values, mask)"
+    ),
+    gives=_plane(
+        2,
+        "mask",
+        "(H, W)",
+        tensor(torch.int64, hint="class numbers are asked for: int64 (H, W)."),
+    ),
+    judge=_judge_tidy,
 )

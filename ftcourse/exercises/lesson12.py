@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision import ops
 
-from ftcourse.exercises import Choice, Draw, Formula, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Function, Wrong
 from ftcourse.exercises.gives import Unfit, number, several, tensor, tuple_of, whole
 
 # ------------------------------------------------------------------------------- 12.1 box_iou
@@ -557,4 +557,126 @@ threshold = Choice(
             "the boxes are there, with low scores. What hides them?",
         ),
     },
+)
+
+# -------------------------------------------------------------------------------- 12.6 choose
+
+GOAL = 0.9  # precision and recall over the drawn photos; with all offers precision is about 0.3
+
+Offers = tuple[Tensor, Tensor, Tensor]  # boxes (n, 4), labels (n,), scores (n,)
+
+
+def _nudged(draw: Draw, box: Tensor, share: float) -> Tensor:
+    """The box, each edge moved by up to this share of its side."""
+    side = (box[2:] - box[:2]).repeat(2)
+    return box + side * draw.uniform(-share, share, 4)
+
+
+def _offered(draw: Draw, animals: int, alarms: int) -> tuple[Offers, Tensor, Tensor]:
+    """What a detector offers for a photo of 96 x 96 pixels after its NMS class by class; true boxes and labels.
+
+    One good box an animal; for most a second one of the other class, less sure; and false alarms, unsure.
+    """
+    places = draw.shuffled([(x, y) for x in (2, 34, 66) for y in (2, 34, 66)])
+    fields = [torch.tensor([x, y, x, y]) + torch.tensor([0, 0, 26.0, 26]) for x, y in places]
+    boxes, labels, scores, truth, names = [], [], [], [], []
+    for k in range(animals):
+        box, label = _nudged(draw, fields[k], 0.06), draw.whole(1, 2)
+        truth.append(box)
+        names.append(label)
+        sure = draw.real(0.45, 0.98)
+        boxes.append(_nudged(draw, box, 0.05))
+        labels.append(label)
+        scores.append(sure)
+        if draw.real(0, 1) < 0.7:
+            boxes.append(_nudged(draw, box, 0.05))
+            labels.append(3 - label)
+            scores.append(sure - draw.real(0.03, 0.15))
+    for field in fields[animals : animals + alarms]:
+        boxes.append(_nudged(draw, field, 0.2))
+        labels.append(draw.whole(1, 2))
+        scores.append(draw.real(0.06, 0.22))
+    order = draw.shuffled(range(len(boxes)))
+    stacked = torch.stack([*boxes, torch.zeros(4)])[:-1]
+    offers = (stacked[order], torch.tensor(labels)[order].long(), torch.tensor(scores)[order])
+    return offers, torch.stack([*truth, torch.zeros(4)])[:-1], torch.tensor(names).long()
+
+
+def _hits(offers: Offers, kept: list[int], truth: Tensor, names: Tensor) -> int:
+    """How many kept boxes are right: of an animal's class, IoU above 0.5, the first at that animal."""
+    free, hits = list(range(len(truth))), 0
+    for i in sorted(kept, key=lambda i: -float(offers[2][i])):
+        mine = [k for k in free if names[k] == offers[1][i]]
+        best = max(mine, key=lambda k: float(_box_iou(offers[0][i], truth[k])), default=None)
+        if best is not None and _box_iou(offers[0][i], truth[best]) > 0.5:
+            free.remove(best)
+            hits += 1
+    return hits
+
+
+def _judge_choose(attempt: Callable) -> Wrong | None:
+    draw = Draw(12)
+    photos = [
+        _offered(draw, n, alarms) for n, alarms in ((3, 4), (2, 5), (4, 3), (4, 2), (2, 4), (3, 3))
+    ]
+    photos += [_offered(draw, 0, 4), _offered(draw, 0, 0)]
+    shown = right = animals = doubled = unsure = 0
+    for offers, truth, names in photos:
+        kept = attempt(*offers)
+        if any(not 0 <= i < len(offers[0]) for i in kept) or len(set(kept)) < len(kept):
+            return Wrong(
+                f"for {len(offers[0])} boxes it returns {kept}",
+                "return positions in `boxes`, each once: the numbers i of the boxes to show.",
+            )
+        shown, animals = shown + len(kept), animals + len(truth)
+        right += _hits(offers, kept, truth, names)
+        overlap = ops.box_iou(offers[0][kept], truth) if kept and len(truth) else torch.zeros(0, 1)
+        doubled += int(((overlap > 0.5).sum(0) > 1).sum())
+        unsure += sum(float(offers[2][i]) < 0.23 for i in kept)
+    precision, recall = right / max(1, shown), right / animals
+    if precision >= GOAL and recall >= GOAL:
+        return None
+    return Wrong(
+        f"precision {precision:.2f}, recall {recall:.2f} over eight drawn photos; {GOAL} is asked for of both",
+        _what_is_left(shown, animals, doubled, unsure),
+    )
+
+
+def _what_is_left(shown: int, animals: int, doubled: int, unsure: int) -> str:
+    if not shown:
+        return "nothing is shown: which boxes are likely to be right?"
+    if doubled:
+        return (
+            f"{doubled} animals are shown with two boxes, one of each class. NMS among the boxes of one class "
+            f"does not see that; what if it looks at all boxes together?"
+        )
+    if unsure:
+        return (
+            f"{unsure} of the shown boxes have a score below 0.23, and hardly one of them is right."
+        )
+    return f"{shown} boxes are shown for {animals} animals: sure boxes are missing. Print the scores that go."
+
+
+def _choose(boxes: Tensor, labels: Tensor, scores: Tensor) -> list[int]:
+    return [i for i in _nms(boxes, scores, 0.5) if scores[i] >= 0.3]
+
+
+choose = Function(
+    number="12.6",
+    name="choose",
+    reference=_choose,
+    why="A threshold takes the unsure boxes, and NMS over both classes together leaves each animal its surer box.",
+    hints=(
+        "two kinds of boxes are too many: unsure ones, and second ones at the same animal. Which of the two does "
+        "a score threshold remove?",
+        "one animal has one class. So run NMS without looking at labels (you have a function for it), and leave "
+        "out what has a low score. Try two or three thresholds; the check prints both numbers.",
+    ),
+    worked=(
+        "def choose(boxes, labels, scores):\n"
+        "    kept = nms(boxes, scores, 0.5)\n"
+        "    return [i for i in kept if scores[i] >= 0.3]"
+    ),
+    gives=_positions,
+    judge=_judge_choose,
 )

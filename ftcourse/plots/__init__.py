@@ -6,6 +6,7 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 """
 
 from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
+from ftcourse.plots.classes import plot_class_scores
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
 from ftcourse.plots.network import (
     plot_embeddings,
@@ -14,6 +15,7 @@ from ftcourse.plots.network import (
     plot_landscape,
     plot_movement,
 )
+from ftcourse.plots.places import plot_places
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
@@ -25,6 +27,7 @@ __all__ = [
     "Theme",
     "plot_bars",
     "plot_boxes",
+    "plot_class_scores",
     "plot_confusion",
     "plot_dots",
     "plot_embeddings",
@@ -39,6 +42,7 @@ __all__ = [
     "plot_masks",
     "plot_mistakes",
     "plot_movement",
+    "plot_places",
     "plot_points",
     "plot_prediction",
     "plot_reliability",

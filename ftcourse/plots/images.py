@@ -12,7 +12,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ftcourse.plots.style import Theme, bare, drawing, finish, sheet
+from ftcourse.plots.labels import label_boxes
+from ftcourse.plots.style import Theme, bare, drawing, finish, sheet, theme_of
 
 __all__ = [
     "overlay",
@@ -139,13 +140,21 @@ def plot_mistakes(
 # -- masks and boxes ---------------------------------------------------------------------------
 
 
-def overlay(image: Any, mask: Any, colours: Sequence[str], strength: float = 0.6) -> np.ndarray:
+VOID, NO_TRUTH = 255, "#C8C8C8"  # pixels of a mask that have no truth, and their grey
+
+
+def overlay(
+    image: Any, mask: Any, colours: Sequence[str] | None = None, strength: float = 0.6
+) -> np.ndarray:
     """The photo with each class of `mask` tinted; float (H, W, 3) in 0 to 1.
 
     Args:
         image: as `pixels` takes it.
-        mask: int (H, W); 0 is the background and stays as it is, but dimmer; k takes `colours[k - 1]`.
+        mask: int (H, W); 0 is the background and stays as it is, but dimmer; k takes `colours[k - 1]`; 255, no
+            truth, is plain grey.
+        colours: by default those of the theme.
     """
+    colours = theme_of().colours if colours is None else colours
     x = pixels(image).astype(np.float64) / (255.0 if pixels(image).dtype == np.uint8 else 1.0)
     if x.ndim == 2:
         x = np.repeat(x[..., None], 3, axis=2)
@@ -154,10 +163,11 @@ def overlay(image: Any, mask: Any, colours: Sequence[str], strength: float = 0.6
         raise ValueError(f"a mask of {m.shape} on an image of {x.shape[:2]}: they differ in size")
     out = np.where(m[..., None] > 0, x, 0.55 * x)
     grey = x.mean(2, keepdims=True)
-    for k in np.unique(m[m > 0]):
+    for k in np.unique(m[(m > 0) & (m != VOID)]):
         colour = np.array(to_rgb(colours[(int(k) - 1) % len(colours)]))
         tint = (0.45 + 0.75 * grey) * colour  # keeps the photo's light and shade
         out = np.where(m[..., None] == k, (1 - strength) * x + strength * tint, out)
+    out = np.where(m[..., None] == VOID, np.array(to_rgb(NO_TRUTH)), out)
     return np.clip(out, 0, 1)
 
 
@@ -174,7 +184,7 @@ def plot_masks(
 
     Args:
         images: N photos: PIL, or uint8 or float (3, H, W); float ones are stretched to 0 to 1.
-        masks: N int (H, W): 0 background, k the class `names[k]`.
+        masks: N int (H, W): 0 background, k the class `names[k]`, 255 no truth.
         names: the classes, the background first.
         predicted: N int (H, W), or None.
     """
@@ -203,7 +213,10 @@ def plot_masks(
 
 def _legend(fig: Figure, classes: list[int], names: Sequence[str], t: Theme) -> None:
     patches = [
-        Patch(color=t.colours[(k - 1) % len(t.colours)], label=str(names[k])) for k in classes
+        Patch(color=NO_TRUTH, label="no truth")
+        if k == VOID
+        else Patch(color=_colour(k, t), label=str(names[k]))
+        for k in classes
     ]
     if patches:
         fig.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)))
@@ -229,41 +242,46 @@ def plot_boxes(
             below `threshold` are left out.
         names: the classes, the background first.
         truth: N such dicts, drawn as thin dashed boxes below the others.
+
+    Labels make way for one another, so that those of overlapping boxes can be read.
     """
     _some(images)
     with drawing(theme) as t:
         fig, axes = _grid(len(images), columns, 2, width=2.7)
-        seen: set[int] = set()
+        drawn = []
         for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
             _show(ax, image)
             for box in truth[i]["boxes"] if truth is not None else []:
                 _box(ax, box, "#FFFFFF", ls=(0, (4, 3)), lw=1.6)
-            seen |= _boxes(ax, targets[i], names, threshold, t)
-        _legend(fig, sorted(seen), names, t)
+            drawn.append((ax, *_boxes(ax, targets[i], names, threshold, t)))
+        _legend(fig, sorted({k for *_, labels in drawn for k in labels}), names, t)
+        fig.draw_without_rendering()  # the axes take their places; labels need them
+        for ax, boxes, texts, labels in drawn:
+            label_boxes(ax, boxes, texts, [_colour(k, t) for k in labels])
     return finish(fig, t, path)
 
 
 def _boxes(
     ax: Any, target: Mapping[str, Any], names: Sequence[str], threshold: float, t: Theme
-) -> set[int]:
-    seen = set()
+) -> tuple[list[list[float]], list[str], list[int]]:
+    """Draw the frames; the boxes that are shown, what is to be written at each, and its class."""
+    shown: list[list[float]] = []
+    texts: list[str] = []
+    labels: list[int] = []
     scores = target.get("scores")
     for k, (box, label) in enumerate(zip(target["boxes"], target["labels"], strict=True)):
         if scores is not None and scores[k] < threshold:
             continue
-        seen.add(int(label))
-        colour = t.colours[(int(label) - 1) % len(t.colours)]
-        _box(ax, box, colour, lw=3)
-        left, top = float(box[0]), float(box[1])
-        text = names[int(label)] + (
-            f" {100 * float(scores[k]):.0f} %" if scores is not None else ""
-        )
-        ax.annotate(
-            text, (left, top), xytext=(2, 2 if top > 9 else -13), textcoords="offset points",
-            fontsize=10, fontweight="bold", color="#FFFFFF", annotation_clip=True,
-            bbox={"boxstyle": "square,pad=0.18", "fc": "#101418", "ec": "none", "alpha": 0.75},
-        )  # fmt: skip
-    return seen
+        _box(ax, box, _colour(int(label), t), lw=3)
+        labels.append(int(label))
+        shown.append([float(v) for v in box])
+        score = "" if scores is None else f" {100 * float(scores[k]):.0f} %"
+        texts.append(names[int(label)] + score)
+    return shown, texts, labels
+
+
+def _colour(label: int, t: Theme) -> str:
+    return t.colours[(label - 1) % len(t.colours)]
 
 
 def _box(ax: Any, box: Any, colour: str, **kwargs: Any) -> None:

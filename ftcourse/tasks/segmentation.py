@@ -161,11 +161,13 @@ def fcn(backbone: ResNet, num_classes: int) -> FCN:
 
 
 class UNet(nn.Module):
-    """A ResNet, and a decoder that joins each of its maps with the next finer one.
+    """A ResNet, and a decoder that joins each of its maps with the next finer one, as a U-Net does.
+
+    A U-Net concatenates the two maps; here they are added, after a 1 x 1 convolution, as in a feature pyramid.
 
     Takes images (N, 3, H, W), H and W multiples of 32; gives logits (N, classes, H, W). `maps` names the maps that
     the decoder uses, from the finest: "relu" is that of the stem, at 1/2 of the size.
-    Source: https://arxiv.org/abs/1505.04597
+    Source: https://arxiv.org/abs/1505.04597 (U-Net), https://arxiv.org/abs/1612.03144 (feature pyramid)
     """
 
     maps = ("relu", "layer1", "layer2", "layer3", "layer4")

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+from scipy import ndimage
 from sklearn.metrics import jaccard_score
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_jaccard_index
@@ -286,6 +287,82 @@ def spoils_the_mask(image, mask, size):
     return by_interpolate(image, mask, size)
 
 
+# ---------------------------------------------------------------------------------- 11.6 tidy
+
+
+def by_bincount(mask):
+    counts = mask.flatten().bincount()
+    counts[0] = 0
+    return torch.where(mask > 0, counts.argmax(), mask) if counts.any() else mask
+
+
+def by_unique(mask):
+    classes, counts = mask[mask > 0].unique(return_counts=True)
+    out = mask.clone()
+    if len(classes):
+        out[out > 0] = classes[counts.argmax()]
+    return out
+
+
+def by_python(mask):
+    votes = [v for v in mask.flatten().tolist() if v]
+    return mask if not votes else (mask > 0).long() * max(set(votes), key=votes.count)
+
+
+def in_numpy_votes(mask):
+    m = mask.numpy()
+    classes, counts = np.unique(m[m > 0], return_counts=True)
+    return np.where(m > 0, classes[counts.argmax()], 0) if len(classes) else m
+
+
+def largest_part_votes(mask):
+    """The largest connected part only; specks go."""
+    parts, count = ndimage.label(mask.numpy() > 0)
+    if not count:
+        return mask
+    largest = parts == 1 + np.bincount(parts.flatten())[1:].argmax()
+    winner = np.bincount(mask.numpy()[largest]).argmax()
+    return torch.from_numpy(np.where(largest, winner, 0))
+
+
+def by_centre(mask):
+    """Votes of pixels near the middle count double."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in mask.shape), indexing="ij")
+    weight = 1 + (x**2 + y**2 < 0.25).float()
+    votes = torch.zeros(256).index_add(0, mask.flatten(), weight.flatten())
+    votes[0] = 0
+    return torch.where(mask > 0, int(votes.argmax()), 0)
+
+
+def local_votes(mask):
+    """Each pixel takes the commonest class of the 3 x 3 around it: large patches stay."""
+    near = F.unfold(F.pad(mask, (1, 1, 1, 1))[None, None].float(), 3)[0]
+    return near.mode(0).values.long().reshape(mask.shape)
+
+
+def background_votes_too(mask):
+    return torch.where(mask > 0, mask.mode().values.mode().values, mask)
+
+
+def fails_on_nothing(mask):
+    return torch.where(mask > 0, mask[mask > 0].bincount().argmax(), mask)
+
+
+def ants_or_bees(mask):
+    ants = (mask == 1).sum() > (mask == 2).sum()
+    return torch.where(mask > 0, 1 if ants else 2, 0)
+
+
+def always_somebody(mask):
+    return torch.where(mask > 0, mask[mask > 0].mode().values, mask) if mask.any() else mask + 1
+
+
+def votes_in_place(mask):
+    if mask.any():
+        mask[mask > 0] = mask[mask > 0].mode().values
+    return mask
+
+
 RIGHT = {
     "nothing_found": [
         (float(SHARE), float(SHARE) / 3),
@@ -326,6 +403,15 @@ RIGHT = {
         in_bytes,
         by_numpy,
         by_modules,
+    ],
+    "tidy": [
+        by_bincount,
+        by_unique,
+        by_python,
+        in_numpy_votes,
+        largest_part_votes,
+        by_centre,
+        lambda mask: by_unique(mask).to(torch.uint8),
     ],
     "read_bars": ["b, d", "DB", ["b", "d"], "b and d", {"b", "d"}, "b & d", "bd"],
 }
@@ -416,6 +502,28 @@ WRONG = {
         (lambda image, mask, size: by_interpolate(image, mask, size)[::-1], "the shape"),
         (lambda image, mask, size: (by_interpolate(image, mask, size)[0], mask), "its size"),
         (lambda i, m, s: (by_interpolate(i, m, s)[0], by_interpolate(i, m, s)[1] > 0), "int64"),
+    ],
+    "tidy": [
+        (lambda mask: mask, "nothing is changed yet"),
+        (lambda mask: mask * 0, "leave them to the animal"),
+        (lambda mask: (mask > 0).long(), "let its pixels vote"),
+        (lambda mask: torch.where(mask > 0, mask.max(), mask), "let its pixels vote"),
+        (lambda mask: torch.where(mask > 0, 3, mask), "one of the classes that the mask has"),
+        (
+            lambda mask: torch.full_like(mask, int(mask[mask > 0].mode().values)),
+            "only pixels above 0",
+        ),
+        (local_votes, "10 masks still have two classes"),
+        (background_votes_too, "leave them to the animal"),
+        (fails_on_nothing, "it stops with"),
+        (ants_or_bees, "how many classes there are"),
+        (always_somebody, "return such a mask as it is"),
+        (votes_in_place, "it changes mask"),
+        (lambda mask: mask[None], "drop it by [0]"),
+        (lambda mask: by_unique(mask)[::2, ::2], "each pixel keeps its place"),
+        (lambda mask: by_unique(mask).float(), "class numbers are asked for"),
+        (lambda mask: None, "returns nothing"),
+        (2, "pass the function itself"),
     ],
     "read_bars": [
         ("a", "shortest bars"),

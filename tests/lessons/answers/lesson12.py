@@ -12,8 +12,9 @@ from torchvision.transforms.v2 import functional as V
 from ftcourse.exercises import lesson12 as check
 
 BOX_IOU = check.box_iou.reference
-# among the built-in names, so that the answer to 12.1 is seen to define it
-NAMES = {"torch": torch, "__builtins__": {**vars(builtins), "box_iou": BOX_IOU}}
+# among the built-in names, so that the answers to 12.1 and 12.3 are seen to define them
+BUILTINS = {**vars(builtins), "box_iou": BOX_IOU, "nms": check.nms.reference}
+NAMES = {"torch": torch, "__builtins__": BUILTINS}
 
 # ------------------------------------------------------------------------------- 12.1 box_iou
 
@@ -324,6 +325,45 @@ def counts_pixels(image, boxes):
     return image.flip(-1), moved
 
 
+# -------------------------------------------------------------------------------- 12.6 choose
+
+
+def threshold_first(boxes, labels, scores):
+    sure = (scores > 0.25).nonzero().flatten()
+    return sure[ops.nms(boxes[sure], scores[sure], 0.4)]
+
+
+def by_pairs(boxes, labels, scores):
+    """Shown, unless unsure or beside a surer box of any class."""
+    over = ops.box_iou(boxes, boxes) > 0.5
+    beaten = (over & (scores[None] > scores[:, None])).any(1)
+    return [i for i in range(len(boxes)) if scores[i] > 0.3 and not beaten[i]]
+
+
+def one_by_one(boxes, labels, scores):
+    kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: -float(scores[i])):
+        if scores[i] < 0.28:
+            break
+        if not any(with_clamp(boxes[i], boxes[k]) > 0.3 for k in kept):
+            kept.append(i)
+    return tuple(kept)
+
+
+def by_the_gap(boxes, labels, scores):
+    """The threshold from the scores: the middle of the widest gap below 0.6."""
+    kept = ops.nms(boxes, scores, 0.5)
+    ranked = torch.cat([torch.tensor([0.0, 0.6]), scores[kept].clamp(max=0.6)]).sort().values
+    if not len(kept) or scores.max() < 0.3:
+        return []
+    gap = ranked.diff().argmax()
+    return kept[scores[kept] > (ranked[gap] + ranked[gap + 1]) / 2]
+
+
+def unsure(boxes, labels, scores):
+    return [i for i in ops.nms(boxes, scores, 0.5).tolist() if scores[i] < 0.3]
+
+
 RIGHT = {
     "box_iou": [
         lambda a, b: ops.box_iou(a[None], b[None]),
@@ -353,6 +393,14 @@ RIGHT = {
         by_sign,
         by_index,
         by_centres,
+    ],
+    "choose": [
+        threshold_first,
+        by_pairs,
+        one_by_one,
+        by_the_gap,
+        lambda b, lab, s: ops.nms(b, s, 0.5)[s[ops.nms(b, s, 0.5)] > 0.3].numpy(),
+        lambda b, lab, s: [int(i) for i in ops.nms(b, s, 0.2) if s[i] > 0.4],
     ],
     "threshold": ["c", "C", "c)", " c ", ["c"], {"c"}],
 }
@@ -447,6 +495,31 @@ WRONG = {
         (as_float_photo, "not what kind of number"),
         (counts_pixels, "one pixel"),
     ],
+    "choose": [
+        (lambda b, lab, s: list(range(len(b))), "two boxes, one of each class"),
+        (
+            lambda b, lab, s: [i for i in range(len(b)) if s[i] > 0.3],
+            "two boxes, one of each class",
+        ),
+        (lambda b, lab, s: ops.batched_nms(b, s, lab, 0.5), "two boxes, one of each class"),
+        (lambda b, lab, s: ops.nms(b, s, 0.99), "two boxes, one of each class"),
+        (lambda b, lab, s: ops.nms(b, s, 0.5), "score below 0.23"),
+        (lambda b, lab, s: ops.nms(b, s, 0.5)[:3], "score below 0.23"),
+        (lambda b, lab, s: [i for i in ops.nms(b, s, 0.5) if s[i] > 0.8], "sure boxes are missing"),
+        (
+            lambda b, lab, s: ops.nms(b, s, 0.5)[:1].tolist() if len(s) and s.max() > 0.3 else [],
+            "sure boxes",
+        ),
+        (lambda b, lab, s: [], "nothing is shown"),
+        (unsure, "score below 0.23"),
+        (lambda b, lab, s: s > 0.3, "a mask of True and False"),
+        (lambda b, lab, s: b[ops.nms(b, s, 0.5)], "the positions"),
+        (lambda b, lab, s: [len(b)], "positions in `boxes`"),
+        (lambda b, lab, s: [0, 0], "each once"),
+        (lambda b, lab, s: set(ops.nms(b, s, 0.5).tolist()), "a set, which has no order"),
+        (lambda b, lab, s: None, "end it with `return"),
+        (0.3, "pass the function itself"),
+    ],
     "threshold": [
         ("a", "recall grow"),
         ("b", "a point on the curve"),
@@ -464,6 +537,10 @@ WRONG = {
 }
 
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "choose": {
+        "comparison: scores[i] >= 0.3 -> (scores[i] > 0.3)": "no score is exactly the threshold",
+        "constant: 0.3 -> 0.6": "an open task: whatever reaches both numbers is right",
+    },
     "nms": {
         "arguments swapped: box_iou(boxes[i], boxes[k]) -> (box_iou(boxes[k], boxes[i]))": "A over B is "
         "B over A",
