@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
-from ftcourse.exercises.gives import tensor, tuple_of, whole
+from ftcourse.data.texts import LABELS, messages
+from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
+from ftcourse.exercises.gives import Unfit, tensor, tuple_of, whole
+from ftcourse.exercises.words import short
 
 # -------------------------------------------------------------------------- 13.1 count_padding
 
@@ -327,4 +331,74 @@ f1_by_hand = Value(
         (0.0, Wrong("0 is the exact match", "F1 gives credit for the common word.")),
         (1 / 6, Wrong("1/6 forgets the factor 2", "2pr / (p + r).")),
     ),
+)
+
+# -------------------------------------------------------------------------------- 13.6 by_rule
+
+ENOUGH = 50  # of the 90 validation messages
+
+
+def _by_rule(text: str) -> str:
+    text = text.lower()
+    if text.endswith("?") or text.startswith(("how", "can", "is", "do", "where", "when", "what")):
+        return "question"
+    if any(word in text for word in ("lov", "thank", "great", "best", "kind", "happy", "worth")):
+        return "praise"
+    return "problem"
+
+
+def _a_label(value: Any) -> str:
+    found = value.strip().lower() if isinstance(value, str) else value
+    if found is None:
+        raise Unfit(
+            "your function returns nothing for some messages",
+            "end it with a return for all others.",
+        )
+    if not isinstance(found, str) or found not in LABELS:
+        raise Unfit(f"it returns {short(value)}", f"return one of {', '.join(map(repr, LABELS))}.")
+    return found
+
+
+def _judge_by_rule(attempt: Callable) -> Wrong | None:
+    """Counts validation messages; a training message is shown, of the label with the most mistakes."""
+    right = sum(attempt(m.text) == m.label for m in messages("val"))
+    if right >= ENOUGH:
+        return None
+    missed = [(m, said) for m in messages("train") if (said := attempt(m.text)) != m.label]
+    if not missed:
+        return Wrong(
+            f"{right} of 90 validation messages are right, and all training messages",
+            "these were learnt by heart: look for words, not for messages.",
+        )
+    most = Counter(m.label for m, _ in missed).most_common(1)[0][0]
+    message, said = min(
+        ((m, s) for m, s in missed if m.label == most), key=lambda pair: len(pair[0].text)
+    )
+    return Wrong(
+        f"{right} of 90 validation messages are right, {ENOUGH} are asked for",
+        f'most mistakes are with {most}: "{message.text}" of the training messages is one, and you say {said}.',
+    )
+
+
+by_rule = Function(
+    number="13.6",
+    name="by_rule",
+    reference=_by_rule,
+    why="So far rules get. The label is what the writer wants, and that is not always in one word.",
+    hints=(
+        "what do questions begin with, even without a question mark? Which words do happy writers use?",
+        "three steps: questions by their mark or first word, happy ones by a list of words that any of them may be "
+        "in, and everything else is the third label.",
+    ),
+    worked=(
+        "def by_rule(text):\n"
+        "    text = text.lower()\n"
+        '    first = ("how", "can", "is", "do", "where", "when", "what")\n'
+        '    happy = ("lov", "thank", "great", "best", "kind", "happy", "worth")\n'
+        '    if text.endswith("?") or text.startswith(first):\n'
+        '        return "question"\n'
+        '    return "praise" if any(word in text for word in happy) else "problem"'
+    ),
+    gives=_a_label,
+    judge=_judge_by_rule,
 )
