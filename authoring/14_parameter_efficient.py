@@ -218,7 +218,7 @@ assert seen["c"][0] > 0.05
 # is what [Schulman et al.](https://thinkingmachines.ai/blog/lora/) found best.
 
 # %% tags=["nbval-ignore-output"]
-stage = ft.Stage(train="all", only="lora_", epochs=3, lr=LORA_LR)
+stage = ft.Stage(train="all", only="lora_", epochs=3, lr=5e-3)
 reference = {k: v.clone() for k, v in lora.state_dict().items()}
 torch.manual_seed(0)
 history = ft.finetune(lora, data, stage, task=task, batch_size=16, progress=False, preflight=False)
@@ -310,7 +310,7 @@ merge = check.merge(merge)
 # check.merge.hint()
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def merge_lora(model):
     """Put plain layers with merged weights back in place of each LoRALinear; returns the model."""
     for module in list(model.modules()):
@@ -390,7 +390,7 @@ def asked(*splits):
 
 adapters.add_adapter("questions", config)
 adapters.set_adapter("questions")  # the active one: it computes, and it trains
-optimizer = torch.optim.AdamW([p for p in adapters.parameters() if p.requires_grad], lr=LORA_LR)
+optimizer = torch.optim.AdamW([p for p in adapters.parameters() if p.requires_grad], lr=5e-3)
 loader = DataLoader(asked("train"), batch_size=16, shuffle=True, collate_fn=task.collate)
 torch.manual_seed(0)
 adapters.train()
@@ -624,14 +624,14 @@ ft.plot_dots(accuracies("resnet18"), percent=True, title="ResNet-18, photos: tes
 
 # %% [markdown]
 # Read the intervals before the order: 180 test messages give about ± 6 points, 120 test photos as much. On the
-# messages BitFit, LoRA and all weights are ahead of the head alone in both seeds, and cannot be told apart; on the
-# photos the order of the four is not certain. What differs for certain is the price: LoRA's file for the encoder is
-# 300 times smaller than the whole network.
+# messages BitFit, LoRA and all weights are ahead of the head alone in both seeds, and cannot be told apart; on
+# the photos the order of the four is not certain. What differs for certain is the price: LoRA's file for the
+# encoder is 300 times smaller than the whole network.
 #
-# **Activations** fall far less. LoRA trains 300 times fewer numbers than all, and keeps two thirds of the activations:
-# gradients pass through every layer behind the first one that trains, frozen or not. Only the head is different:
-# nothing in front of it needs a gradient. If activations are your problem, train the last layers (lessons 06 and
-# 09), or use smaller batches.
+# **Activations** fall far less. LoRA trains 300 times fewer numbers than all, and keeps two thirds of the
+# activations: gradients pass through every layer behind the first one that trains, frozen or not. Only the head
+# is different: nothing in front of it needs a gradient. If activations are your problem, train the last layers
+# (lessons 06 and 09), or use smaller batches.
 #
 # ## Find r, alpha and the rate
 #
@@ -704,8 +704,8 @@ print(progress.summary("14"))
 #
 # **Which r?** 4 to 16 are usual. Double it, and see whether validation gets better; often it does not.
 #
-# **Why query and value?** The paper tried several pairs with the same number of weights, and this one was among the
-# best. Today many adapt all linear layers.
+# **Why query and value?** The paper tried several pairs with the same number of weights, and this one was among
+# the best. Today many adapt all linear layers.
 #
 # **Is LoRA a regulariser?** It limits what can change;
 # [Biderman et al.](https://arxiv.org/abs/2405.09673) measured that it learns less and forgets less.

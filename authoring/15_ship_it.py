@@ -210,14 +210,10 @@ for i in range(40):
     for shares, cells in ((on_animal, heat_of(test[i][0])), (evenly, torch.ones(4, 4))):
         spread = heat_on_photo(cells, size, seen)
         shares.append((spread * mask).sum().item() / max(spread.sum().item(), 1e-9))
-left, top, right, bottom = seen
-print(
-    f"of a photo of {size[0]} x {size[1]} it sees {left:.0f} to {right:.0f} and {top:.0f} to {bottom:.0f}"
-)
-print(
-    f"share of the heat on the animal: {np.mean(on_animal):.2f}; spread evenly: {np.mean(evenly):.2f}"
-)
-assert np.mean(on_animal) > 1.1 * np.mean(evenly)
+on_animal, evenly = np.mean(on_animal), np.mean(evenly)
+print(f"a photo has {size} pixels; it sees {[round(v) for v in seen]} (left, top, right, bottom)")
+print(f"share of the heat on the animal: {on_animal:.2f}; spread evenly it were {evenly:.2f}")
+assert on_animal > 1.1 * evenly
 
 # %% [markdown]
 # More than chance, and far from all: 4 x 4 maps are coarse, and a network that sees shadows and
@@ -235,19 +231,16 @@ from ftcourse.evaluation.calibration import fit_temperature, reliability
 from ftcourse.evaluation.measures import calibration_error
 
 day_logits, day_targets = ft.predict(model, test)
-ece = 0.0
+p, ece = day_logits.softmax(1), 0.0
 print("bin          photos  confidence  accuracy   gap")
-for row in reliability(day_logits.softmax(1), day_targets, bins=5):
+for row in reliability(p, day_targets, bins=5):
     n, confidence, accuracy = row["samples"], row["confidence"], row["accuracy"]
     gap = abs(confidence - accuracy)
-    ece += gap * n / len(day_targets)
-    print(
-        f"{row['low']:.1f} to {row['high']:.1f}{n:>9}{confidence:>12.2f}{accuracy:>10.2f}{gap:>6.2f}"
-    )
-print(f"gaps, each counted by its photos: {ece:.3f}")
-assert (
-    abs(ece - calibration_error(day_logits.softmax(1).numpy(), day_targets.numpy(), bins=5)) < 1e-5
-)
+    ece += gap * n / len(p)
+    where = f"{row['low']:.1f} to {row['high']:.1f}"
+    print(f"{where}{n:>9}{confidence:>12.2f}{accuracy:>10.2f}{gap:>6.2f}")
+print(f"mean gap, each counted by its photos: {ece:.3f}")
+assert abs(ece - calibration_error(p.numpy(), day_targets.numpy(), bins=5)) < 1e-5
 
 # %% [markdown]
 # The last line is the **expected calibration error** (ECE): the mean gap, in which a bin counts by its photos, so
@@ -482,9 +475,8 @@ mean, std = (np.float32(json.loads(recipe[k])).reshape(3, 1, 1) for k in ("mean"
 wrong = [((x * std + mean) * 255 - mean) / std for x in inputs]  # line c as it was
 wrong_logits = np.concatenate([session.run(None, {"images": np.float32(x)})[0] for x in wrong])
 same_wrong = (wrong_logits.argmax(1) == day_logits.argmax(1).numpy()).mean()
-print(
-    f"same answer as PyTorch: {same:.0%} of {len(inputs)} photos; with line c as it was {same_wrong:.0%}"
-)
+print(f"same answer as PyTorch: {same:.0%} of {len(inputs)} photos")
+print(f"with line c as it was:  {same_wrong:.0%}")
 assert same > 0.95 and same_wrong < 0.8
 
 # %% [markdown]
@@ -589,10 +581,10 @@ for name, milliseconds in rows:
 #
 # ### ✏️ Your turn · Exercise 15.6: change it until four bits are enough
 #
-# Large language models are kept in 4 bits a weight: whole numbers from -7 to 7. With one scale for a whole tensor
-# that loses a lot. Write `to_int4`: return `q` (int8, the shape of `w`) and scales that multiply with it, **at
-# most one for each row `w[i]`**. Change it until the squared error of `q * scales` is less than half of that with
-# one scale.
+# Large language models are often kept in 4 bits a weight: whole numbers from -7 to 7. With one scale for a whole
+# tensor that loses a lot. Write `to_int4`: return `q` (int8, the shape of `w`) and scales that multiply with it,
+# **at most one for each row `w[i]`**. Change it until the squared error of `q * scales` is less than half of that
+# with one scale.
 
 
 # %% tags=["exercise"]
@@ -621,9 +613,8 @@ def one_scale(w):
 
 
 one, many = rounded(one_scale), rounded(to_int4)
-print(
-    f"4 bits, same answer as with 32: one scale a tensor {one:.0%}, a scale a row {many:.0%} of {len(test)} photos"
-)
+print(f"4 bits, same answer as with 32 for {len(test)} photos:")
+print(f"one scale a tensor {one:.0%}, a scale a row {many:.0%}")
 assert many > one + 0.05
 
 # %% [markdown]

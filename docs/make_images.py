@@ -183,7 +183,7 @@ def embeddings(m: Material, path: Any, theme: str) -> Any:
 def attention(m: Material, path: Any, theme: str) -> Any:
     encoder, tokenizer = text.load_encoder("minilm")
     batch = tokenizer("the lift is broken again and nobody repairs it", return_tensors="pt")
-    with torch.inference_mode():
+    with torch.no_grad():
         hidden = encoder(**batch, output_hidden_states=True).hidden_states
     panels = {}
     for layer, head in ((0, 2), (3, 1)):

@@ -377,8 +377,8 @@ fit_the_change = _Fit(
     number="14.6",
     name="fit_the_change",
     reference={"r": 4, "alpha": 8, "lr": 0.03},
-    why="The change has four directions: with r = 3 a tenth of the error is left, whatever the rate, and r = 5 is over the "
-    "600. With r = 4, lr and alpha only have to make the steps large enough, and not too large.",
+    why="The change has four directions: with r = 3 a tenth of the error is left, whatever the rate, and "
+    "r = 5 is over the 600. With r = 4, lr and alpha only have to make the steps large enough, and not too large.",
     hints=(
         "first r: how large may it be, if A and B together hold 600 numbers at most? Then the size of the steps.",
         "take the largest r that is allowed and alpha = 8; then make lr three times larger until the error rises "
