@@ -286,8 +286,8 @@ for row in measured["summary"]:
         )
 
 # %% [markdown]
-# - **Each r has its own best rate of the three, and there all are about equally good.** One direction is nearly enough
-#   for this task, and at four times the best rate of r = 8 or 64 five of six runs end up guessing.
+# - **Each r has its own best rate of the three, and there all are about equally good.** One direction is nearly
+#   enough for this task, and at four times the best rate of r = 8 or 64 five of six runs end up guessing.
 # - The curves lie beside each other because α = 2 r, a usual choice, makes the steps of a larger r larger. With
 #   one α for all r, as in the paper, r of 1, 8 and 64 train alike: compare the three training losses with α = 16.
 # - **α is a part of the step size**: from 1 to 16 to 256 the loss falls. It is not quite the rate in disguise: 8
