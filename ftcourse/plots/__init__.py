@@ -5,9 +5,11 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 `theme="dark"`, or FTCOURSE_THEME=dark in the environment, draws on dark paper.
 """
 
+from ftcourse.plots.attention import plot_attention
 from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
 from ftcourse.plots.classes import plot_class_scores
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
+from ftcourse.plots.low_rank import plot_low_rank
 from ftcourse.plots.network import (
     plot_embeddings,
     plot_feature_maps,
@@ -25,6 +27,7 @@ __all__ = [
     "DARK",
     "LIGHT",
     "Theme",
+    "plot_attention",
     "plot_bars",
     "plot_boxes",
     "plot_class_scores",
@@ -38,6 +41,7 @@ __all__ = [
     "plot_landscape",
     "plot_learning_curves",
     "plot_lines",
+    "plot_low_rank",
     "plot_lr_finder",
     "plot_masks",
     "plot_mistakes",

@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from ftcourse.data.transforms import seen_region
 from ftcourse.plots.labels import label_boxes
 from ftcourse.plots.style import Theme, bare, drawing, finish, sheet, theme_of
 
@@ -300,17 +301,26 @@ def plot_grad_cam(
     titles: Sequence[str] | None = None,
     path: str | Path | None = None,
     *,
+    transform: Any = None,
     theme: str | None = None,
 ) -> Figure:
     """Photos, and below them where the network looked.
 
     Args:
         photos: N images of any size: PIL, or uint8 or float (3, H, W); float ones are stretched to 0 to 1.
-        heat: float (N, h, w) in 0 to 1, as `ftcourse.grad_cam(model, inputs)` gives it; stretched to the photo.
+        heat: float (N, h, w) in 0 to 1, as `ftcourse.grad_cam(model, inputs)` gives it.
         titles: N captions, such as the class that the heat is for.
+        transform: what made the inputs of these photos, such as `data.test.transform`. It resizes and crops, so
+            the heat belongs to a part of each photo: it is drawn there, with a frame around what the network saw.
+            None: the photos are what the network saw, and nothing is cut off.
+
+    Raises:
+        ValueError: without a transform, a photo has another shape than its heat, so it cannot be what the
+            network saw; or which part the transform keeps is not known.
     """
     _some(photos)
     lines = max((str(s).count("\n") + 1 for s in titles), default=1) if titles is not None else 0
+    regions = [_region(photo, heat[j], transform) for j, photo in enumerate(photos)]
     with drawing(theme) as t:
         n = len(photos)
         fig, axes = sheet(2, n, figsize=(2.2 * n + 0.4, 4.4 + 0.3 * lines), squeeze=False)
@@ -318,7 +328,7 @@ def plot_grad_cam(
             for ax in axes[:, j]:
                 bare(ax)
             _show(axes[0, j], photo)
-            _heat(axes[1, j], photo, heat[j])
+            _heat(axes[1, j], photo, heat[j], regions[j])
             if titles is not None:
                 _caption(axes[0, j], titles[j], t.ink)
         axes[0, 0].set_ylabel("photo")
@@ -326,14 +336,35 @@ def plot_grad_cam(
     return finish(fig, t, path)
 
 
-def _heat(ax: Any, photo: Any, heat: Any) -> None:
+def _region(photo: Any, heat: Any, transform: Any) -> tuple[float, float, float, float] | None:
+    """What the network saw of this photo, in its pixels; None: all of it."""
+    height, width = pixels(photo).shape[:2]
+    if transform is not None:
+        return seen_region(transform, (width, height))
+    h, w = np.shape(heat)
+    if abs(width * h - height * w) > 0.05 * width * h:
+        raise ValueError(
+            f"a photo of {width} x {height} and heat of {w} x {h}: the network has seen a part of the photo; "
+            f"give transform=, which made its input, or the inputs themselves as photos"
+        )
+    return None
+
+
+def _heat(
+    ax: Any, photo: Any, heat: Any, seen: tuple[float, float, float, float] | None = None
+) -> None:
+    """The heat over what was seen of the photo: left, top, right, bottom in its pixels; by default all of it."""
     x = pixels(photo)
     grey = x if x.ndim == 2 else x.mean(2)
     height, width = grey.shape
     ax.imshow(grey, cmap="gray", extent=(0, width, height, 0))
     h = np.asarray(heat, dtype=float)
+    left, top, right, bottom = seen if seen is not None else (0, 0, width, height)
     # the surer, the less transparent, so that the photo stays visible where nothing was found
     ax.imshow(
         h, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(0.15 + 0.6 * h, 0, 1),
-        extent=(0, width, height, 0), interpolation="bilinear",
+        extent=(left, right, bottom, top), interpolation="bilinear",
     )  # fmt: skip
+    if seen is not None:
+        _box(ax, seen, "#FFFFFF", lw=1.2, ls=(0, (4, 3)))
+    ax.set(xlim=(0, width), ylim=(height, 0))

@@ -13,7 +13,14 @@ from PIL import Image
 from torchvision import models
 from torchvision.transforms import v2
 
-from ftcourse.data.transforms import MEAN, STD, eval_transforms, needed_side, train_transforms
+from ftcourse.data.transforms import (
+    MEAN,
+    STD,
+    eval_transforms,
+    needed_side,
+    seen_region,
+    train_transforms,
+)
 
 IMAGENET = models.ResNet18_Weights.DEFAULT.transforms()
 quick = settings(max_examples=30, deadline=None)
@@ -155,3 +162,52 @@ def test_a_list_that_is_empty_or_no_list_of_transforms_needs_nothing_known():
     assert needed_side(Side(transforms=[])) == 0
     assert needed_side(Side(transforms=None, size=9)) == 9
     assert needed_side(np.asarray) == 0
+
+
+# -- which part of a photo the network sees ------------------------------------------------------
+
+
+def seen_by_coordinates(transform, width, height):
+    """The same, found out: a photo of its own coordinates goes through the transform."""
+    x = (torch.arange(width) + 0.5) / 1000
+    y = (torch.arange(height) + 0.5) / 1000
+    ramps = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    out = transform(torch.cat([ramps, torch.zeros(1, height, width)]))
+    out = 1000 * (out[:2] * torch.tensor(STD)[:2, None, None] + torch.tensor(MEAN)[:2, None, None])
+    across, down = out[0].median(0).values, out[1].median(1).values
+    ends = []
+    for line in (across, down):
+        middle, step = len(line) // 2, (line[-5] - line[4]) / (len(line) - 9)
+        begin = line[middle] - (middle + 0.5) * step
+        ends.append((begin.item(), (begin + len(line) * step).item()))
+    (left, right), (top, bottom) = ends
+    return left, top, right, bottom
+
+
+@quick
+@given(st.integers(80, 400), st.integers(80, 400), st.sampled_from([64, 96, 128]))
+def test_the_seen_region_is_where_the_pixels_of_the_input_come_from(width, height, size):
+    steps = [v2.Resize(int(1.3 * size)), v2.CenterCrop((size, size + 7)), v2.Normalize(MEAN, STD)]
+    stretched = [v2.Resize((size, size)), v2.Normalize(MEAN, STD)]
+    for transform in (eval_transforms(size), v2.Compose(steps), v2.Compose(stretched)):
+        told = seen_region(transform, (width, height))
+        found = seen_by_coordinates(transform, width, height)
+        assert told == pytest.approx(found, abs=0.02 * max(width, height)), transform
+
+
+def test_the_seen_region_of_a_photo_of_3_to_2_is_its_middle():
+    left, top, right, bottom = seen_region(eval_transforms(128), (300, 200))
+    assert (left + right, top + bottom) == pytest.approx((300, 200), abs=2)
+    assert right - left == pytest.approx(bottom - top, rel=0.01)
+    assert (right - left) / 300 == pytest.approx(0.585, abs=0.005)
+
+
+def test_a_crop_that_is_larger_than_the_photo_reaches_beyond_it():
+    region = seen_region(v2.Compose([v2.Resize(50), v2.CenterCrop(60)]), (100, 100))
+    assert region == (-10, -10, 110, 110)
+
+
+@pytest.mark.parametrize("step", [v2.RandomResizedCrop(32), v2.RandomHorizontalFlip(), lambda x: x])
+def test_what_moves_pixels_at_random_or_unknown_has_no_seen_region(step):
+    with pytest.raises(ValueError, match=rf"{type(step).__name__}: which part"):
+        seen_region(v2.Compose([v2.Resize(40), step]), (100, 80))

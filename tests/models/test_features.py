@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import ftcourse as ft
-from ftcourse.models.features import activations
+from ftcourse.models.features import activations, heat_on_photo
 from tests.conftest import tiny_resnet
 
 
@@ -179,3 +179,18 @@ def test_the_finder_refuses_what_makes_no_curve(tiny, blobs):
         ft.lr_finder(tiny, blobs, start=1.0, stop=0.1)
     with pytest.raises(ValueError, match="at least 10"):
         ft.lr_finder(tiny, blobs, steps=5)
+
+
+def test_heat_lies_on_the_photo_where_the_network_looked_and_nowhere_else():
+    seen = (50.0, 20.0, 250.0, 180.0)
+    heat = torch.zeros(8, 8)
+    heat[1, 6] = 1.0  # its middle: 6.5 / 8 across and 1.5 / 8 down of what was seen
+    spread = heat_on_photo(heat, (300, 200), seen)
+    assert spread.shape == (200, 300)
+    row, column = divmod(int(spread.argmax()), 300)
+    assert (column, row) == pytest.approx((50 + 200 * 6.5 / 8, 20 + 160 * 1.5 / 8), abs=1.5)
+    outside = torch.ones(200, 300)
+    outside[20:180, 50:250] = 0
+    assert (spread * outside).abs().max() == 0
+    assert heat_on_photo(torch.ones(4, 4), (300, 200)).min() == pytest.approx(1)
+    assert heat_on_photo(torch.ones(4, 4), (300, 200), seen).sum() == pytest.approx(200 * 160)

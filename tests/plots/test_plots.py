@@ -105,6 +105,10 @@ PLOTS = {
         {"stem": {"weights": 1, "statistics": 2}, "head": {"statistics": 3}}, title="Moved", **k
     ),
     "dots": lambda tiny, **k: ft.plot_dots({"a": [1, 2, 3], "b": 1}, intervals={"a": (1.5, 2.5)}, log=True, **k),
+    "attention": lambda tiny, **k: ft.plot_attention(
+        {"one head": torch.eye(3), "another": torch.eye(3)}, ("one", "two", "three"), **k
+    ),
+    "low rank": lambda tiny, **k: ft.plot_low_rank(40, 60, 4, **k),
     "points": lambda tiny, **k: ft.plot_points({"a": ([1, 2], [2, 3]), "b": (1, 1)}, diagonal=True, **k),
 }  # fmt: skip
 
@@ -333,3 +337,50 @@ def test_importing_ftcourse_leaves_matplotlib_alone_until_a_plot_is_asked_for():
 def test_every_public_name_is_there():
     missing = [name for name in ft.__all__ if not hasattr(ft, name)]
     assert not missing
+
+
+def test_a_bright_spot_of_the_input_is_drawn_where_it_is_on_a_photo_of_3_to_2():
+    """The network sees the middle of a wide photo; what it found there is drawn there."""
+    from ftcourse.data.transforms import eval_transforms
+
+    transform = eval_transforms(128)
+    for column, row in ((150, 100), (80, 40), (215, 160)):
+        photo = torch.zeros(3, 200, 300, dtype=torch.uint8)
+        photo[:, row - 4 : row + 4, column - 4 : column + 4] = 255
+        heat = transform(photo).mean(0)
+        heat = (heat - heat.min()) / (heat.max() - heat.min())
+        (_, below) = ft.plot_grad_cam([photo], heat[None], transform=transform).axes
+        left, right, bottom, upper = below.images[1].get_extent()
+        y, x = np.unravel_index(np.argmax(below.images[1].get_array()), (128, 128))
+        drawn = left + (x + 0.5) / 128 * (right - left), upper + (y + 0.5) / 128 * (bottom - upper)
+        assert drawn == pytest.approx((column, row), abs=3)
+        assert below.get_xlim() == (0, 300) and below.get_ylim() == (200, 0)
+        assert right - left < 0.6 * 300, "the frame leaves out what the network did not see"
+
+
+def test_heat_of_another_shape_than_the_photo_is_not_stretched_over_it():
+    wide = torch.zeros(3, 200, 300, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"300 x 200 and heat of 8 x 8.*give transform="):
+        ft.plot_grad_cam([wide], torch.rand(1, 8, 8))
+
+
+def test_attention_has_the_taking_tokens_as_rows_and_names_both_axes():
+    weights = np.array([[0.1, 0.9], [0.8, 0.2]])
+    (ax,) = ft.plot_attention(weights, CLASSES).axes
+    assert np.array_equal(ax.images[0].get_array(), weights) and ax.images[0].get_clim() == (0, 1)
+    assert [text.get_text() for text in ax.get_xticklabels()] == list(CLASSES)
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(CLASSES)
+    written = {text.get_position(): text.get_text() for text in ax.texts}
+    assert written == {(1, 0): ".9", (0, 1): ".8"}, "the strong ones have their weight in them"
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) for 2 tokens"):
+        ft.plot_attention(np.ones((2, 3)), CLASSES)
+    with pytest.raises(ValueError, match="no attention"):
+        ft.plot_attention({}, CLASSES)
+
+
+def test_a_low_rank_change_is_drawn_to_scale():
+    (ax,) = ft.plot_low_rank(300, 400, 8).axes
+    sizes = [(patch.get_width(), patch.get_height()) for patch in ax.patches]
+    assert sizes == [(400, 300), (8, 300), (400, 8)]
+    with pytest.raises(ValueError, match="r = 0"):
+        ft.plot_low_rank(3, 4, 0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import numpy as np
 import torch
+
+from ftcourse.data.texts import messages
 
 NAMES = {"torch": torch}
 
@@ -149,6 +152,90 @@ def spoils_end(start, end, longest):
     return found
 
 
+# ----------------------------------------------------------------------------------------- 13.6
+
+ASKS = ("is", "can", "how", "do", "are", "what", "where", "when", "could", "does", "would", "which")
+LIKES = (
+    "lov",
+    "thank",
+    "great",
+    "best",
+    "perfect",
+    "never",
+    "every",
+    "even",
+    "laugh",
+    "worth",
+    "!",
+)
+
+
+def a_question(text):
+    return text.strip().endswith("?") or text.lower().startswith(ASKS)
+
+
+def in_three_steps(text):
+    if a_question(text):
+        return "question"
+    if any(word in text.lower() for word in LIKES):
+        return "praise"
+    return "problem"
+
+
+def by_regex(text):
+    if re.match(rf"\s*({'|'.join(ASKS)})|.*\?\s*$", text, re.I | re.S):
+        return "question"
+    return "praise" if re.search("|".join(LIKES), text, re.I) else "problem"
+
+
+def by_points(text):
+    low = text.lower()
+    points = {
+        "question": 3 * a_question(text),
+        "praise": sum(word in low for word in LIKES),
+        "problem": 0.5,
+    }
+    return max(points, key=points.get)
+
+
+def more_words(text):
+    if a_question(text):
+        return " Question"
+    liked = (*LIKES, "small", "new", "clever", "better", "bit")
+    return ("problem", "Praise")[any(word in text.lower() for word in liked)]
+
+
+def by_rule_table(text):
+    for label, said in (("question", a_question(text)), ("praise", any(w in text for w in LIKES))):
+        if said:
+            return label
+    return "problem"
+
+
+class Rules:
+    def __call__(self, text):
+        return in_three_steps(text)
+
+
+def only_marks(text):
+    return "question" if "?" in text else "problem"
+
+
+def never_a_problem(text):
+    return "question" if a_question(text) else "praise"
+
+
+def forgets_the_rest(text):
+    if a_question(text):
+        return "question"
+    if any(word in text.lower() for word in LIKES):
+        return "praise"
+
+
+def by_heart(text):
+    return {m.text: m.label for m in messages("train")}.get(text, "praise")
+
+
 RIGHT = {
     "count_padding": [25, 25.0, torch.tensor(25), 3 * 18 - 29, "25", np.int32(25), [25]],
     "mean_pool": [
@@ -161,10 +248,25 @@ RIGHT = {
     ],
     "learning_rate": ["c", "C", ["c"], {"c"}, "(c)", " c "],
     "best_span": [by_table, by_loops, as_tensors, span_in_numpy, sorted_pairs, by_length],
+    "by_rule": [in_three_steps, by_regex, by_points, more_words, by_rule_table, Rules()],
     "f1_by_hand": [1 / 3, 0.333333, torch.tensor(1 / 3), 0.33, "1/3", Fraction(1, 3), "33 %"],
 }
 
 WRONG = {
+    "by_rule": [
+        (only_marks, "44 of 90 validation messages"),
+        (never_a_problem, "of the 30 with problem only 0"),
+        (forgets_the_rest, "for all others"),
+        (by_heart, "learnt by heart"),
+        (lambda text: "question", "30 of 90 validation messages"),
+        (lambda text: None, "returns nothing"),
+        (lambda text: "complaint", "return one of"),
+        (lambda text: 0, "return one of"),
+        (lambda text: ["praise"], "return one of"),
+        (lambda text: text.index("?"), "ValueError"),
+        (lambda text: "praise" if "!" in text else "problem", "most mistakes are with"),
+        (lambda text: {"praise": 1}, "return one of"),
+    ],
     "count_padding": [
         (29, "hold none"),
         (54, "real tokens away"),

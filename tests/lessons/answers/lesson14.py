@@ -136,6 +136,15 @@ RIGHT = {
     "init": ["b", "B)", ["b"], {"b"}, " b ", "B"],
     "merge": [by_outer_products, on_a_copy, by_addmm, in_numpy, by_forward, in_double],
     "only_the_head": ["c", "C", {"c"}, ["c"], "(c)", " c"],
+    "fit_the_change": [
+        {"r": 4, "alpha": 8, "lr": 0.01},
+        {"r": 4, "alpha": 4, "lr": 0.03},
+        {"r": 4, "alpha": 1, "lr": 0.1},
+        {"alpha": 16.0, "lr": 3e-2, "r": 4.0},
+        {"r": "4", "alpha": "32", "lr": "2e-2"},
+        {"r": torch.tensor(4), "alpha": np.float64(4), "lr": torch.tensor(0.1)},
+        {"r": 4, "alpha": 64, "lr": 0.01},
+    ],
 }
 
 WRONG = {
@@ -210,6 +219,22 @@ WRONG = {
         (3, "a letter in quotes"),
         ("line 3", "a letter in quotes"),
         ([], "a letter in quotes"),
+    ],
+    "fit_the_change": [
+        ({"r": 8, "alpha": 16, "lr": 0.03}, "a smaller r"),
+        ({"r": 5, "alpha": 8, "lr": 0.03}, "640 numbers, and 600 are allowed"),
+        ({"r": 3, "alpha": 8, "lr": 0.03}, "too few directions"),
+        ({"r": 2, "alpha": 4, "lr": 0.03}, "too few directions"),
+        ({"r": 4, "alpha": 8, "lr": 1e-3}, "the steps are too small"),
+        ({"r": 1, "alpha": 1, "lr": 1e-4}, "a larger lr"),
+        ({"r": 4, "alpha": 256, "lr": 0.1}, "a smaller lr"),
+        ({"r": 4, "alpha": 1e5, "lr": 0.1}, "the error has exploded"),
+        ({"r": 4, "alpha": 8}, "with three numbers"),
+        ({"r": 4, "alpha": "a", "lr": 0.01}, "no number"),
+        ({"r": 0, "alpha": 8, "lr": 0.01}, "r is 1, 2"),
+        ({"r": 4, "alpha": -8, "lr": 0.01}, "all are above 0"),
+        ((4, 8, 0.01), "with three numbers"),
+        ("r = 4", "with three numbers"),
     ],
 }
 

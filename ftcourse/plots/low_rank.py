@@ -1,0 +1,75 @@
+"""A matrix and its low-rank change, to scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ftcourse.plots.style import METHOD_COLOURS, bare, drawing, finish, sheet
+
+__all__ = ["plot_low_rank"]
+
+
+def plot_low_rank(
+    rows: int,
+    columns: int,
+    r: int,
+    path: str | Path | None = None,
+    *,
+    theme: str | None = None,
+) -> Figure:
+    """W (rows x columns), and B (rows x r) times A (r x columns), which is added to it; drawn to scale.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+    if min(rows, columns, r) < 1:
+        raise ValueError(f"W of {rows} x {columns} and r = {r}: all must be 1 or more")
+    gap = 0.22 * max(rows, columns)
+    thin = max(r, 0.012 * max(rows, columns))  # a line that can be seen
+    places = (
+        ("W", 0, 0, columns, rows, True),
+        ("B", columns + gap, 0, thin, rows, False),
+        ("A", columns + 2 * gap + thin, 0, columns, thin, False),
+    )
+    with drawing(theme) as t:
+        fig, ax = sheet(figsize=(8, 3.1))
+        bare(ax)
+        for name, x, y, w, h, frozen in places:
+            colour = t.muted if frozen else t.colours[METHOD_COLOURS["LoRA"]]
+            ax.add_patch(Rectangle((x, y), w, h, color=colour, lw=0))
+            size = (
+                f"{rows} x {columns}"
+                if frozen
+                else f"{rows} x {r}"
+                if name == "B"
+                else f"{r} x {columns}"
+            )
+            state = "frozen" if frozen else "trains"
+            if frozen:
+                ax.text(
+                    x + w / 2, y + h / 2, f"{name}\n{size}\n{state}", ha="center", va="center",
+                    color=t.paper, fontweight="bold",
+                )  # fmt: skip
+            elif name == "B":
+                ax.text(
+                    x + w / 2, rows + 0.03 * rows, f"{name}  {size}, {state}", ha="center", va="top"
+                )
+            else:
+                ax.text(
+                    x + w / 2,
+                    y + h + 0.05 * rows,
+                    f"{name}  {size}, {state}",
+                    ha="center",
+                    va="top",
+                )
+        ax.text(columns + gap / 2, rows / 2, "+", fontsize=22, ha="center", va="center")
+        ax.text(columns + 1.5 * gap + thin, rows / 2, "x", fontsize=18, ha="center", va="center")
+        ax.set(
+            xlim=(-0.02 * columns, 2.02 * columns + 2 * gap + thin),
+            ylim=(1.16 * rows, -0.03 * rows),
+        )
+        ax.set_aspect("equal")
+    return finish(fig, t, path)
