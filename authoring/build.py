@@ -15,8 +15,10 @@ Colab says so in jupytext's header, as `accelerator: GPU` and `colab: {gpuType: 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import importlib
+import io
 import json
 import os
 import re
@@ -29,6 +31,7 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbconvert.preprocessors import TagRemovePreprocessor
+from PIL import Image
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,6 +40,7 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIANTS = {"lessons": "solution", "solutions": "exercise"}  # folder -> the tag it leaves out
+LARGE_PICTURE = 150_000  # characters of base64
 MAX_BYTES = 1_500_000
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -222,8 +226,19 @@ def _clean_outputs(cell: nbformat.NotebookNode) -> None:
             out.data.clear()  # a bare ipywidget: its text is only a name
     cell.outputs = [out for out in cell.outputs if out.get("data", True)]
     for out in cell.outputs:
+        if len(out.get("data", {}).get("image/png", "")) > LARGE_PICTURE:
+            out.data["image/png"] = _smaller(out.data["image/png"])
         if "alt" in cell.metadata and "image/png" in out.get("data", {}):
             out.metadata["image/png"] = {"alt": cell.metadata["alt"]}
+
+
+def _smaller(picture: str) -> str:
+    """A PNG, base64, with 256 colours in place of all; as it was, if that is not smaller."""
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        few = image.convert("RGB").quantize(256)
+    stored = io.BytesIO()
+    few.save(stored, "PNG", optimize=True)
+    return min(picture, base64.b64encode(stored.getvalue()).decode() + "\n", key=len)
 
 
 def take_outputs(nb: nbformat.NotebookNode, target: Path) -> bool:

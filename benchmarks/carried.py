@@ -1,8 +1,8 @@
 """Carry right answers through the lessons: does every answer that a check takes work in the cells after it?
 
 Each variant puts one of the answers of tests/lessons/answers behind each check of a solved lesson, and runs the
-whole lesson: the solution's answer is checked as it is stored, the other one after it, and with that the lesson goes
-on. What its cells print must be what is stored, as for `pytest --nbval`. Where a right answer may print
+whole lesson: the solution's answer is checked as it is stored, the other one after it, and the lesson goes on with
+that. What its cells print must be what is stored, as for `pytest --nbval`. Where a right answer may print
 something else, the cell's text and the reason stand in the answers' `OTHERWISE`: such a cell need only run.
 
     python benchmarks/carried.py                # all variants of all lessons; writes results/carried.{json,md}
