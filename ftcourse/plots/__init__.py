@@ -5,6 +5,7 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 `theme="dark"`, or FTCOURSE_THEME=dark in the environment, draws on dark paper.
 """
 
+from ftcourse.plots.answers import plot_answers
 from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
 from ftcourse.plots.network import (
@@ -14,6 +15,7 @@ from ftcourse.plots.network import (
     plot_landscape,
     plot_movement,
 )
+from ftcourse.plots.parts import plot_parts
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
@@ -23,6 +25,7 @@ __all__ = [
     "DARK",
     "LIGHT",
     "Theme",
+    "plot_answers",
     "plot_bars",
     "plot_boxes",
     "plot_confusion",
@@ -39,6 +42,7 @@ __all__ = [
     "plot_masks",
     "plot_mistakes",
     "plot_movement",
+    "plot_parts",
     "plot_points",
     "plot_prediction",
     "plot_reliability",
