@@ -60,9 +60,6 @@ one = ft.Split(photo, [names.index("bannister")], names, transform=weights.trans
 widgets.prediction_explorer(model, ft.Data(names, train=one, val=one, test=one), memory=False)
 
 # %% [markdown]
-# By the end of this lesson you know what happened in between, and why an answer can be wrong without looking so.
-
-# %% [markdown]
 # ## What fine-tuning is
 #
 # Learning to see takes many photos. Learning to tell *your* two kinds of moth apart takes few, if
@@ -327,8 +324,7 @@ assert hits["pre-trained network"] > hits["raw pixels"], "are these still the th
 
 # %% [markdown]
 # Even random convolutions describe colour and texture to a degree: compare with a baseline, not with zero.
-# (Three photos are an illustration, no proof; lesson 08 measures it.) Lesson 02 puts a head of your own on top
-# of these features.
+# (Three photos are an illustration, no proof; lesson 08 measures it.)
 
 # %% [markdown]
 # ## Predictions on real photos
@@ -363,8 +359,8 @@ top5 = check.top5(top5)
 # %% [markdown]
 # ### ✏️ Your turn · Exercise 1.4: think before you run
 #
-# One of our photos shows a dahlia. The 200 classes of the pocket weights contain a goldfish, an
-# orange and a mushroom, but **no flower at all** (a cauliflower does not count):
+# One of the photos shows a dahlia. The 200 classes contain an orange and a mushroom, but **no flower at all** (a
+# cauliflower does not count):
 
 # %%
 flowers = ("flower", "dahlia", "rose", "tulip", "daisy", "sunflower")
@@ -422,8 +418,7 @@ assert 1 < rank <= 20, "is this still the whole photo of Grace Hopper?"
 weights.meta["_metrics"]
 
 # %% [markdown]
-# Half of the time (`acc@1`, in percent), on photos *like those in the test*. Yours are different. And a bar
-# is no certificate: the network must spread 100 % over what it knows.
+# Half of the time (`acc@1`, in percent), on photos *like those in the test*; yours are different.
 
 # %% [markdown]
 # ## The wrong-normalisation trap
@@ -582,9 +577,9 @@ said = {name: top5(z, weights.meta["categories"]) for name, z in scores.items()}
 ft.plot_answers(views, said, right=dict.fromkeys(views, "lakeside"))
 
 # %% [markdown]
-# The first place, with so few percent: it is anything but sure. And you looked for the square that gives the
-# answer you wanted. That shows what the network *can* see, and not how often it is right: for that, fix the crop
-# before you look, and count over many photos.
+# A first place with so few percent is anything but sure. And you looked for the square that gives the answer you
+# wanted: that shows what the network *can* see, not how often it is right. For that, fix the crop before you
+# look, and count over many photos.
 
 # %% [markdown]
 # ## Now with ImageNet weights
@@ -607,10 +602,9 @@ else:
 # %% [markdown]
 # ## What you can now do
 #
-# - You can say that fine-tuning solves $\min_{\theta,\varphi} L(\theta, \varphi)$, starting from
-#   somebody else's θ and a new φ.
+# - You know what fine-tuning minimises, and from where: somebody else's θ and a new φ.
 # - You can load a ResNet, with its weights and with the transforms that belong to them.
-# - You know its parts, stem, `layer1` to `layer4`, head, and can predict the shape after each.
+# - You can predict the shape after stem, `layer1` to `layer4` and head.
 # - You can turn logits into a top-5 list, and you know that "none of these" is not on it.
 # - You check the range of the inputs before you trust an output.
 
@@ -626,13 +620,8 @@ print(progress.summary("01"))
 # **Why `eval()` and `inference_mode()`?** `eval()` changes what BatchNorm and dropout *compute*: forgetting it
 # changes your numbers (lesson 03). `inference_mode()` only saves memory and time: it keeps nothing for gradients.
 #
-# **Can I use a network from timm or the Hub here?** Yes, if it is a PyTorch module with a linear
-# layer at the end: `ft.replace_head`, `ft.Stage` and `ft.finetune` take it. Ask it for *its* mean and
-# std: `timm.data.resolve_model_data_config(model)`, or the file `preprocessor_config.json` on the Hub.
-#
 # ## One step further
 #
-# - Which pieces of the temple does the network take for what? Print `top5` for a few of `pieces`.
 # - Draw single channels instead of the mean: `outputs["layer1"][0][k]`. Can you find one that
 #   reacts to vertical edges?
 #
@@ -708,6 +697,10 @@ for name in ("mobilenet_v3_large", "resnet18", "resnet34", "resnet50", "resnet10
 # [tv]: https://docs.pytorch.org/vision/stable/models.html
 # [timm]: https://github.com/huggingface/pytorch-image-models
 # [hub]: https://huggingface.co/models
+#
+# `ft.replace_head` and `ft.finetune` take any of them that is a PyTorch module with a linear layer at the end. Ask
+# it for *its* mean and std: `timm.data.resolve_model_data_config(model)`, or `preprocessor_config.json` on the
+# Hub.
 #
 # A card that names no licence gives you no permission. The photos behind ImageNet and Tiny ImageNet were
 # collected for research and teaching: ask before you build a product on weights from them. You are
