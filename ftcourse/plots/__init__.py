@@ -5,6 +5,7 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 `theme="dark"`, or FTCOURSE_THEME=dark in the environment, draws on dark paper.
 """
 
+from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
 from ftcourse.plots.network import (
     plot_embeddings,
@@ -22,8 +23,10 @@ __all__ = [
     "DARK",
     "LIGHT",
     "Theme",
+    "plot_bars",
     "plot_boxes",
     "plot_confusion",
+    "plot_dots",
     "plot_embeddings",
     "plot_feature_maps",
     "plot_filters",
@@ -31,10 +34,12 @@ __all__ = [
     "plot_history",
     "plot_landscape",
     "plot_learning_curves",
+    "plot_lines",
     "plot_lr_finder",
     "plot_masks",
     "plot_mistakes",
     "plot_movement",
+    "plot_points",
     "plot_prediction",
     "plot_reliability",
     "show_images",

@@ -12,11 +12,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ftcourse.plots.style import Theme, drawing, finish, sheet
+from ftcourse.plots.style import PERCENT, Theme, colours_of, drawing, finish, sheet
 
 __all__ = ["plot_confusion", "plot_learning_curves", "plot_reliability"]
-
-PERCENT = FuncFormatter(lambda v, _: f"{100 * v:.0f} %")
 
 
 def plot_confusion(
@@ -150,13 +148,13 @@ def plot_learning_curves(
     sizes = sorted({r["per_class"] for r in table})
     with drawing(theme) as t:
         fig, ax = sheet(figsize=(8.4, 4.7))
-        ends = []
+        ends, paint = [], colours_of(methods, None, t)
         for k, method in enumerate(methods):
             mine = sorted((r for r in table if r["method"] == method), key=lambda r: r["per_class"])
             x = np.array([r["per_class"] for r in mine], float)
             y = np.array([r["mean"] for r in mine], float)
             low, high = np.array([_ends(r) for r in mine]).T
-            colour, marker = t.colours[k % len(t.colours)], "osD^vPX"[k % 7]
+            colour, marker = paint[method], "osD^vPX"[k % 7]
             ax.fill_between(x, low, high, color=colour, alpha=0.16, lw=0)
             # a little apart, so that whiskers at the same x stay readable
             shift = 1 + 0.012 * (k - (len(methods) - 1) / 2)

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 __all__ = ["DARK", "LIGHT", "THEMES", "Theme", "drawing", "finish", "theme_of"]
 
@@ -91,6 +93,17 @@ DARK = Theme(
     colours=(SKY, ORANGE, GREEN, PINK, YELLOW, VERMILLION, "#FFFFFF"),
     ramp=_ramp("ftcourse-dark", "#14181D", "#0B4668", SKY, "#E4F4FF"),
 )  # fmt: skip
+PERCENT = FuncFormatter(lambda v, _: f"{100 * v:.0f} %")
+
+METHOD_COLOURS = {  # a name, and which of the theme's colours; every picture of the course keeps to it
+    "training": 0, "train": 0, "validation": 1, "val": 1, "test": 2,
+    "head": 0, "head only": 0, "linear probe": 0,
+    "layer4": 2, "last block": 2,
+    "all": 1, "all layers": 1, "full fine-tuning": 1,
+    "LP-FT": 3, "LoRA": 4, "BitFit": 5,
+    "scratch": 6, "from scratch": 6,
+}  # fmt: skip
+
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 
 
@@ -116,6 +129,14 @@ def drawing(theme: str | Theme | None = None, **rc: Any) -> Iterator[Theme]:
     settings |= {name.replace("_", "."): value for name, value in rc.items()}
     with plt.rc_context(settings):
         yield chosen
+
+
+def colours_of(names: Sequence[str], chosen: Mapping[str, str] | None, t: Theme) -> dict[str, str]:
+    """A colour for each name: the caller's, the course's, or the next one that is not taken yet."""
+    known = {n: t.colours[METHOD_COLOURS[n]] for n in names if n in METHOD_COLOURS}
+    known |= dict(chosen or {})
+    free = cycle([c for c in t.colours if c not in known.values()] or t.colours)
+    return {name: known[name] if name in known else next(free) for name in names}
 
 
 class ShownOnce(Figure):

@@ -93,6 +93,19 @@ PLOTS = {
     "embeddings": lambda tiny, **k: ft.plot_embeddings(
         {"before": torch.rand(9, 5), "after": torch.rand(9, 4)}, [0, 1, 0] * 3, CLASSES, **k
     ),
+    "lines": lambda tiny, **k: ft.plot_lines(
+        {"training": [3, 2, 1.0], "other": ([1, 2, 4], [1, 2, 3], [0.1, 0.2, 0.3])}, log="x", xticks=[1, 2, 4],
+        levels={"guessing": 0.5}, moments={"thawed": 1.5}, stars={"other": 2}, title="Loss", **k
+    ),
+    "panels of lines": lambda tiny, **k: ft.plot_lines(
+        {"loss": {"training": [3, 2.0]}, "accuracy": {"validation": [0.5, 0.6]}}, percent="y", title="Run", **k
+    ),
+    "bars": lambda tiny, **k: ft.plot_bars({"a": 0.1, "b": -0.2}, percent=True, levels={"none": 0}, **k),
+    "groups of bars": lambda tiny, **k: ft.plot_bars(
+        {"stem": {"weights": 1, "statistics": 2}, "head": {"statistics": 3}}, title="Moved", **k
+    ),
+    "dots": lambda tiny, **k: ft.plot_dots({"a": [1, 2, 3], "b": 1}, intervals={"a": (1.5, 2.5)}, log=True, **k),
+    "points": lambda tiny, **k: ft.plot_points({"a": ([1, 2], [2, 3]), "b": (1, 1)}, diagonal=True, **k),
 }  # fmt: skip
 
 
