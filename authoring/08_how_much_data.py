@@ -316,7 +316,11 @@ for name, runs, scratch in (
     print(f"{name}: {scratch}, {most} a class: {100 * target:.1f} %. As good with, a class:")
     for method, need in worth[name, scratch].items():
         smallest = "at most " if need == sizes(runs, method)[0] else ""
-        fewer = "" if need is None else f"{smallest.replace('most', 'least')}{most / need:.1f} times fewer"
+        fewer = (
+            ""
+            if need is None
+            else f"{smallest.replace('most', 'least')}{most / need:.1f} times fewer"
+        )
         count = "never" if need is None else f"{smallest}{need:.0f}"
         print(f"   {method:<13}{count:<11}{fewer}")
 
@@ -399,7 +403,9 @@ for n, method in looks:
             f"{p:>16.3f}{corrected[n, method]:>9.2f}"
         )
 
-low, high = zip(*(interval(difference(insects, n, "LP-FT", "all")) for n in sizes(insects)), strict=True)
+low, high = zip(
+    *(interval(difference(insects, n, "LP-FT", "all")) for n in sizes(insects)), strict=True
+)
 assert max(low) < 0 < min(high), "LP-FT against all: every interval holds zero in the file"
 assert [pair for pair in looks if corrected[pair] < 0.05] == [(200, "last block")]
 
@@ -746,7 +752,9 @@ def sign(values):
 
 
 print("          rank correlation     of ten pairs of methods beyond the interval in")
-print(f"{'photos':>7}{'Spearman':>11}{'Kendall':>9}{'both, alike':>14}{'one':>6}{'both, opposite':>17}")
+print(
+    f"{'photos':>7}{'Spearman':>11}{'Kendall':>9}{'both, alike':>14}{'one':>6}{'both, opposite':>17}"
+)
 for n in sizes(photos):
     means = [[np.mean(accuracies(runs, n, m)) for m in FIVE] for runs in (insects, photos)]
     signs = [

@@ -6,10 +6,11 @@
     python benchmarks/methods.py --photos FILE               # the same methods on real ants and bees
 
 Five methods with the same photos, epochs, batches and augmentation each: from scratch, linear probe, last block,
-all at once, and LP-FT (head first, then all). About 50 steps are few for training from scratch, so it has a sixth
-curve of 400 steps, at the sizes of LONG_SIZES, with its losses by epoch in the results. The learning rate of each is chosen once, on photos of seeds
-that the benchmark does not use. The seed chooses the photos (of insects a set of its own, in each split), the head
-and the order. Runs in the results file are not repeated; several processes may fill it. One thread each.
+all at once, and LP-FT (head first, then all). About 50 steps are few for training from scratch, so it has a
+sixth curve of 400 steps, at the sizes of LONG_SIZES, with its losses by epoch in the results. The learning rate of
+each method is chosen once, on photos of seeds that the benchmark does not use. The seed chooses the photos (of
+insects a set of its own, in each split), the head and the order. Runs in the results file are not repeated;
+several processes may fill it. One thread each.
 """
 
 from __future__ import annotations
@@ -135,10 +136,12 @@ def draw(split: Any, per_class: int, rng: random.Random) -> list[int]:
     return sorted(keep)
 
 
-def run(data: ft.Data, method: str, per_class: int, seed: int, recipe: Recipe) -> dict[str, Any]:
+def run(
+    data: ft.Data, method: str, per_class: int, seed: int, recipe: Recipe, augment: bool = True
+) -> dict[str, Any]:
     """One training run, judged on the test split: a row of the results."""
     look = ImageClassification(crop_size=PIXELS, resize_size=PIXELS)
-    data = data.with_transforms(train_transforms(PIXELS), look)
+    data = data.with_transforms(train_transforms(PIXELS) if augment else look, look)
     torch.manual_seed(seed)
     model = ft.load_backbone("resnet18", weights=None if "scratch" in method else "pocket")
     ft.replace_head(model, len(data.classes))
@@ -149,7 +152,9 @@ def run(data: ft.Data, method: str, per_class: int, seed: int, recipe: Recipe) -
     def look_at_last(history: ft.History) -> None:
         """Before `finetune` goes back to the best epoch's weights: what the last ones reach."""
         if method in LONG and len(history.epochs) == epochs:
-            more["last"] = round(ft.evaluate(model, data.test)["accuracy"], 4)
+            found = ft.evaluate(model, data.test)
+            more["last"], more["last_loss"] = (round(found[k], 4) for k in ("accuracy", "loss"))
+            more["train_accuracy"] = round(history.epochs[-1]["train_accuracy"], 4)
             for name in ("train_loss", "val_loss", "val_accuracy"):
                 more[f"{name}_by_epoch"] = [round(v, 3) for v in history.column(name)]
 
@@ -195,7 +200,9 @@ def add(file: Path, row: dict[str, Any], head: dict[str, Any]) -> None:
 def write(file: Path, runs: list[dict[str, Any]], head: dict[str, Any]) -> None:
     """The results file: a `summary` of the runs with two classes at `PIXELS`, `other` ones, and all `runs`."""
     order = ("pixels", "classes", "per_class")
-    runs.sort(key=lambda r: (*(r[name] for name in order), [*METHODS, *LONG].index(r["method"]), key(r)))
+    runs.sort(
+        key=lambda r: (*(r[name] for name in order), [*METHODS, *LONG].index(r["method"]), key(r))
+    )
     rows = summary(runs)
     result = {**head, "seeds": sorted({r["seed"] for r in runs}), "versions": versions()}
     result["machine"] = f"{platform.machine()}, {torch.get_num_threads()} thread, CPU"

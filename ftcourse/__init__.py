@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         plot_movement,
         plot_points,
         plot_reliability,
+        plot_runs,
         show_images,
     )
 
@@ -126,6 +127,7 @@ __all__ = [
     "plot_movement",
     "plot_points",
     "plot_reliability",
+    "plot_runs",
     "predict",
     "preflight",
     "replace_head",

@@ -16,6 +16,7 @@ from ftcourse.plots.network import (
 )
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
+from ftcourse.plots.runs import plot_runs
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
 from ftcourse.plots.training import plot_history, plot_lr_finder
 
@@ -42,6 +43,7 @@ __all__ = [
     "plot_points",
     "plot_prediction",
     "plot_reliability",
+    "plot_runs",
     "show_images",
     "theme_of",
 ]
