@@ -2,14 +2,14 @@
 # # 8. How much data?
 #
 # "A few hundred examples can do." You find that sentence in every introduction to fine-tuning, and
-# hardly ever the measurement. Here is one, over methods, numbers of photos and five seeds each. You
-# put the intervals on it, read the answers from it, and add a point of your own.
+# hardly ever the measurement. Here is one, with five seeds for each point. You put the intervals on
+# it, read the answers from it, and add a point of your own.
 #
 # **What you will be able to do**
 #
 # - put an interval on a result, and say what it does not cover;
-# - express what pre-training is worth *in photos*, and at which training budget;
-# - decide, for the photos that you have, how much of the network to train;
+# - express what pre-training is worth *in photos*, and at which budget;
+# - decide, for your photos, how much of the network to train;
 # - plan a data set and keep its test honest.
 
 # %%
@@ -94,16 +94,13 @@ ft.plot_dots(
 )
 
 # %% [markdown]
-# Nothing differs between two dots of a row but the photos that happened to be drawn. If a paper, a
-# colleague or your own notebook shows *one* run with few photos, it shows one dot. More photos lift
-# the mean *and* shrink the luck. (The last row is a little too good: 40 out of a pool of 60 are mostly
-# the same photos each time.)
-
-# %% [markdown]
+# Nothing differs between two dots of a row but the photos that happened to be drawn. Whoever shows
+# *one* run with few photos shows one dot. More photos lift the mean *and* shrink the luck. (The last
+# row is a little too good: 40 out of a pool of 60 are mostly the same photos each time.)
+#
 # ## The experiment
 #
-# Training deeper layers takes longer than a lesson, so these runs were made beforehand. The file is
-# in the package and says which command made it.
+# Training deeper layers takes longer than a lesson, so these runs were made beforehand.
 
 
 # %%
@@ -127,14 +124,13 @@ insects, photos = runs_of("methods_insects"), runs_of("methods_photos")
 # | `scratch` | all, from random weights: no pre-training |
 # | `scratch, 400 steps` | the same with eight times as many steps |
 #
-# All methods get the same photos, augmentation and batches, and about 50 steps whatever the number
-# of photos. That is enough for the pre-trained ones and few for `scratch`, so it has a second curve
-# with a budget of its own (drawn insects; 20, 50 and 200 a class). Each method has the learning rate
-# that did best for it on other photos. A validation split as large as the training split, up to 20 a
-# class, chooses the epoch; those photos come on top.
+# All methods get the same photos and augmentation, and about 50 steps whatever the number of photos.
+# That is few for `scratch`, so it has a second curve with a budget of its own (drawn insects;
+# SIZES a class). Each method has the learning rate that did best for it on other photos. A validation
+# split of up to 20 a class chooses the epoch; those photos come on top.
 #
-# `insects` are drawn ants and bees, 5 to 200 a class. `photos` are the real ones of PyTorch's
-# tutorial, of which there are about 100 a class.
+# `insects` are drawn ants and bees. `photos` are the real ones of PyTorch's tutorial, of which there
+# are about 100 a class.
 
 # %%
 PRETRAINED = ("linear probe", "last block", "all", "LP-FT")
@@ -155,13 +151,13 @@ for method in METHODS:
     print(f"{method:<19}", [f"{100 * a:.1f}" for a in accuracies(insects, 20, method)])
 
 # %% [markdown]
-# Five seeds at 20 photos a class: five other sets of photos, heads and orders. Compare single
-# columns, and you can find a seed that contradicts almost any ranking.
+# Five seeds: five other sets of photos, heads and orders. Compare single columns, and you can find a
+# seed that contradicts almost any ranking.
 #
 # ### ✏️ Your turn · Exercise 8.1: an interval
 #
-# Five values have a mean. How far may it lie from the mean of *very many* runs? The usual answer
-# is the 95 % interval by Student's t:
+# How far may the mean of five values lie from that of *very many* runs? The usual answer is the 95 %
+# interval by Student's t:
 #
 # $$\bar x \pm t_{n-1}\,\frac{s}{\sqrt n}$$
 #
@@ -189,7 +185,7 @@ interval = check.interval(interval)
 # check.interval.solution()   # ... and for a worked answer
 
 # %% [markdown]
-# With your function the experiment becomes a figure, the one to remember of this lesson.
+# With your function the experiment becomes a figure, the one to remember:
 
 
 # %%
@@ -222,9 +218,9 @@ ft.plot_lines(
 # %% [markdown]
 # ## What the interval does not know
 #
-# The bands answer one question: *what if other photos had been drawn to train on?* There is a
-# second one: *what if other photos had been in the test?* An accuracy is a share of right answers
-# and has an interval of its own, even for a network that never changes:
+# The bands answer: *what if other photos had been drawn to train on?* There is a second question:
+# *what if other photos had been in the test?* An accuracy is a share of right answers and has an
+# interval of its own, even for a network that never changes:
 #
 # $$p \pm 1.96 \sqrt{\frac{p\,(1-p)}{n}}$$
 
@@ -234,10 +230,9 @@ for n in (40, 153, 200, 1000):
     print(f"accuracy 90 % on {n:>4} test photos: ± {100 * half:.1f} points")
 
 # %% [markdown]
-# Each seed of the insects has a test of its own, 200 insects that no other seed has: both kinds of
-# luck are in those bands. On the real photos all seeds share the same 153 test photos: **the bands
-# there do not contain the luck of the test**, and 5 or 6 points to each side come on top for the
-# height of all curves together.
+# Each seed of the insects has 200 test insects of its own: both kinds of luck are in those bands. On
+# the real photos all seeds share the same 153: **the bands there do not contain the luck of the
+# test**, and 5 or 6 points to each side come on top for the height of all curves together.
 #
 # ### ✏️ Your turn · Exercise 8.2: how many test photos?
 #
@@ -255,13 +250,12 @@ needed = check.test_photos(guess)
 # check.test_photos.hint()
 
 # %% [markdown]
-# To *train* well we need a few dozen photos; to *prove* how well we need many hundreds. If you can
-# label 300 in all, be modest in what you claim.
+# To *train* well we need a few dozen photos; to *prove* how well, many hundreds.
 #
 # ## What is pre-training worth, in photos?
 #
-# Read the figure sideways. Take the accuracy that training from scratch reaches with all its
-# photos, and go left until you meet another curve: with so many photos it is as good.
+# Take the accuracy that training from scratch reaches with all its photos, and go left in the figure
+# until you meet another curve: with so many photos it is as good.
 #
 # ### ✏️ Your turn · Exercise 8.3: read a curve sideways
 #
@@ -328,11 +322,11 @@ SCRATCH_TEXT
 # %% [markdown]
 # ## When to unfreeze
 #
-# What moves can fit your photos better, and can fit their accidents as well. So one would expect: few
-# photos, keep the weights still; many photos, let them go. Where is the border?
+# What moves can fit your photos better, and their accidents as well. So one would expect: few photos,
+# keep the weights still; many photos, let them go. Where is the border?
 #
-# The pre-trained curves lie close together. A sharper tool: all methods have had the *same* photos
-# in each seed, lucky or not. So subtract seed by seed, and put the interval on the differences.
+# The pre-trained curves lie close together. A sharper tool: in each seed all methods have had the
+# *same* photos. So subtract seed by seed, and put the interval on the differences.
 
 
 # %%
@@ -384,9 +378,9 @@ answer = check.read_gains(answer)
 # check.read_gains.hint()
 
 # %% [markdown]
-# One more caution. The figure has 18 intervals for the insects. Where nothing differs, each of them
-# misses zero by chance one time in twenty, so that of 18 about one would. The simplest correction is
-# **Bonferroni's**: multiply each p-value by the number of looks, and believe it below 0.05.
+# The figure has 18 intervals for the insects. Where nothing differs, one in twenty misses zero by
+# chance. Lesson 07's correction for many looks (Bonferroni): multiply each p-value by their number,
+# and believe it below 0.05.
 
 # %%
 looks = [(n, method) for n in sizes(insects) for method in PRETRAINED[1:]]
@@ -410,16 +404,15 @@ assert max(low) < 0 < min(high), "LP-FT against all: every interval holds zero i
 assert [pair for pair in looks if corrected[pair] < 0.05] == [(200, "last block")]
 
 # %% [markdown]
-# So, as far as these runs go: on drawings no single gain is sure up to 50 photos a class. At 100 all
-# three intervals lie above zero, at 200 those of `last block` and `all`, not that of `LP-FT`. After
-# the correction one is left below 0.05 (last block at 200), and three more just above: five seeds
-# are few for 18 questions. `LP-FT` is nowhere surely better than `all`. On real photos there is no
-# gain worth the name up to 100. A likely reason: the network was pre-trained on photos, bees
-# among them; drawings are another world, and there θ has something to learn. Hence the rule of
-# thumb: **the more photos you have, and the less they look like those of the pre-training, the more
-# may move.** And start with the probe: it is cheap, and tells you what the rest has to beat.
+# So, as far as these runs go: on drawings no gain is sure up to 50 photos a class. At 100 all three
+# intervals lie above zero, at 200 those of `last block` and `all`, not that of `LP-FT`. After the
+# correction one is left below 0.05, and two lie just above: five seeds are few for 18 questions.
+# `LP-FT` is nowhere surely better than `all`. On real photos no gain is worth the name. A likely
+# reason: the network was pre-trained on photos, and drawings are another world. Hence a rule of thumb:
+# **the more photos you have, and the less they look like those of the pre-training, the more may
+# move.** And start with the probe: it is cheap, and tells you what the rest has to beat.
 #
-# The same file, to play with: how many photos do you have, and what would you train?
+# The same file to play with: how many photos do you have, and what would you train?
 
 # %% tags=["nbval-ignore-output"]
 from ftcourse import widgets
@@ -429,8 +422,8 @@ widgets.efficiency_explorer(results.load("methods_insects"))
 # %% [markdown]
 # ## Your own point
 #
-# Now leave the file and train, here. Choose a method, a number of photos a class and a seed that
-# is not in the file (the file has 0 to 4).
+# Now train, here. Choose a method, a number of photos a class and a seed that is not in the file
+# (it has 0 to 4).
 
 # %%
 my_method, my_photos, my_seed = "linear probe", 10, 7
@@ -477,13 +470,12 @@ ft.plot_lines(
 )
 
 # %% [markdown]
-# Your run is one dot in the cloud: it may well lie outside the band, which is about the *mean*. Five
-# of them are an experiment.
+# Your run may well lie outside the band, which is about the *mean*.
 #
 # ## Wrong labels and rare classes
 #
-# So far each label was right and both classes equally frequent. Neither is so in life. The pool of
-# features from above answers quickly what that costs.
+# So far each label was right and both classes equally frequent. Neither is so in life. What does it
+# cost?
 
 # %%
 rng = np.random.default_rng(1)
@@ -524,9 +516,9 @@ assert noise[0.2].mean() < half_as_many.mean() - 0.015, why
 
 # %% [markdown]
 # With one label in ten wrong, 40 photos a class are worth about as much as 20 with right labels:
-# **10 % wrong labels cost half the photos**, and 20 % cost more. So labels are worth a second
-# look (lesson 07 finds the suspicious ones by their loss). In the **test** a wrong label is worse
-# still: an error that no network can avoid.
+# **here 10 % wrong labels cost half the photos**, and 20 % cost more. So labels are worth a second look
+# (lesson 07 finds the suspicious ones by their loss). In the **test** a wrong label is an error that
+# no network can avoid.
 
 # %% tags=["nbval-ignore-output"]
 # alt: The share of ants found stays high while the share of bees found falls steeply as bees become
@@ -558,12 +550,12 @@ print(f"5 bees: recall {rare[5, None][1]:.2f}, with balanced weights {rare[5, 'b
 assert rare[5, None][1] < 0.4 and rare[5, "balanced"][1] > rare[5, None][1] + 0.05, why
 
 # %% [markdown]
-# A rare class hides behind a good accuracy; look at its recall. `class_weights="balanced"` in
-# `finetune` helps, collecting more of it helps most, and exercise 8.6 is about the rest.
+# A rare class hides behind a good accuracy; look at its recall. Balanced weights help a little, more of
+# it helps most, and exercise 8.6 is about the rest.
 #
 # ## Is the test clean?
 #
-# Two ways in which a test says too much, both common, neither with an error message.
+# A test can say too much in two ways, neither with an error message.
 #
 # **The network has seen the class, or the very photo.** Ants and bees are two of ImageNet's 1,000
 # classes: a network with ImageNet weights was *taught* them. And ours?
@@ -576,13 +568,11 @@ print("with 'bee' in the name:", [n for n in names if "bee" in n.split() or n ==
 print("with 'ant' in the name:", [n for n in names if "ant" in n.split()])
 
 # %% [markdown]
-# It has seen bees, and no ants, and its teacher knew both (the model card says so). So the panel of
-# real photos may flatter the pre-trained methods; by how much was not measured. The drawn
-# insects are free of this: no network has ever seen one.
+# It has seen bees, and its teacher knew both (the model card says so). So the panel of real photos may
+# flatter the pre-trained methods; by how much was not measured. No network has ever seen a drawn one.
 #
-# **The same photo is in training and in the test.** Bursts of a camera, the same file twice from
-# the web, two crops of one photo. `ft.audit` compares what the photos look like. Let us plant one,
-# half as large and saved anew:
+# **The same photo is in training and in the test.** Bursts of a camera, two crops of one photo.
+# `ft.audit` compares what the photos look like. Let us plant one, half as large and saved anew:
 
 # %%
 import tempfile
@@ -603,7 +593,7 @@ for finding in ft.audit(folder).findings:
 # %% [markdown]
 # ### ✏️ Your turn · Exercise 8.5: which number may be reported?
 #
-# All four people have trained five seeds on 20 photos a class and write "test accuracy" into their
+# Four people have trained five seeds on 20 photos a class and write "test accuracy" into their
 # report. Whose sentence is honest? Give **all** letters that apply.
 #
 # - **a** "93 %", the best of the five seeds on the test.
@@ -675,33 +665,21 @@ for _ in range(30):
 print("recall of ants {:.2f}, of bees {:.2f}".format(*np.mean(found, 0)))
 
 # %% [markdown]
-# ## Where photos come from
+# ## 200 photos in an hour
 #
-# - **Your own camera**: exactly your classes, light and distance.
-# - **`torchvision.datasets`**: `Flowers102`, `OxfordIIITPet`, `Food101` and dozens more, most with
-#   `download=True`. `ft.load_data("pets")`, `"flowers"` and `"hymenoptera"` fetch three such sets and
-#   check the hash.
-# - **[Hugging Face Hub](https://huggingface.co/datasets)** and
-#   **[Kaggle](https://www.kaggle.com/datasets)**: very many, of mixed quality. Read the card, and pin
-#   a revision.
-# - **Open licences**: Wikimedia Commons, [iNaturalist](https://www.inaturalist.org), Open Images.
-#
-# Wherever they come from: look up the licence at the origin, and check some of the labels.
-#
-# ### 200 photos in an hour
+# Your own camera gives exactly your classes, light and distance. Photos of others: look up the licence
+# at the origin.
 #
 # 1. **Write down what belongs where**, with the doubtful cases ("a nest without a bee: neither").
-# 2. **Make one folder a class** and sort by drag and drop, one class at a time. What you doubt goes
-#    into a folder `doubtful`, not into one of the classes.
-# 3. **Split by source, not by photo**: all photos of one burst, one day, one animal or one patient
-#    go to the same side. Put the test aside *now*.
-# 4. `ftcourse audit photos/` for copies, leaks, broken and wrongly rotated files.
-# 5. Train a probe, and look at what it gets **most confidently wrong**: `ftcourse train` puts these
-#    photos into its report.
+# 2. **Make one folder a class** and sort by drag and drop.
+# 3. **Split by source, not by photo**: all photos of one burst, day, animal or patient go to the
+#    same side. Put the test aside *now*.
+# 4. `ftcourse audit photos/` for copies, leaks and broken files.
+# 5. Train a probe, and look at what it gets **most confidently wrong** (`ftcourse train` reports it).
 #
 # ## Now with ImageNet weights
 #
-# The lottery again, with features of an ImageNet network. It downloads 45 MB, so it runs only with
+# The lottery again, with an ImageNet network. It downloads 45 MB, so it runs only with
 # `FTCOURSE_PROFILE=full` in the environment.
 
 # %% tags=["nbval-ignore-output"]
@@ -721,10 +699,10 @@ else:
 # %% [markdown]
 # ## What you can now do
 #
-# - You ask "how many seeds, how many test photos, how many looks?" before you believe a number.
+# - You ask "how many seeds, test photos and looks?" before you believe a number.
 # - You can say what pre-training is worth, in photos, and at which budget.
-# - You choose how much to train by the number of photos that you have, and know how sure that is.
-# - You keep a test clean, and can plan a small data set for an afternoon.
+# - You choose how much to train by your number of photos, and know how sure that is.
+# - You keep a test clean, and can plan a small data set.
 
 # %%
 print(progress.summary("08"))
@@ -732,10 +710,10 @@ print(progress.summary("08"))
 # %% [markdown]
 # ## Appendix: do drawn insects tell the truth?
 #
-# Would real photos have said the same as the drawings? Compare, at each size, the *order* of the
-# five methods with 50 steps. Spearman's and Kendall's coefficients are 1 where two orders are the
-# same and 0 where one tells nothing of the other. And since an order of means can be chance, count
-# the pairs whose difference is beyond its interval (not corrected for ten looks a line).
+# Compare, at each size, the *order* of the five methods with 50 steps. Spearman's and Kendall's
+# coefficients are 1 where two orders are the same and 0 where one tells nothing of the other. And
+# since an order of means can be chance, count the pairs whose difference is beyond its interval (not
+# corrected for ten looks a line).
 
 # %%
 from itertools import combinations
@@ -768,27 +746,13 @@ for n in sizes(photos):
     print(f"{n:>7}{numbers}{alike:>14}{one:>6}{opposite:>17}")
 
 # %% [markdown]
-# That pre-training beats 50 steps from scratch, both sets say: the alike pairs are pairs with
-# `scratch`, all but one. Among the pre-trained methods the orders differ, and no pair is beyond its
-# interval in both and opposite. So take from drawings, from benchmarks and from this course *which
-# questions to ask*, and the answers from a validation split of your own.
-#
-# ## Common questions
-#
-# **How many photos do I need?** Start with 20 to 50 a class and a linear probe. Then draw the curve
-# with half of your photos and with all. Still rising? Collect more. Flat? More photos of the same
-# kind will not help.
-#
-# **Are five seeds enough?** For differences of ten points, yes. For one point, no: the intervals above
-# are often three points to each side. Halving them takes four times the runs.
-#
-# **May I add my validation photos to the training in the end?** Yes, once everything is decided.
-# The test stays a test.
+# Both sets say that pre-training beats 50 steps from scratch: the alike pairs are pairs with `scratch`,
+# all but one. Among the pre-trained methods the orders differ. So take from drawings and benchmarks
+# *which questions to ask*, and the answers from a validation split of your own.
 #
 # ## One step further
 #
-# - Run your point with seeds 7 to 11, and put your `interval` on them.
-# - Draw the learning curve of your own folder of photos with the probe: features once, then 10
-#   draws for each of four sizes.
+# Run your point with seeds 7 to 11, and put your `interval` on them. Or draw the learning curve of your
+# own folder of photos with the probe, at half of them and at all. Still rising? Collect more.
 #
 # **Next:** [9. How much compute?](09_how_much_compute.ipynb), where the same figure gets a price.
