@@ -39,9 +39,9 @@ INTRODUCTION = """Test accuracy in %, mean and 95 % interval over seeds (Student
 benchmarks/methods.py` and `python benchmarks/methods.py --photos hymenoptera.zip`, put together by `python
 benchmarks/methods_report.py`. ResNet-18, float32, 45 to 56 steps with batches of 16 for each method and
 number of photos: few for training from scratch, which therefore has a second column with 400 steps (drawn
-insects only), and at 200 photos a class two epochs, one of which LP-FT spends on the head. Each seed of the insects has a test of its own, of 200 photos; the real photos have one
-test of 153 for all seeds, so that the luck of the test is not in their
-intervals. Of real photos there are about 100 a class, so that 200 is missing."""
+insects only), and at 200 photos a class two epochs, one of which LP-FT spends on the head. Each seed of the
+insects has a test of its own, of 200 photos; the real photos have one test of 153 for all seeds, so that the luck
+of the test is not in their intervals. Of real photos there are about 100 a class, so that 200 is missing."""
 COMPARISON = """Rank correlations of the five means (1: the same order, 0: none, -1: reversed). A pair of
 methods is *sure* where the 95 % interval of their difference, seed by seed, does not hold 0; ten pairs a
 line, and no correction for looking at many."""
