@@ -412,7 +412,9 @@ for place, treatment in inside.items():
     }
     for measure in ("accuracy", "loss"):
         plain, treated = ([r[measure] for r in runs[t].values()] for t in ("none", treatment))
-        gain = [runs[treatment][seed][measure] - runs["none"][seed][measure] for seed in runs["none"]]
+        gain = [
+            runs[treatment][seed][measure] - runs["none"][seed][measure] for seed in runs["none"]
+        ]
         low, high = intervals[place, measure] = interval(gain, 1 - 0.05 / places["looks"])
         print(
             f"{place:<10}{treatment:<16}{len(gain):>5}   {measure:<9}{np.mean(plain):>9.3f}{np.mean(treated):>8.3f}"

@@ -193,7 +193,7 @@ interval = check.interval(interval)
 #   intervals: the pre-trained methods lie close together, far above scratch with 50 steps; scratch
 #   with 400 steps lies in between and comes near them at 200 a class.
 def with_interval(values_by_size):
-    """What `ft.plot_lines` takes: photos, means and half-widths."""
+    """What `ft.plot_intervals` takes: photos, means and half-widths."""
     ends = np.array([interval(values) for values in values_by_size.values()])
     return list(values_by_size), ends.mean(1), (ends[:, 1] - ends[:, 0]) / 2
 
@@ -202,12 +202,12 @@ def curves(runs, methods=METHODS):
     return {
         m: with_interval({n: accuracies(runs, n, m) for n in sizes(runs, m)})
         for m in methods
-        if sizes(runs, m)
+        if sizes(runs, m)  # no long runs on photos
     }
 
 
-ft.plot_lines(
-    {"real photos": curves(photos), "drawn insects": curves(insects)},
+ft.plot_intervals(
+    {"drawn insects": curves(insects), "real photos": curves(photos)},
     xlabel="photos a class",
     ylabel="test accuracy",
     log="x",
@@ -218,7 +218,7 @@ ft.plot_lines(
 # %% [markdown]
 # ## What the interval does not know
 #
-# The bands answer: *what if other photos had been drawn to train on?* There is a second question:
+# The whiskers answer: *what if other photos had been drawn to train on?* There is a second question:
 # *what if other photos had been in the test?* An accuracy is a share of right answers and has an
 # interval of its own, even for a network that never changes:
 #
@@ -230,8 +230,8 @@ for n in (40, 153, 200, 1000):
     print(f"accuracy 90 % on {n:>4} test photos: ± {100 * half:.1f} points")
 
 # %% [markdown]
-# Each seed of the insects has 200 test insects of its own: both kinds of luck are in those bands. On
-# the real photos all seeds share the same 153: **the bands there do not contain the luck of the
+# Each seed of the insects has 200 test insects of its own: both kinds of luck are in those whiskers. On
+# the real photos all seeds share the same 153: **the whiskers there do not contain the luck of the
 # test**, and 5 or 6 points to each side come on top for the height of all curves together.
 #
 # ### ✏️ Your turn · Exercise 8.2: how many test photos?
@@ -331,28 +331,25 @@ SCRATCH_TEXT
 
 # %%
 # alt: Gain over the linear probe by photos a class, with intervals, for last block, all and LP-FT;
-#   real photos on the left, insects on the right, and a line at zero.
+#   insects on the left, real photos on the right, and a line at zero.
 def difference(runs, n, one, other):
     """Accuracy of one method minus that of the other, on the same photos, seed by seed."""
-    pairs = zip(accuracies(runs, n, one), accuracies(runs, n, other), strict=True)
-    return [a - b for a, b in pairs]
+    return np.subtract(accuracies(runs, n, one), accuracies(runs, n, other))
 
 
 def gains(runs):
     return {
-        m: with_interval({n: difference(runs, n, m, "linear probe") for n in sizes(runs)})
+        m: with_interval({n: 100 * difference(runs, n, m, "linear probe") for n in sizes(runs)})
         for m in PRETRAINED[1:]
     }
 
 
-ft.plot_lines(
-    {"real photos": gains(photos), "drawn insects": gains(insects)},
+ft.plot_intervals(
+    {"drawn insects": gains(insects), "real photos": gains(photos)},
     xlabel="photos a class",
-    ylabel="gain over the linear probe",
+    ylabel="points above the linear probe",
     log="x",
-    percent="y",
-    ylim=None,
-    levels={"linear probe": 0.0},
+    levels={"": 0.0},
 )
 
 # %% [markdown]
@@ -430,7 +427,7 @@ my_method, my_photos, my_seed = "linear probe", 10, 7
 
 
 # %% tags=["nbval-ignore-output"]
-# alt: The curve of the chosen method with its interval, and your own run as a point near it.
+# alt: The curve of the chosen method with its intervals, and your own run as a point near it.
 def my_run(method, per_class, seed):
     """One run as in the results file, from the recipe that is written there."""
     row = next(r for r in insects if (r["per_class"], r["method"]) == (per_class, method))
@@ -460,7 +457,7 @@ def my_run(method, per_class, seed):
 mine = my_run(my_method, my_photos, my_seed)
 in_file = accuracies(insects, my_photos, my_method)
 print(f"yours: {mine:.3f}   the file's five seeds: {min(in_file):.3f} to {max(in_file):.3f}")
-ft.plot_lines(
+ft.plot_intervals(
     {**curves(insects, [my_method]), "your run": ([my_photos], [mine])},
     xlabel="photos a class",
     ylabel="test accuracy",
@@ -470,7 +467,7 @@ ft.plot_lines(
 )
 
 # %% [markdown]
-# Your run may well lie outside the band, which is about the *mean*.
+# Your run may well lie outside the whisker, which is about the *mean*.
 #
 # ## Wrong labels and rare classes
 #
@@ -734,7 +731,9 @@ print(
     f"{'photos':>7}{'Spearman':>11}{'Kendall':>9}{'both, alike':>14}{'one':>6}{'both, opposite':>17}"
 )
 for n in sizes(photos):
-    means = [[np.mean(accuracies(runs, n, m)) for m in FIVE] for runs in (insects, photos)]
+    means = [
+        [round(np.mean(accuracies(runs, n, m)), 6) for m in FIVE] for runs in (insects, photos)
+    ]
     signs = [
         [sign(difference(runs, n, *pair)) for runs in (insects, photos)]
         for pair in combinations(FIVE, 2)

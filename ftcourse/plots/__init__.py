@@ -7,6 +7,7 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 
 from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
+from ftcourse.plots.intervals import plot_intervals
 from ftcourse.plots.network import (
     plot_embeddings,
     plot_feature_maps,
@@ -33,6 +34,7 @@ __all__ = [
     "plot_filters",
     "plot_grad_cam",
     "plot_history",
+    "plot_intervals",
     "plot_landscape",
     "plot_learning_curves",
     "plot_lines",
