@@ -34,8 +34,8 @@ opening.show(lesson="08", seconds=30, minutes=40)
 # ## The lottery
 #
 # Draw another five ants and five bees, and you get another network. How much does the draw matter?
-# To see it we need many trainings, so we take the cheapest method: compute the features of a pool of
-# photos once, and fit only a linear head on them (a *linear probe*).
+# We take the cheapest method: compute the features of a pool of photos once, and fit only a linear
+# head on them (a *linear probe*).
 
 # %%
 look = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=64)
@@ -125,9 +125,9 @@ insects, photos = runs_of("methods_insects"), runs_of("methods_photos")
 # | `scratch, 400 steps` | the same with eight times as many steps |
 #
 # All methods get the same photos and augmentation, and about 50 steps whatever the number of photos.
-# That is few for `scratch`, so it has a second curve with a budget of its own (drawn insects;
-# SIZES a class). Each method has the learning rate that did best for it on other photos. A validation
-# split of up to 20 a class chooses the epoch; those photos come on top.
+# That is few for `scratch`, so it has a second curve, on drawn insects. Each method has the learning
+# rate that did best for it on other photos. Up to 20 validation photos a class choose the epoch; they
+# come on top.
 #
 # `insects` are drawn ants and bees. `photos` are the real ones of PyTorch's tutorial, of which there
 # are about 100 a class.
@@ -323,10 +323,8 @@ SCRATCH_TEXT
 # ## When to unfreeze
 #
 # What moves can fit your photos better, and their accidents as well. So one would expect: few photos,
-# keep the weights still; many photos, let them go. Where is the border?
-#
-# The pre-trained curves lie close together. A sharper tool: in each seed all methods have had the
-# *same* photos. So subtract seed by seed, and put the interval on the differences.
+# keep the weights still; many, let them go. Where is the border? In each seed all methods have had
+# the *same* photos. So subtract seed by seed, and put the interval on the differences.
 
 
 # %%
@@ -610,8 +608,7 @@ answer = check.honest(answer)
 # check.honest.hint()
 
 # %% [markdown]
-# How large is the temptation of **a**? Take five tickets of the lottery, keep the best on the test,
-# and do it a thousand times:
+# How large is the temptation of **a**? Keep the best of five tickets of the lottery, a thousand times:
 
 # %% tags=["nbval-ignore-output"]
 rng = np.random.default_rng(2)
@@ -627,9 +624,8 @@ assert gain > 0.02, "the lottery of 20 photos a class has changed: run it again 
 #
 # 40 photos of one class, 5 of the other. `find_both` gets their features and labels and returns a
 # fitted classifier. Begin with `return probe(x, y)`: the check says how much of each class it finds.
-# **Change it until it finds at least 60 % of both.** Any way will do: fewer of the common ones, other
-# weights, another threshold, another model. The check draws features of its own; which class is
-# rare changes.
+# **Change it until it finds at least 60 % of both.** Any way will do: fewer photos, other weights,
+# another threshold. The check draws features of its own; which class is rare changes.
 
 
 # %% tags=["exercise"]
@@ -663,9 +659,6 @@ print("recall of ants {:.2f}, of bees {:.2f}".format(*np.mean(found, 0)))
 
 # %% [markdown]
 # ## 200 photos in an hour
-#
-# Your own camera gives exactly your classes, light and distance. Photos of others: look up the licence
-# at the origin.
 #
 # 1. **Write down what belongs where**, with the doubtful cases ("a nest without a bee: neither").
 # 2. **Make one folder a class** and sort by drag and drop.
@@ -751,7 +744,7 @@ for n in sizes(photos):
 #
 # ## One step further
 #
-# Run your point with seeds 7 to 11, and put your `interval` on them. Or draw the learning curve of your
-# own folder of photos with the probe, at half of them and at all. Still rising? Collect more.
+# Draw the learning curve of your own folder of photos with the probe, at half of them and at all.
+# Still rising? Collect more.
 #
 # **Next:** [9. How much compute?](09_how_much_compute.ipynb), where the same figure gets a price.
