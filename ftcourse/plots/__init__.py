@@ -14,6 +14,7 @@ from ftcourse.plots.network import (
     plot_landscape,
     plot_movement,
 )
+from ftcourse.plots.panels import plot_panels
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
@@ -39,6 +40,7 @@ __all__ = [
     "plot_masks",
     "plot_mistakes",
     "plot_movement",
+    "plot_panels",
     "plot_points",
     "plot_prediction",
     "plot_reliability",
