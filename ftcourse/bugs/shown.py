@@ -24,7 +24,7 @@ class Diff:
 
     def __str__(self) -> str:
         lines = ["   ..." if line == "..." else line for line in self.lines]
-        return "\n".join([f"{self.title}:   - {self.before}   + {self.after}", *lines])
+        return "\n".join([f"{self.title}: - {self.before} + {self.after}", *lines])
 
     __repr__ = __str__
 
