@@ -459,10 +459,10 @@ print(f"{'':<8}{'by hand':>9}{'count_cost':>12}{'at 224 pixels':>15}{stored['gpu
 for train, row in memory.items():
     mine = sum(row.values()) / 1e6
     ft.apply_stage(model, ft.Stage(train=train))
-    small, large = (count_cost(model, size=n, batch_size=32).memory / 1e6 for n in (128, 224))
+    at_128, at_224 = (count_cost(model, size=n, batch_size=32).memory / 1e6 for n in (128, 224))
     gpu = ours[f"{train}-5-tuned"]["gpu_mb"]
-    print(f"{train:<8}{mine:>6.0f} MB{small:>9.0f} MB{large:>12.0f} MB{gpu:>11} MB")
-    assert abs(small / mine - 1) < 0.02
+    print(f"{train:<8}{mine:>6.0f} MB{at_128:>9.0f} MB{at_224:>12.0f} MB{gpu:>11} MB")
+    assert abs(at_128 / mine - 1) < 0.02
 
 # %% [markdown]
 # The activations grow with the batch, and with the *area* of the photo. So when memory is short: a
