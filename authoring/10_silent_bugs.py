@@ -57,8 +57,7 @@ for epoch, row in enumerate(sound.curves, 1):
 assert sound.curves[-1]["val"] > 0.75, "it has not learnt: run the lesson again from its first cell"
 
 # %% [markdown]
-# Now four questions, each answered by the running program and not by its text. The numbers are the
-# yardstick for everything below.
+# Now four questions, answered by the running program and not by its text: the yardstick for all below.
 
 
 # %%
@@ -100,8 +99,7 @@ assert abs(first - math.log(2)) < 0.4
 #
 # ## The case board
 #
-# Twelve programs, A to L, each the program above with a line or a few changed; all with the same
-# seed.
+# Twelve programs, A to L, each the program above with a line or a few changed; all with the same seed.
 
 # %%
 cases = {letter: bugs.run(letter, photos) for letter in bugs.CASES}
@@ -123,10 +121,8 @@ ft.plot_panels(board, everywhere=grey, xlabel="epoch", percent="y", ylim=(0, 1.0
 
 # %% [markdown]
 # Look long. Write down for each whether it looks ill, and what you suspect. In a project nobody
-# hands you the grey line, and you see one panel.
-#
-# Some are plainly ill. **Some cannot be told from the sound one**: their curves are fine, and the
-# program is wrong all the same. Curves are a symptom; they are not evidence.
+# hands you the grey line, and you see one panel. Some are plainly ill. **Some cannot be told from the
+# sound one**, and are wrong all the same. Curves are a symptom; they are not evidence.
 #
 # ### ✏️ Your turn · Exercise 10.1: state a suspicion
 #
@@ -167,9 +163,8 @@ for name, program in {"sound": sound, **cases}.items():
     print(line)
 
 # %% [markdown]
-# Two rows are odd. C feeds values of more than a thousand where the weights expect −2 to 3. K does so
-# nowhere, but its *validation* photos are bluer than blue: the photos are warm in training.
-# Look at them as the network gets them:
+# Two rows are odd. C feeds values of more than a thousand where the weights expect −2 to 3. In K red and
+# blue have changed places in *validation*. Look at its photos as the network gets them:
 
 
 # %%
@@ -191,9 +186,8 @@ def look(program):
 look(cases["K"])
 
 # %% [markdown]
-# What line would do that? Decide, then open the folds. A fold shows the lines in which a program
-# differs from the sound one: red with a minus what the sound one has, green with a plus what this
-# one has instead.
+# What line would do that? Decide, then open the folds. Red with a minus is what the sound program has,
+# green with a plus what this one has instead.
 
 # %%
 bugs.show("C", "K")
@@ -201,13 +195,11 @@ bugs.show("C", "K")
 # %% [markdown]
 # C: `v2.ToDtype(torch.float32)` changes the *type* and leaves 0 to 255 as it is; `scale=True` makes 0
 # to 1 of it. The default of a function is no proof that it does what you mean; the range is.
-# K: training reads by Pillow, testing by OpenCV, which gives blue first. Any difference between the
-# two ways, such as another size, crop or JPEG decoder, costs in the same quiet manner.
-# **One function makes inputs of photos, in training, validation and use.**
+# K: training reads by Pillow, testing as OpenCV does, blue first. Another size or crop costs in the same
+# quiet manner. **One function makes inputs of photos, in training, validation and use.**
 #
-# B is too good. Two questions: does it hold on photos that nobody has touched? And has the network
-# seen the validation photos before? The second is answered by fingerprints: equal bytes give equal
-# hashes.
+# B is too good. Does it hold on photos that nobody has touched? And has the network seen the validation
+# photos before? That is answered by fingerprints: equal bytes give equal hashes.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -314,17 +306,13 @@ assert [k for k, case in cases.items() if case.moved("fc.") == 0] == ["E", "F", 
 assert cases["G"].moved("layer4.") > 1 > 3 * sound.moved("layer4.")
 
 # %% [markdown]
-# Four rows are odd.
-#
 # **G** has moved `layer4` by more than its own size. 0.01 is a fine rate for a *head* with Adam, whose
 # steps have about the size of the rate whatever the gradient. The weights of `layer4` are about that
 # large themselves: a handful of steps, and what somebody trained for days is gone.
 #
-# **E and F** look healthy on the board, and their heads have not moved. They are still random:
-# `layer4` was strong enough to bend its features until they fit a random head. Train the head alone,
-# as lesson 03 did, and nothing at all would be learnt. **L** has moved nothing.
-#
-# What is there to move them? Ask the optimizer at the moment of its step:
+# **E and F** look healthy on the board, and their heads are still random: `layer4` was strong enough to
+# bend its features until they fit. Train the head alone, and nothing at all would be learnt. **L** has
+# moved nothing. What is there to move it? Ask the optimizer at the moment of its step:
 
 
 # %%
@@ -366,9 +354,8 @@ for letter in ("E", "F"):
 # E has no gradient: the head is frozen. F has one, computed in every step, and nobody uses it: the
 # optimizer holds other tensors.
 #
-# **J** has moved like a sound one. But from where? Compare the first filters with those of the sound
-# program (both are frozen), and ask for the statistics of BatchNorm, which are 0 and 1 in a network
-# that never saw a photo:
+# **J** has moved like a sound one. But from where? Here are the first filters of the sound program and of
+# J, both frozen; and the statistics of BatchNorm are 0 and 1 in a network that never saw a photo:
 
 # %%
 # alt: Sixteen first filters of the sound program: edges and blobs of colour.
@@ -396,8 +383,7 @@ bugs.show("E", "F", "G", "J", "L")
 #
 # E and F have the same repair. Fill in `make_ready`: it gets a pre-trained ResNet, and returns
 # `(model, optimizer)`, ready to train `layer4` and a new head for `num_classes` classes, and nothing
-# else. Any optimizer will do, with a rate for fine-tuning. The check makes a few steps and looks at
-# what has moved, and how far.
+# else. Any optimizer will do, with a rate for fine-tuning. The check looks at what a few steps move.
 
 
 # %% tags=["exercise"]
@@ -511,9 +497,8 @@ assert abs(yours - honest) < 1e-6
 # %% [markdown]
 # ## Sixth place: one batch by heart (D, L)
 #
-# Make the problem so small that you know the answer. A program that can learn at all learns eight
-# photos by heart, in seconds. `train_on(8)` is the program's own epoch on eight training photos, the
-# same each time: one step.
+# Make the problem so small that you know the answer: a program that can learn at all learns eight photos
+# by heart. `train_on(8)` is the program's own epoch on eight training photos, the same each time.
 
 # %% tags=["nbval-ignore-output"]
 by_step = {}
@@ -549,7 +534,7 @@ bugs.show("D")
 
 # %% [markdown]
 # The others pass: this test is about the machinery of learning, not about data, validation or what
-# was loaded. It is the best five seconds before a long training, with augmentation off.
+# was loaded. Make it before each long training, with augmentation off.
 #
 # ## A checklist of your own
 #
@@ -610,9 +595,8 @@ print("finds", " ".join(found), f": {len(found)} of {len(cases)}")
 #
 # ## What the tools see
 #
-# `ft.preflight` asks for exactly these things. Hand it the model, the data and the optimizer, and
-# your two functions; it tries steps on a copy, watches your functions at work, and puts everything
-# back.
+# `ft.preflight` asks for these things. Hand it the model, the data, the optimizer and your two functions;
+# it tries steps on a copy, watches your functions at work, and puts everything back.
 
 
 # %%
@@ -810,9 +794,8 @@ print(progress.summary("10"))
 # **My accuracy is fine. Why bother?** E, F and H had fine curves here, on an easy set. The same
 # three lines stop a linear probe dead, or spoil a network that is trained on small batches.
 #
-# **How do I look for a bug that is not on this page?** Make the problem so small that you know the
-# answer. Does it learn one batch by heart? Does shuffling the labels bring validation down to guessing?
-# If either answer is no, you have found where to look.
+# **How do I look for a bug that is not on this page?** Does it learn one batch by heart? Does shuffling the
+# labels bring validation down to guessing? If either answer is no, you have found where to look.
 #
 # ## One step further
 #
