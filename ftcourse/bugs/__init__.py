@@ -6,6 +6,8 @@ Each is the one sound program, `sound.py`, with a few lines changed; the changed
     case = bugs.run("E", photos)     # set up and trained: case.model, case.optimizer, case.data, case.curves
     sound = bugs.run(None, photos)
     bugs.show("E")                   # what is different, line by line
+
+One of them, G, differs from it by more than its mistake; `fixed=True` gives the twin without the mistake.
 """
 
 from __future__ import annotations
@@ -84,10 +86,10 @@ def _distance(now: dict[str, Tensor], before: dict[str, Tensor], prefix: str) ->
     return (way / max(size, 1e-30)) ** 0.5
 
 
-def start(letter: str | None, photos: Data, *, seed: int = 0) -> Program:
-    """Set a program up, without training it; the sound one without a letter."""
-    name = f"<program {letter or 'sound'}>"
-    text = source(letter)
+def start(letter: str | None, photos: Data, *, fixed: bool = False, seed: int = 0) -> Program:
+    """Set a program up, without training it; without a letter the sound one, with `fixed` a program's sound twin."""
+    name = f"<program {letter or 'sound'}{' fixed' * fixed}>"
+    text = source(letter, fixed)
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     names: dict[str, Any] = {"__name__": name}
     code = compile(text, name, "exec")
@@ -98,9 +100,11 @@ def start(letter: str | None, photos: Data, *, seed: int = 0) -> Program:
     return Program(model, optimizer, data, names["train_one_epoch"], names["validate"], before)
 
 
-def run(letter: str | None, photos: Data, *, epochs: int = 3, seed: int = 0) -> Program:
+def run(
+    letter: str | None, photos: Data, *, epochs: int = 3, fixed: bool = False, seed: int = 0
+) -> Program:
     """Set a program up and train it, with validation after each epoch."""
-    program = start(letter, photos, seed=seed)
+    program = start(letter, photos, fixed=fixed, seed=seed)
     for _ in range(epochs):
         loss, accuracy = program.train()
         val = program.validate(program.model, program.data.val)

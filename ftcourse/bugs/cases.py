@@ -25,10 +25,14 @@ class Case:
     Args:
         name: what is wrong, in words.
         changes: the lines of the sound program that are wrong, as pairs (sound, wrong).
+        setting: lines that are different, but not wrong: such a program has a sound twin of its own.
+        twin: that twin, in a word or two.
     """
 
     name: str
     changes: Changes
+    setting: Changes = ()
+    twin: str = "sound"
 
 
 _DATA = "    data = photos.with_transforms(preprocess, preprocess)\n"
@@ -119,6 +123,10 @@ CASES: dict[str, Case] = {
     "G": Case(
         "the learning rate is far too high for pre-trained weights",
         (("lr=5e-4", "lr=1e-2"),),
+        setting=(
+            ("    for p in model.layer4.parameters():\n", "    for p in model.parameters():\n"),
+        ),
+        twin="sound, all layers train",
     ),
     "H": Case(
         "BatchNorm of the frozen layers drifts",
@@ -228,8 +236,8 @@ UNSEEN: dict[str, Case] = {
 }
 
 
-def source(letter: str | None = None) -> str:
-    """The text of a program; without a letter that of the sound one.
+def source(letter: str | None = None, fixed: bool = False) -> str:
+    """The text of a program; without a letter that of the sound one; `fixed` for a program's sound twin.
 
     Raises:
         ValueError: there is no such program.
@@ -240,7 +248,8 @@ def source(letter: str | None = None) -> str:
     known = CASES | UNSEEN
     if letter not in known:
         raise ValueError(f"no program {letter!r}; there are {', '.join(known)}")
-    for old, new in known[letter].changes:
+    case = known[letter]
+    for old, new in case.setting + (() if fixed else case.changes):
         if text.count(old) != 1:
             raise ValueError(f"{SOUND.name} has {text.count(old)} times what is to change: {old!r}")
         text = text.replace(old, new)
@@ -248,9 +257,12 @@ def source(letter: str | None = None) -> str:
 
 
 def diff(letter: str) -> Diff:
-    """What a program has in place of lines of the sound one."""
-    sound, wrong = source().splitlines(), source(letter).splitlines()
+    """What a program has in place of lines of its sound twin."""
+    sound, wrong = (source(letter, fixed).splitlines() for fixed in (True, False))
     lines = list(difflib.unified_diff(sound, wrong, n=2, lineterm=""))[2:]
     return Diff(
-        f"program {letter}", "sound", letter, ["..." if x.startswith("@@") else x for x in lines]
+        f"Program {letter}",
+        (CASES | UNSEEN)[letter].twin,
+        letter,
+        ["..." if x.startswith("@@") else x for x in lines],
     )

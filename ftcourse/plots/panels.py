@@ -32,7 +32,8 @@ def plot_panels(
     Args:
         panels: the curves of each panel, as `plot_lines` takes them.
         columns: panels side by side.
-        everywhere: curves drawn in every panel, thin and dashed, to compare with.
+        everywhere: curves drawn in every panel, thin and dashed, to compare with; a panel that has a curve of
+            the same name shows its own in that place.
         percent: "x", "y" or "xy": which axes are fractions, written as percents.
         ylim: ends of the vertical axis; None leaves both to matplotlib.
 
@@ -52,10 +53,11 @@ def plot_panels(
         colour = colours_of(names, colours, t)
         lines: dict[str, Any] = {}
         for ax, (title, mine) in zip(grid.flat, panels.items(), strict=False):
-            for name, values in (everywhere or {}).items():
-                xs, ys, _ = _curve(name, values)
+            common = dict(everywhere or {})
+            for name in common:
+                xs, ys, _ = _curve(name, mine.get(name, common[name]))
                 (lines[name],) = ax.plot(xs, ys, color=t.muted, lw=1.5, ls=(0, (4, 3)))
-            for name, values in mine.items():
+            for name, values in ((n, v) for n, v in mine.items() if n not in common):
                 xs, ys, _ = _curve(name, values)
                 style = {"marker": "osD^vPX"[names.index(name) % 7], "ms": 6} if len(xs) < 9 else {}
                 (lines[name],) = ax.plot(xs, ys, color=colour[name], lw=2, **style)

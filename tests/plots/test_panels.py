@@ -41,6 +41,16 @@ def test_each_panel_has_its_own_curves_and_the_common_one():
     assert [text.get_text() for text in legend.get_texts()] == ["sound", "training", "validation"]
 
 
+def test_a_panel_may_have_a_common_curve_of_its_own():
+    fig = ft.plot_panels(
+        {"A": {"training": [1, 2]}, "B": {"training": [1, 2], "sound": [5, 6]}},
+        everywhere={"sound": [3, 4]},
+    )
+    drawn = [[line.get_ydata().tolist() for line in ax.lines] for ax in fig.axes]
+    assert drawn == [[[3, 4], [1, 2]], [[5, 6], [1, 2]]]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["sound", "training"]
+
+
 def test_a_name_has_one_colour_in_all_panels_and_there_must_be_a_panel():
     fig = ft.plot_panels({"A": {"training": [1, 2]}, "B": {"validation": [2], "training": [1, 2]}})
     left, right = fig.axes
