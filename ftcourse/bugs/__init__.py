@@ -87,7 +87,7 @@ def _distance(now: dict[str, Tensor], before: dict[str, Tensor], prefix: str) ->
 
 
 def start(letter: str | None, photos: Data, *, fixed: bool = False, seed: int = 0) -> Program:
-    """Set a program up, without training it; without a letter the sound one, with `fixed` a program's sound twin."""
+    """Set a program up, without training it: without a letter the sound one, `fixed` for the twin of one."""
     name = f"<program {letter or 'sound'}{' fixed' * fixed}>"
     text = source(letter, fixed)
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
