@@ -190,7 +190,7 @@ def look(program):
             for i in [i for i, t in enumerate(split.targets) if t == label][:2]:
                 seen.append((split[i][0] * std + mean).clamp(0, 1))
                 titles.append(f"{name}: label {label}")
-    ft.show_images(seen, titles, columns=4)
+    return ft.show_images(seen, titles, columns=4)
 
 
 look(cases["K"])
@@ -385,8 +385,8 @@ for name, program in (("sound", sound), ("J", cases["J"])):
 bugs.show("E", "F", "G", "J", "L")
 
 # %% [markdown]
-# J is the bug that is found last: a random network with a trained `layer4` learns *something*. The
-# names in the file all began with `module.`, and `strict=False` skips what does not fit. **Print what
+# J is found late: a random network with a trained `layer4` still fits its training photos. The names in
+# the file all began with `module.`, and `strict=False` skips what does not fit. **Print what
 # `load_state_dict` returns**: `missing_keys` should be those of the head, and no others.
 #
 # ### ✏️ Your turn · Exercise 10.3: repair both
@@ -426,18 +426,16 @@ make_ready = check.make_ready(make_ready)
 
 # %% tags=["nbval-ignore-output"]
 print(ft.freeze_report(cases["H"].model, cases["H"].optimizer))
-drift = {k: program.statistics_moved("layer3.") for k, program in {"sound": sound, **cases}.items()}
-print("\nstatistics of layer3 moved by:", ", ".join(f"{k} {v:.2f}" for k, v in drift.items()))
-assert drift["H"] > 0.01 and drift["sound"] == 0
+assert cases["H"].statistics_moved("layer3.") > 0.01 and sound.statistics_moved("layer3.") == 0
 
 # %%
 bugs.show("H")
 
 # %% [markdown]
 # Look at the last column. The weights of stem to `layer3` stand at 0; their BatchNorm **statistics**
-# have moved. Lesson 03 told how: `model.train()` wakes every BatchNorm, frozen or not. (I moves them
-# as well, by its validation.) Here it costs next to nothing, because the batches are large enough
-# and look like each other. A bug that waits for its day is still a bug.
+# have moved. Lesson 03 told how: `model.train()` wakes every BatchNorm, frozen or not. Here it costs next
+# to nothing, because the batches are large enough and look like each other. A bug that waits for its day
+# is still a bug.
 #
 # ## Fifth place: the validation itself (I)
 #
@@ -514,15 +512,15 @@ assert abs(yours - honest) < 1e-6
 by_step = {}
 for letter in (None, *cases):
     program = bugs.start(letter, photos)
-    by_step[letter or "sound"] = [program.train_on(8)[0] for _ in range(15)]
-print("loss on eight photos, before the first step and after fourteen:")
+    by_step[letter or "sound"] = [program.train_on(8)[0] for _ in range(8)]
+print("loss on eight photos, before the first step and after seven:")
 for name, losses in by_step.items():
     print(f"{name:<7}{losses[0]:>6.2f} -> {losses[-1]:.2f}")
 stuck = [name for name, losses in by_step.items() if losses[-1] > 0.3]
 assert {"D", "L"} <= set(stuck) and "sound" not in stuck
 
 # %%
-# alt: Loss on eight photos over fifteen steps. The sound program goes to nearly zero; D stops
+# alt: Loss on eight photos over seven steps. The sound program goes to nearly zero; D stops
 #   at a dashed line at 0.31; L stays at 0.7.
 shown = {name: by_step[name] for name in ("sound", "D", "L")}
 level = {"the floor of 10.2": floor}
@@ -623,19 +621,16 @@ def findings(letter):
     )
 
 
-print("findings on the sound program:", len(findings(None)))
-
-# %%
-caught = {letter: findings(letter) for letter in cases}
-for letter, told in caught.items():
-    print(letter, "|", "; ".join(dict.fromkeys(finding.name for finding in told)))
-print("caught by preflight:", sum(map(bool, caught.values())), "of", len(caught))
+for letter in (None, "A", "H", "J", "L"):
+    told = findings(letter)
+    print(letter or "sound", "|", "; ".join(finding.name for finding in told) or "no finding")
 
 # %% [markdown]
-# A finding says what is wrong, how that was seen and what to do. The one on J, for example:
+# (All twelve take a minute; the tests of the course do it.) A finding says what is wrong, how that was
+# seen and what to do:
 
 # %%
-print(caught["J"][0])
+print(told[0])
 
 # %% [markdown]
 # `ft.finetune` makes the cheaper of these checks before it starts, and goes on watching while it
@@ -644,7 +639,7 @@ print(caught["J"][0])
 #
 # ## What preflight cannot see
 #
-# Twelve of twelve flatters it: it was written with such programs in mind. Measured on more:
+# It names all twelve. That flatters it: it was written with such programs in mind. Measured on more:
 #
 # | | tried | named |
 # | --- | --- | --- |
@@ -658,12 +653,12 @@ print(caught["J"][0])
 # half of what is new, and take its silence for no proof.**
 #
 # What it misses has one thing in common: each step is one that a sound program might make. Six such
-# programs are in `bugs.UNSEEN`, and `preflight` says nothing of any of them. Three of them, run:
+# programs are in `bugs.UNSEEN`, and `preflight` says nothing of any of them. Two, after two epochs:
 
 # %% tags=["nbval-ignore-output"]
 print(f"{'':<7}{'loss':>7}{'training':>10}{'validation':>12}{'new photos':>12}")
-for letter in (None, "M", "P", "R"):
-    program = sound if letter is None else bugs.run(letter, photos)
+for letter in (None, "M", "P"):
+    program = bugs.run(letter, photos, epochs=2)
     row, new = program.curves[-1], program.validate(program.model, program.data.test)
     print(
         f"{letter or 'sound':<7}{row['loss']:>7.2f}{row['accuracy']:>10.2f}{row['val']:>12.2f}{new:>12.2f}"
