@@ -434,10 +434,11 @@ assert longer["runs"][0]["miou"] > scores["all layers"]["miou"] + 0.1
 # one seed decides nothing.
 
 # %%
-# alt: Three test photos, their true masks and the masks predicted by the network that was fine-tuned for five
+# alt: Two test photos, their true masks and the masks predicted by the network that was fine-tuned for five
 #   epochs: blobs at the right place, some of them in two colours.
 predicted, truth = ft.predict(runs["all layers"][0], masks.test, task=task)
-plots.plot_masks([p for p, _ in first[1:]], truth[1:4], names, predicted=predicted[1:4])
+two = [1, 3]
+plots.plot_masks([plain[i][0] for i in two], truth[two], names, predicted=predicted[two])
 
 # %% [markdown]
 # Where does it fail? Look at legs and antennae, which drown in a blob, and at animals that get two

@@ -193,7 +193,7 @@ def plot_masks(
     with drawing(theme) as t:
         n = len(images)
         fig, axes = sheet(
-            len(rows), n, figsize=(2.1 * n + 0.5, 2.1 * len(rows) + 0.7), squeeze=False
+            len(rows), n, figsize=(1.9 * n + 0.5, 1.9 * len(rows) + 0.7), squeeze=False
         )
         for ax in axes.flat:
             bare(ax)
