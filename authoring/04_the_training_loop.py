@@ -97,7 +97,7 @@ print("photos:", len(train), "| item 0:", tuple(image.shape), image.dtype, "| la
 # %% [markdown]
 # `data.train` is such an object, with more comfort. One difference matters today: its transform
 # crops and flips at random, which is good for training and bad for comparing two loops. So we give
-# it the plain transform. (Lesson 07 brings chance back.)
+# it the plain transform. (Lesson 09 brings chance back.)
 
 # %%
 train = data.train.with_transform(preprocess)
@@ -513,7 +513,7 @@ plt.show()
 # other ants and bees. When training goes on falling and validation does not, it learns *these 120
 # photos*: `layer4` has eight million numbers to write them down in. And where the second stage
 # begins, validation jumps up: 8 million weights got the full learning rate at once, and the
-# BatchNorm layers of `layer4` woke up. Lesson 06 thaws more gently, lesson 07 is about the gap.
+# BatchNorm layers of `layer4` woke up. Lesson 08 thaws more gently, lesson 09 is about the gap.
 # Today it is enough that the loop has kept the best epoch, whichever it was.
 #
 # Notice also that the training loss of an epoch is a mean over its steps, while the weights were
@@ -624,8 +624,8 @@ print("and, as a control, as untrained:      ", same(last, untrained))
 # | --- | --- | --- |
 # | step, mean over photos, eval mode, best weights | ✓ | ✓ |
 # | looks for silent mistakes before it starts (`preflight`) | | ✓ |
-# | computes what is frozen only once (lesson 09) | | ✓ |
-# | warm-up and cosine, weight decay where it belongs (lesson 06) | | ✓ |
+# | computes what is frozen only once (lesson 11) | | ✓ |
+# | warm-up and cosine, weight decay where it belongs (lesson 08) | | ✓ |
 # | interrupted after three hours? goes on where it was (`out_dir=`, `resume=True`) | | ✓ |
 # | moves to the GPU (lesson 05) | | ✓ |
 #

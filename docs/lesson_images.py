@@ -37,7 +37,7 @@ class Place:
 PLACES = {
     "load_a_pretrained_resnet": Place("01_load_a_pretrained_resnet", "Three things to notice"),
     "freeze_dark": Place("03_freeze", "Going forward costs the same", dark=True),
-    "segmentation": Place("11_semantic_segmentation", "chosen = range(3)"),
+    "segmentation": Place("13_semantic_segmentation", "chosen = range(3)"),
 }
 
 

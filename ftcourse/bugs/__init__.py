@@ -1,4 +1,4 @@
-"""Nine programs that train without an error and are wrong, for lesson 10.
+"""Nine programs that train without an error and are wrong, for lesson 12.
 
 Each is the one sound program, `sound.py`, with a few lines changed; so each has a sound twin, and the
 changed lines are the whole difference::

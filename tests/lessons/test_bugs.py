@@ -1,4 +1,4 @@
-"""The nine programs of lesson 10: each runs, is wrong by its own evidence, and is caught; its twin is sound."""
+"""The nine programs of lesson 12: each runs, is wrong by its own evidence, and is caught; its twin is sound."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 11. Semantic segmentation
+# # 13. Semantic segmentation
 #
 # So far a photo had one label. Many questions need more: *which pixels* are road, tumour, insect?
 # Semantic segmentation gives each pixel a class. The network is the same ResNet, the loop is the
@@ -30,7 +30,7 @@ from torchvision.transforms.v2 import functional as V
 
 import ftcourse as ft
 from ftcourse import plots, results
-from ftcourse.exercises import lesson11 as check
+from ftcourse.exercises import lesson13 as check
 from ftcourse.exercises import opening, progress
 from ftcourse.tasks.segmentation import Segmentation, segmentation_transforms, unet
 
@@ -40,7 +40,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 COLOURS = ListedColormap(["#20262B", BLUE, ORANGE])  # background, ants, bees
 _ = torch.manual_seed(0)
 
-opening.show(lesson="11", seconds=30, minutes=35)
+opening.show(lesson="13", seconds=30, minutes=35)
 
 # %% [markdown]
 # ## A class for each pixel
@@ -87,7 +87,7 @@ for name, count in zip(names, pixels.tolist(), strict=True):
 # It is 1 if the two sets of pixels are the same, and 0 if they share none. Missed pixels lower it,
 # and so do pixels too many. **Mean IoU** is the mean over the classes, each with the same weight.
 #
-# ### ✏️ Your turn · Exercise 11.1: the model that finds nothing
+# ### ✏️ Your turn · Exercise 13.1: the model that finds nothing
 #
 # A model calls *every* pixel background. With the counts above: what is its pixel accuracy, and
 # what its mean IoU over the three classes? Work both out before you go on, as a pair of fractions.
@@ -108,7 +108,7 @@ answer = check.nothing_found(answer)
 # %% [markdown]
 # Whoever reports pixel accuracy alone may be reporting this model.
 #
-# ### ✏️ Your turn · Exercise 11.2: IoU by hand
+# ### ✏️ Your turn · Exercise 13.2: IoU by hand
 #
 # Fill in `iou`. Two masks come in, `predicted` and `truth`, int64 of the same shape. Return a
 # tensor with one IoU a class. Pixels whose truth is `ignore_index` have no truth and do not count
@@ -160,7 +160,7 @@ print("IoU:", {n: round(v, 2) for n, v in zip(names, by_library.tolist(), strict
 # What does a ResNet do before its head? It makes a *map*, a small grid with 512 numbers at each
 # place, then averages over all places.
 #
-# ### ✏️ Your turn · Exercise 11.3: the size of the map
+# ### ✏️ Your turn · Exercise 13.3: the size of the map
 #
 # Our photos are 96 x 96 pixels. How many rows and columns has the map that comes out of `layer4`?
 # (Lesson 01 went through the stem and the four stages.)
@@ -248,14 +248,14 @@ print(ft.freeze_report(model))
 
 # %% [markdown]
 # The groups have the names that you know. The head is now the whole decoder, all of it new, and
-# the stages of lessons 03 and 06 work on it as before.
+# the stages of lessons 03 and 08 work on it as before.
 #
 # ## Photo and mask move together
 #
 # Augmentation has a new duty: flip the photo, and the mask must flip too. That is easily checked,
 # and mistakes are seen at once. There is a mistake that is not seen.
 #
-# ### ✏️ Your turn · Exercise 11.4: find the bug
+# ### ✏️ Your turn · Exercise 13.4: find the bug
 #
 # A colleague's function enlarges photo and mask. It raises no error, and overlays look fine. Yet
 # something is wrong with the masks that it returns. Find out what (look at their *values*).
@@ -458,7 +458,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 11.5: read the bars
+# ### ✏️ Your turn · Exercise 13.5: read the bars
 #
 # Which of these does the plot show? Give **all** letters that apply.
 #
@@ -523,7 +523,7 @@ else:
 # - You fine-tune it with the same stages, and look at each class before you believe the mean.
 
 # %%
-print(progress.summary("11"))
+print(progress.summary("13"))
 
 # %% [markdown]
 # ## Common questions
@@ -549,4 +549,4 @@ print(progress.summary("11"))
 # - Train with the target `"parts"`: `ftcourse.data.insects.PARTS` has their names.
 # - Give the background less weight in the loss. Which IoU rises, which falls?
 #
-# **Next:** [12. Object detection](12_object_detection.ipynb), where each animal gets a box of its own.
+# **Next:** [14. Object detection](14_object_detection.ipynb), where each animal gets a box of its own.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 12. Object detection
+# # 14. Object detection
 #
 # How many bees are on this photo, and where? A label cannot say, and a mask melts two bees that
 # touch into one. Detection gives each animal a **box** and a class. The backbone is the one you
@@ -24,7 +24,7 @@ from torchvision import ops
 
 import ftcourse as ft
 from ftcourse import plots, results
-from ftcourse.exercises import lesson12 as check
+from ftcourse.exercises import lesson14 as check
 from ftcourse.exercises import opening, progress
 from ftcourse.tasks.detection import Detection, detection_transforms, fcos
 
@@ -33,7 +33,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="12", seconds=25, minutes=35)
+opening.show(lesson="14", seconds=25, minutes=35)
 if importlib.util.find_spec("pycocotools") is None:
     print("run first: %pip install -q pycocotools")
 
@@ -76,7 +76,7 @@ plt.show()
 #
 # and calls a box right if its class is right and its IoU with a true box is above some limit, often 0.5.
 #
-# ### ✏️ Your turn · Exercise 12.1: the IoU of two boxes
+# ### ✏️ Your turn · Exercise 14.1: the IoU of two boxes
 #
 # Fill in `box_iou`. `a` and `b` are float tensors (4,): left, top, right, bottom. Mind boxes that
 # do not meet.
@@ -119,7 +119,7 @@ for shift in (0, 2, 5, 8, 12):
 # class, how sure it is that an object of that class is here, and how far it is to the object's left,
 # top, right and bottom edge. That detector is called FCOS (2019), and torchvision has it. It looks
 # at several maps at once, fine ones for small objects and coarse ones for large objects; a *feature
-# pyramid* mixes them as the U-Net of lesson 11 does.
+# pyramid* mixes them as the U-Net of lesson 13 does.
 #
 # `fcos` puts torchvision's FCOS on the backbone. Its layer groups have the names you know.
 
@@ -142,7 +142,7 @@ print("groups:", list(ft.layer_groups(model)))
 # The rule, called NMS: take the boxes by falling score. Keep a box, unless it overlaps one that is
 # **already kept** by more than a threshold.
 #
-# ### ✏️ Your turn · Exercise 12.2: who survives?
+# ### ✏️ Your turn · Exercise 14.2: who survives?
 #
 # Four boxes of one class, the threshold is 0.5. Work it out by hand. Which boxes are kept? Give **all**
 # letters, such as `"a, b"`.
@@ -165,7 +165,7 @@ answer = check.survivors(answer)
 # check.survivors.hint()
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 12.3: write it
+# ### ✏️ Your turn · Exercise 14.3: write it
 #
 # Fill in `nms`. `boxes` is (n, 4), `scores` (n,). Return the positions of the boxes that are kept, best
 # first; for no boxes, an empty list. You have `box_iou`.
@@ -209,7 +209,7 @@ print("as torchvision.ops.nms:", kept == set(ops.nms(many, scores, 0.4).tolist()
 #
 # ## Photo and boxes move together
 #
-# ### ✏️ Your turn · Exercise 12.4: find the bug
+# ### ✏️ Your turn · Exercise 14.4: find the bug
 #
 # A colleague's function mirrors a photo and its boxes. It raises no error. What is wrong with the
 # boxes that it returns?
@@ -360,7 +360,7 @@ print("map_50 above 0.25:", test["map_50"] > 0.25)
 print("map is lower than map_50:", test["map"] < test["map_50"])
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 12.5: choose a threshold
+# ### ✏️ Your turn · Exercise 14.5: choose a threshold
 #
 # A laboratory uses your detector to find white blood cells. A missed cell is a serious mistake; a
 # wrong box costs a technician two seconds. The detector misses too many. What do you do first?
@@ -458,7 +458,7 @@ else:
 # - You read a precision-recall curve, and choose the threshold for the task at hand.
 
 # %%
-print(progress.summary("12"))
+print(progress.summary("14"))
 
 # %% [markdown]
 # ## Common questions
@@ -482,4 +482,4 @@ print(progress.summary("12"))
 # - Raise `size` to 128 and to 160. Which animals are found that were missed?
 # - Score the predictions with `limit=0.75` in `right_boxes`. Which class loses more?
 #
-# **Next:** [13. Text](13_text.ipynb), where the same stages fine-tune a transformer.
+# **Next:** [15. Text](15_text.ipynb), where the same stages fine-tune a transformer.

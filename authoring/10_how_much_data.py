@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 8. How much data?
+# # 10. How much data?
 #
 # "A few hundred examples can do." You find that sentence in every introduction to fine-tuning, and
 # it is hard to find the measurement. Here is one: five methods, six sizes of training set, five
@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 import ftcourse as ft
 from ftcourse import results
 from ftcourse.data.transforms import train_transforms
-from ftcourse.exercises import lesson08 as check
+from ftcourse.exercises import lesson10 as check
 from ftcourse.exercises import opening, progress
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
@@ -32,7 +32,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="08", seconds=30, minutes=40)
+opening.show(lesson="10", seconds=30, minutes=40)
 
 # %% [markdown]
 # ## The lottery
@@ -40,7 +40,7 @@ opening.show(lesson="08", seconds=30, minutes=40)
 # Few photos are a small sample. Draw another five ants and five bees, and you get another network.
 # How much does the draw matter? To see it we need many trainings, so we take the cheapest method
 # there is: compute the features of a pool of photos once, and fit only a linear head on them (a
-# *linear probe*; lesson 09 looks at why this costs so little).
+# *linear probe*; lesson 11 looks at why this costs so little).
 
 # %%
 look = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=64)
@@ -169,7 +169,7 @@ for method in METHODS:
 # Five seeds at 20 photos a class: five other sets of photos, heads and orders. Compare single
 # columns, and you can find a seed that contradicts almost any ranking.
 #
-# ### ✏️ Your turn · Exercise 8.1: an interval
+# ### ✏️ Your turn · Exercise 10.1: an interval
 #
 # Five values have a mean. How far may it lie from the mean of *very many* runs? The usual answer
 # is the 95 % interval by Student's t:
@@ -252,7 +252,7 @@ for n in (40, 153, 200, 1000):
 # for the height of all curves together. Differences between methods suffer less from it, because the
 # same photos are hard for all.
 #
-# ### ✏️ Your turn · Exercise 8.2: how many test photos?
+# ### ✏️ Your turn · Exercise 10.2: how many test photos?
 #
 # You expect about 90 % and want to state it to ± 2 points, 19 times out of 20. How many test
 # photos do you need? Two digits are enough.
@@ -277,7 +277,7 @@ needed = check.test_photos(guess)
 # Read the figure sideways. Take the accuracy that training from scratch reaches with all its
 # photos, and go left until you meet another curve: with so many photos it is as good.
 #
-# ### ✏️ Your turn · Exercise 8.3: read a curve sideways
+# ### ✏️ Your turn · Exercise 10.3: read a curve sideways
 #
 # Fill in `photos_needed(sizes, accuracies, target)`: the number of photos a class at which the
 # curve first reaches `target`. Between two measured sizes it is a straight line *in the plot*,
@@ -377,7 +377,7 @@ axes[0].legend(frameon=False, fontsize=11)
 plt.show()
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 8.4: what does the figure say?
+# ### ✏️ Your turn · Exercise 10.4: what does the figure say?
 #
 # Which of these sentences are supported by what you have seen? Give **all** letters.
 #
@@ -638,7 +638,7 @@ for finding in ft.audit(folder).findings:
         print(finding.severity, "-", finding.message)
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 8.5: which number may be reported?
+# ### ✏️ Your turn · Exercise 10.5: which number may be reported?
 #
 # All four people have trained five seeds on 20 photos a class and write "test accuracy" into their
 # report. Whose sentence is honest? Give **all** letters that apply.
@@ -745,7 +745,7 @@ else:
 # - You keep a test clean, and can plan a small data set for an afternoon.
 
 # %%
-print(progress.summary("08"))
+print(progress.summary("10"))
 
 # %% [markdown]
 # ## Common questions
@@ -775,4 +775,4 @@ print(progress.summary("08"))
 # - Draw the learning curve of your own folder of photos with the probe: features once, then 10
 #   draws for each of four sizes.
 #
-# **Next:** [9. How much compute?](09_how_much_compute.ipynb), where the same figure gets a price.
+# **Next:** [11. How much compute?](11_how_much_compute.ipynb), where the same figure gets a price.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 7. Overfitting
+# # 9. Overfitting
 #
 # Eleven million weights, and twenty photos. The network can learn all of them by heart, and will.
 # In this lesson you make it happen, learn to see it in the curves, and try every usual treatment.
@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.exercises import lesson07 as check
+from ftcourse.exercises import lesson09 as check
 from ftcourse.exercises import opening, progress
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
@@ -33,7 +33,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="07", seconds=25, minutes=35)
+opening.show(lesson="09", seconds=25, minutes=35)
 
 # %% [markdown]
 # ## Provoke it
@@ -83,7 +83,7 @@ for p in (0.9, 0.4, 0.01):
 # %% [markdown]
 # From the second to the third the number of right answers stays, and the loss is five times as high.
 #
-# ### ✏️ Your turn · Exercise 7.1: read the curves
+# ### ✏️ Your turn · Exercise 9.1: read the curves
 #
 # Four runs, drawn as they typically look (by formula, not measured). Blue is training, orange is
 # validation. Give each diagnosis its panel:
@@ -199,7 +199,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 7.2: the floor
+# ### ✏️ Your turn · Exercise 9.2: the floor
 #
 # The orange curve has a lowest point, above zero. For two classes and `label_smoothing=0.1`: how
 # low can the training loss get at best? Two digits are enough.
@@ -227,7 +227,7 @@ print("the lowest point of the orange curve:", round(smooth.min().item(), 2))
 # in the same way. [CutMix](https://arxiv.org/abs/1905.04899) pastes a rectangle of one into the
 # other; the target is mixed by area.
 #
-# ### ✏️ Your turn · Exercise 7.3: mix
+# ### ✏️ Your turn · Exercise 9.3: mix
 #
 # Fill in `mixup`. Each photo is mixed with the one *before* it in the batch (`images.roll(1, 0)`
 # has them in place): `share` of itself, the rest of the other. Targets become rows of shares:
@@ -285,7 +285,7 @@ show([*half[:3], *cut[:3]], shares(half_goals) + shares(cut_goals), columns=3)
 # nothing gets better for a while. `ft.finetune` always keeps the best, the star in its plot, and
 # `early_stopping=5` ends a stage after five epochs without a better one.
 #
-# ### ✏️ Your turn · Exercise 7.4: which lines are wrong?
+# ### ✏️ Your turn · Exercise 9.4: which lines are wrong?
 #
 # This runs, and reports a fine score on the test split. Give **all** letters of wrong lines.
 #
@@ -376,7 +376,7 @@ print("the largest mean gain of all:", max(means, key=means.get))
 # treatment from no treatment at all: augmentation, label smoothing, fewer layers. Weight decay
 # changed not one answer, as computed above. MixUp and CutMix made it *worse*, for every seed. And the
 # one row that helps is the last: **more photos**. The same number of steps, each photo seen a third
-# as often, and the gain is larger than that of everything else. Lesson 08's results say the same
+# as often, and the gain is larger than that of everything else. Lesson 10's results say the same
 # with other photos: from 20 to 100 photos a class all layers go from 82.9 to 91.3 %, the head alone
 # from 80.2 to 86.4 % (`benchmarks/results/methods.md`).
 #
@@ -501,7 +501,7 @@ print("test accuracy at least 0.15 lower:", test < val - 0.15)
 # least a test split from where it will be used. It is the splits that are to blame, and only a
 # person can see that.
 #
-# ### ✏️ Your turn · Exercise 7.5: choose a treatment
+# ### ✏️ Your turn · Exercise 9.5: choose a treatment
 #
 # Four cases and four treatments. Give each case one letter, and **write down your reason in a
 # sentence before you run the check**.
@@ -516,7 +516,7 @@ print("test accuracy at least 0.15 lower:", test < val - 0.15)
 #
 # - **a** Thaw more layers, or train longer.
 # - **b** Collect three times as many photos of the same kind.
-# - **c** Stop at the lowest validation loss, or divide the scores by a temperature (lesson 15), and
+# - **c** Stop at the lowest validation loss, or divide the scores by a temperature (lesson 17), and
 #   check the probabilities.
 # - **d** Collect and label photos where it is used; split by place, not at random.
 
@@ -557,7 +557,7 @@ else:
 # - You know when no regulariser will help: when the data are the problem.
 
 # %%
-print(progress.summary("07"))
+print(progress.summary("09"))
 
 # %% [markdown]
 # ## Common questions
@@ -582,5 +582,5 @@ print(progress.summary("07"))
 # - Run one row of the table yourself: `python benchmarks/overfitting.py --seeds 5 --out mine.json`.
 # - Give the shortcut set `shortcut=0.5`. From which share on does the network see the animal?
 #
-# **Next:** [8. How much data](08_how_much_data.ipynb), where the row that stood out above becomes a
+# **Next:** [10. How much data](10_how_much_data.ipynb), where the row that stood out above becomes a
 # whole curve.

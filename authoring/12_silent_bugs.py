@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 10. Silent bugs
+# # 12. Silent bugs
 #
 # Ordinary programs fail loudly. Fine-tuning fails like this: no error, no warning, a loss that
 # falls, a number at the end that is a little too low, or a little too good. In this lesson you get
@@ -27,14 +27,14 @@ from torch.nn import functional as F
 import ftcourse as ft
 from ftcourse import bugs
 from ftcourse.data.transforms import MEAN, STD
-from ftcourse.exercises import lesson10 as check
+from ftcourse.exercises import lesson12 as check
 from ftcourse.exercises import opening, progress
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 
-opening.show(lesson="10", seconds=60, minutes=40)
+opening.show(lesson="12", seconds=60, minutes=40)
 
 # %% [markdown]
 # ## First, what health looks like
@@ -119,7 +119,7 @@ plt.show()
 # program is wrong all the same. It will fail on the next data set, or in another hand. Curves are
 # a symptom; they are not evidence.
 #
-# ### ✏️ Your turn · Exercise 10.1: state a suspicion
+# ### ✏️ Your turn · Exercise 12.1: state a suspicion
 #
 # Program A gets training right and is *wrong* on nine of ten validation photos. Guessing would get
 # half of them. Which explanation fits?
@@ -258,7 +258,7 @@ for name, program in (("sound", sound), ("D", cases["D"])):
 # Scores of any size should come out. These are probabilities: the model ends in a softmax, and
 # `nn.CrossEntropyLoss` applies another one to them.
 #
-# ### ✏️ Your turn · Exercise 10.2: the floor
+# ### ✏️ Your turn · Exercise 12.2: the floor
 #
 # How low can the loss of program D get, with two classes, if it is as sure of the right answer as
 # it can be? Work it out before you look. Two digits are enough.
@@ -335,7 +335,7 @@ print()
 bugs.show("F")
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 10.3: repair both
+# ### ✏️ Your turn · Exercise 12.3: repair both
 #
 # Fill in `make_ready`: it gets a pre-trained ResNet, and returns `(model, optimizer)`, ready to
 # train `layer4` and a new head for `num_classes` classes, and nothing else. Any optimizer will do,
@@ -398,7 +398,7 @@ bugs.show("G")
 # 0.01 is a fine rate for a *head* with Adam, whose steps have about the size of the rate whatever
 # the gradient. The weights of `layer4` are about that large themselves: a handful of steps, and
 # what somebody trained for days is gone. What is left is a network trained from scratch on 80
-# photos. (G trains all layers. So may you, at a rate of some 10⁻⁴: lesson 06.)
+# photos. (G trains all layers. So may you, at a rate of some 10⁻⁴: lesson 08.)
 #
 # ## Fourth place: what moves without a gradient (H)
 #
@@ -454,7 +454,7 @@ bugs.show("I")
 # photos come sorted, bees first: in a batch of bees, being a bee is nothing special, and half of
 # them are taken for ants. Worse, each validation pass leaks its photos into the statistics.
 #
-# ### ✏️ Your turn · Exercise 10.4: a thermometer that does not change the patient
+# ### ✏️ Your turn · Exercise 12.4: a thermometer that does not change the patient
 #
 # Fill in `accuracy_on`: the share of right answers over all batches of a loader, measured in eval
 # mode. Batches may differ in size. Afterwards the model is as before: its numbers, and **the mode
@@ -498,7 +498,7 @@ print(
 #
 # You will not run nine experiments before each training. But a few lines can look before you wait.
 #
-# ### ✏️ Your turn · Exercise 10.5: `looks_sound`
+# ### ✏️ Your turn · Exercise 12.5: `looks_sound`
 #
 # Write a function that gets what you have *before the first step*: a ResNet, the optimizer, one
 # batch of images and targets. It returns `True` if all is well and `False` if any of these is not:
@@ -666,7 +666,7 @@ else:
 # - You have a checklist of your own, and know what `ft.preflight` and `ft.freeze_report` add to it.
 
 # %%
-print(progress.summary("10"))
+print(progress.summary("12"))
 
 # %% [markdown]
 # ## Common questions
@@ -692,5 +692,5 @@ print(progress.summary("10"))
 # - Run program H with batches of two. How far does its validation accuracy fall?
 # - Run `ftcourse audit` on a folder of your own photos.
 #
-# **Next:** [11. Semantic segmentation](11_semantic_segmentation.ipynb): the same backbone answers
+# **Next:** [13. Semantic segmentation](13_semantic_segmentation.ipynb): the same backbone answers
 # *where* instead of *what*.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 14. Parameter-efficient fine-tuning
+# # 16. Parameter-efficient fine-tuning
 #
 # Full fine-tuning moves every weight, keeps three more numbers for each of them while it trains, and
 # leaves you with a file as large as the network **for each task**. Freezing all but the head costs
@@ -31,7 +31,7 @@ from torch import nn
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.exercises import lesson14 as check
+from ftcourse.exercises import lesson16 as check
 from ftcourse.exercises import progress
 from ftcourse.tasks import text
 
@@ -40,12 +40,12 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="14", seconds=30, minutes=35)
+opening.show(lesson="16", seconds=30, minutes=35)
 
 # %% [markdown]
 # ## What does it cost to move everything?
 #
-# The encoder and the messages are those of lesson 13. While AdamW trains a weight, memory holds the
+# The encoder and the messages are those of lesson 15. While AdamW trains a weight, memory holds the
 # weight, its gradient, and two running means: four numbers of four bytes.
 
 # %%
@@ -104,7 +104,7 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 14.1: how many train?
+# ### ✏️ Your turn · Exercise 16.1: how many train?
 #
 # Usually A and B are put on the **query** and **value** matrices of each attention layer. This encoder has
 # 6 layers, and both matrices are 384 x 384. With r = 8, how many numbers do all A and B hold together?
@@ -121,7 +121,7 @@ count = check.count_lora(guess)
 # check.count_lora.solution()   # ... and for a worked answer
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 14.2: the layer
+# ### ✏️ Your turn · Exercise 16.2: the layer
 #
 # Fill in `lora_forward`: the output of the frozen layer, plus the detour. `x` is (..., in), `weight` (out, in),
 # `A` (r, in), `B` (out, r); `scale` is α / r. Take the short way round: never build the product B A.
@@ -192,7 +192,7 @@ print("the network gives what it gave before:", torch.allclose(before, after, at
 # %% [markdown]
 # ## Why does B begin at zero?
 #
-# ### ✏️ Your turn · Exercise 14.3: a good beginning
+# ### ✏️ Your turn · Exercise 16.3: a good beginning
 #
 # At step 0 the network should be the pre-trained one, and the first step should be able to change it.
 # Which beginning does both?
@@ -265,7 +265,7 @@ print(f"the whole network: {len(save(everything)) / 1e6:6.2f} MB")
 #
 # The detour costs a little time in each layer. For use it can be had for nothing.
 #
-# ### ✏️ Your turn · Exercise 14.4: merge
+# ### ✏️ Your turn · Exercise 16.4: merge
 #
 # Fill in `merge`: one weight matrix that does what W and the detour do together.
 
@@ -348,7 +348,7 @@ with torch.no_grad():
     )
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 14.5: a linear probe in disguise
+# ### ✏️ Your turn · Exercise 16.5: a linear probe in disguise
 #
 # ```python
 # model = text.TextClassifier(encoder, num_classes=7)                  # 1
@@ -522,7 +522,7 @@ plt.show()
 #
 # **Activations** hardly depend on how few numbers train: gradients pass through every layer behind the first one
 # that trains, frozen or not, and need what was left there. Only the head is different: nothing in front of it
-# needs a gradient. If activations are your problem, train the last layers (lessons 06 and 09), or use smaller
+# needs a gradient. If activations are your problem, train the last layers (lessons 08 and 11), or use smaller
 # batches.
 #
 # ## When to use what
@@ -533,7 +533,7 @@ plt.show()
 # | many tasks on one network | LoRA: one copy of θ, an adapter for each task |
 # | a network that fits only just | LoRA: no optimizer state for θ, which may then be stored in 8 or 4 bits |
 # | very few examples | head first; then BitFit or LoRA with a small r |
-# | a ResNet on photos | last block (lesson 06): an adapter saves little where the network has 45 MB |
+# | a ResNet on photos | last block (lesson 08): an adapter saves little where the network has 45 MB |
 #
 # ## Now with ImageNet weights
 #
@@ -564,7 +564,7 @@ else:
 # - You see through an adapter that does not train.
 
 # %%
-print(progress.summary("14"))
+print(progress.summary("16"))
 
 # %% [markdown]
 # ## Common questions
@@ -587,4 +587,4 @@ print(progress.summary("14"))
 # - Add two adapters that were trained for different tasks to the same W. What does the network do?
 # - `lora.head` was trained together with A and B. Take A and B out and keep the head: how good is it?
 #
-# **Next:** [15. Ship it](15_ship_it.ipynb): out of the notebook, into use.
+# **Next:** [17. Ship it](17_ship_it.ipynb): out of the notebook, into use.

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 9. How much compute?
+# # 11. How much compute?
 #
-# Lesson 08 asked what a method gains. Here comes the bill: seconds, memory, hours on a rented
+# Lesson 10 asked what a method gains. Here comes the bill: seconds, memory, hours on a rented
 # machine. You count by hand what a layer costs, find out what freezing saves and what it does not,
 # and then save nearly all of the rest, by computing once what never changes.
 #
@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.exercises import lesson09 as check
+from ftcourse.exercises import lesson11 as check
 from ftcourse.exercises import opening, progress
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
@@ -33,7 +33,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="09", seconds=20, minutes=35)
+opening.show(lesson="11", seconds=20, minutes=35)
 
 # %% [markdown]
 # ## Count one layer
@@ -43,7 +43,7 @@ opening.show(lesson="09", seconds=20, minutes=35)
 # one. (Some authors count a multiplication with its addition as one, and call it a MAC. Their
 # numbers are half of ours.)
 #
-# ### ✏️ Your turn · Exercise 9.1: the FLOPs of a convolution
+# ### ✏️ Your turn · Exercise 11.1: the FLOPs of a convolution
 #
 # One number of the output is a sum over all input channels and all k × k places of the kernel,
 # each a product that is added to the sum. Fill in `conv_flops`: the FLOPs for **one** photo, with
@@ -131,7 +131,7 @@ plt.show()
 # spread evenly, because in the early layers each of the few weights works at many places. **The
 # number of parameters does not tell the cost.**
 #
-# ### ✏️ Your turn · Exercise 9.2: a larger photo
+# ### ✏️ Your turn · Exercise 11.2: a larger photo
 #
 # At 128 pixels a photo costs 1.18 GFLOP. How many at 224, the size that ImageNet networks see?
 # Two digits are enough.
@@ -208,7 +208,7 @@ for train in ("all", "layer4", "head"):
 #   nothing below trains.
 # - **head**: the way back is nearly free. What is left is the way *forward*.
 #
-# ### ✏️ Your turn · Exercise 9.3: only the stem
+# ### ✏️ Your turn · Exercise 11.3: only the stem
 #
 # Now the other way round: `Stage(train=("stem",))` lets the first layer move, and freezes all above
 # it, 99.9 % of the parameters. (One does that for photos whose *look* is new, such as infrared.)
@@ -324,7 +324,7 @@ print(
 # It works for `layer4`, too. Then the frozen part ends at `layer3`; its output, 256 × 4 × 4 numbers
 # for each of these photos, is kept, and `layer4` and head train on that.
 #
-# ### ✏️ Your turn · Exercise 9.4: predict the gain
+# ### ✏️ Your turn · Exercise 11.4: predict the gain
 #
 # Let $f$ be the FLOPs of the frozen part for one photo, and $t$ those of a forward *and* backward
 # pass through what trains. Fill in `speedup(epochs, frozen, trains)`: the FLOPs of the slow way,
@@ -373,7 +373,7 @@ for name, f, t in (("head", f_head, t_head), ("layer4", f_layer4, t_layer4)):
 # For one epoch there is nothing to gain. For many, the head's gain has no end in sight, and that of
 # `layer4` ends at the dotted line, $(f + t)/t$: what trains has to be computed each time.
 #
-# ### ✏️ Your turn · Exercise 9.5: which of these caches are right?
+# ### ✏️ Your turn · Exercise 11.5: which of these caches are right?
 #
 # Five programs keep what the frozen part computes. Which of them train **the same** as the correct
 # slow loop, with augmentation where it has augmentation? Give all letters.
@@ -513,7 +513,7 @@ print("as counted by hand, within 2 %:", abs(cost.memory / total["all"] - 1) < 0
 #
 # Now measured, by a command that gives each row a process of its own, so that each has its own peak
 # memory. Times are those of the machine that made the file: **the ratios are the point**. The
-# network sees 64 pixels, as in lesson 08, and the batches have 32 photos.
+# network sees 64 pixels, as in lesson 10, and the batches have 32 photos.
 
 # %%
 compute = results.load("compute")
@@ -539,7 +539,7 @@ for (method, once), row in rows.items():
 # and in memory. All layers take about 200 MB here; at 224 pixels the activations alone are 12 times
 # as large.
 #
-# And what does one get for it? Lesson 08 has the accuracies: 100 insects a class, the mean of its
+# And what does one get for it? Lesson 10 has the accuracies: 100 insects a class, the mean of its
 # seeds. `scratch` costs what `all` costs; `LP-FT` trains the head in its first epoch of four.
 
 # %%
@@ -570,7 +570,7 @@ plt.show()
 # Up is better, left is cheaper. Two things to see. Pre-training costs *you* nothing: `scratch` takes
 # as long as `all`, and stands far below. And between the others the question is what a few points
 # are worth to you: the probe tells in a minute whether a problem can be solved at all, and the
-# dearer methods are for when it can. (One set of drawings, one number of photos: lesson 08 has the
+# dearer methods are for when it can. (One set of drawings, one number of photos: lesson 10 has the
 # intervals, and real photos, on which the order is less clear.)
 #
 # ## Your own case, in plain numbers
@@ -669,7 +669,7 @@ else:
 # - You can say how long a training will take before you start it, and what it costs where.
 
 # %%
-print(progress.summary("09"))
+print(progress.summary("11"))
 
 # %% [markdown]
 # ## Common questions
@@ -697,5 +697,5 @@ print(progress.summary("09"))
 # - Keep the features of 5 random crops of each photo, and train a head that takes another one in
 #   each epoch. How many FLOPs, as a formula?
 #
-# **Next:** [10. Silent bugs](10_silent_bugs.ipynb): nine programs that train without an error, and are
+# **Next:** [12. Silent bugs](12_silent_bugs.ipynb): nine programs that train without an error, and are
 # wrong.
