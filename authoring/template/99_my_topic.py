@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 101. My topic
+# # 99. My topic
 #
 # «Say in two or three sentences which question a learner has at this point, and why the answer
 # matters. The first cell to run comes within 250 words.»
@@ -23,7 +23,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="101", seconds=10, minutes=30)
+opening.show(lesson="99", seconds=10, minutes=30)
 
 # %% [markdown]
 # ## «A heading that says what is found out»
@@ -122,7 +122,7 @@ else:
 # - «The abilities from above, as sentences that begin with "You".»
 
 # %%
-print(progress.summary("101"))
+print(progress.summary("99"))
 
 # %% [markdown]
 # ## Common questions

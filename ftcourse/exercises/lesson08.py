@@ -89,7 +89,7 @@ def _both(rate: float, w: Tensor, g: Tensor, wd: float) -> Tensor:
 _RATE = "multiply the rate by layer_decay once for each group of distance."
 
 first_step = Formula(
-    number="10.1",
+    number="8.1",
     name="first_step",
     reference=_first_step,
     why="Each weight moves by the rate of its group, however small its gradient is; PyTorch's AdamW "
@@ -228,7 +228,7 @@ def mystery_runs(images: Tensor, targets: Tensor, steps: int = 4) -> dict[str, l
 
 
 match_runs = Match(
-    number="10.2",
+    number="8.2",
     name="match_runs",
     reference=_MATCH,
     why="C moves every group alike, for AdamW's steps have the length of the rate; A falls off by "
@@ -267,7 +267,7 @@ match_runs = Match(
 # ---------------------------------------------------------------------------- 8.3 schedule_bug
 
 schedule_bug = Choice(
-    number="10.3",
+    number="8.3",
     name="schedule_bug",
     reference="c",
     why="The schedule was made for 40 steps and gets 5: it is still warming up when training ends, "
@@ -379,7 +379,7 @@ _STATISTICS = Wrong(
 _HEAD = Wrong("the head is not mixed", "all names of `after` alike, those of fc too.")
 
 interpolate = Formula(
-    number="10.4",
+    number="8.4",
     name="interpolate",
     reference=_interpolate,
     why="Each tensor lies on the straight line between the two networks, BatchNorm's statistics "
@@ -445,7 +445,7 @@ _TOO_FAST = Wrong(
 )
 
 choose_stages = Match(
-    number="10.5",
+    number="8.5",
     name="choose_stages",
     reference=_PLANS,
     why="Old and new: only where no weight of θ and no statistic moves does the old head go on "

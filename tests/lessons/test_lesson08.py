@@ -9,7 +9,7 @@ import torch
 from ftcourse.exercises import lesson08 as check
 
 
-def test_6_2_the_four_runs_look_as_the_answer_says():
+def test_8_2_the_four_runs_look_as_the_answer_says():
     rows = check.mystery_runs(torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 0, 1]), steps=2)
     moved = {k: [r["moved"] for r in v[:5]] for k, v in rows.items()}
     statistics = {k: [r["stats_moved"] for r in v[:5]] for k, v in rows.items()}
