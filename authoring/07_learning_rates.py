@@ -53,7 +53,7 @@ print(f"{'validation':<14}{before['loss']:>7.3f}{before['accuracy']:>10.3f}")
 assert on_training["loss"] < 0.1 and 0.7 < before["accuracy"] < 0.95
 
 # %% [markdown]
-# The head has learnt its 120 photos. To do better on others, the other eleven million weights have to
+# The head has learnt its 120 photos by heart. If more is to come, the other eleven million weights have to
 # move. How far?
 #
 # ## How far one step goes
@@ -172,7 +172,7 @@ print(f"{'fitted head':<12}{'':>18}{before['loss']:>17.2f}{before['accuracy']:>1
 for lr, found in sweep.items():
     share = lr / sizes["layer4"]
     print(f"{lr:<12g}{share:>17.1%} {found['loss']:>17.2f}{found['accuracy']:>10.3f}")
-assert sweep[1e-2]["loss"] > 2 * before["loss"] > 1.5 * sweep[1e-4]["loss"] - 0.2
+assert sweep[1e-2]["loss"] > 3 * before["loss"] and sweep[1e-4]["loss"] < 2 * before["loss"]
 
 # %%
 # alt: Validation loss after two epochs against the learning rate on a logarithmic axis: near that of
@@ -188,11 +188,14 @@ ft.plot_lines(
 )
 
 # %% [markdown]
-# The loss tells it earlier than the accuracy. No rate beats the fitted head here: 120 photos and 16
-# steps are little (lesson 10 asks when moving θ pays). But a rate that is too large surely ruins.
-# **Stay two powers of ten below the size of the weights**: 1e-4 to 5e-4 with AdamW for θ, ten times
-# as much for a new head. Then sweep: three rates, a factor of 3 apart, one short run each, judged on
-# the validation split.
+# The loss tells it earlier than the accuracy. Small rates gain nothing here either: 120 photos and 16
+# steps are little, and at the smallest BatchNorm's statistics are all that moves (lesson 03). When moving θ
+# pays is lesson 10's question. What is sure is the ruin: it begins between 0.001 and 0.003 in each of five
+# draws of photos (`benchmarks/rates.py`, below).
+#
+# **Begin two powers of ten below the size of the weights**: 1e-4 to 5e-4 with AdamW for θ, ten times as
+# much for a new head. Then sweep: three rates, a factor of 3 apart, one short run each, judged on the
+# validation split.
 #
 # ## When: warm-up and cosine
 #
@@ -382,8 +385,14 @@ for run in runs:
     loss = run["losses"][run["rates"].index(near)]
     print(f"{run['train']:<7}{run['seed']:>5}{run['suggestion']:>9g}{run['best']:>19g}", end="")
     print(f"{loss:>22.2f}{min(run['losses']):>7.2f}{max(run['losses']):>8.2f}")
+    assert run["train"] == "all" or abs(math.log(run["best"] / run["suggestion"])) < math.log(4)
+    assert run["train"] == "head" or run["suggestion"] <= 3e-4 and loss < run["losses"][-2]
 
 # %% [markdown]
+# For a new head it says 0.009 five times, and the sweep says 0.01 or 0.03: it could hardly do better. For
+# all layers from a fitted head, where the loss has little left to fall, it never names a rate that ruins,
+# and seldom the best one.
+#
 # Three things it cannot see:
 #
 # - **It starts where you start.** The same layers from a new head and from a fitted one ask for other
