@@ -179,7 +179,7 @@ for name, row in (("head", "head-5"), ("head, augmented", "augmented-5")):
 # eight processes (its tuned row) are faster than that.
 #
 # There must be cores for the processes: a free cloud notebook often has two. In a notebook on Windows or
-# macOS they start slowly and do not know classes defined in a cell. So the default here is 0.
+# macOS they start slowly. So the default here is 0.
 #
 # **3. `pin_memory=True`** in the `DataLoader` keeps batches in memory that the GPU can fetch by itself;
 # with `.to(device, non_blocking=True)` the CPU goes on in the meantime. It can help on CUDA only; whether
@@ -620,7 +620,7 @@ print(progress.summary("06"))
 # %% [markdown]
 # ## Common questions
 #
-# **My GPU is at 30 %. Is it broken?** It waits for photos. See "Where does the time go?".
+# **My GPU is at 30 %. Is it broken?** It waits for photos.
 #
 # **Is bfloat16 always faster?** No: on the H200 above, where photos were the bottleneck, the tuned loop took
 # 8.5 s with it and 9.3 s without.

@@ -386,7 +386,7 @@ for run in runs:
     print(f"{run['train']:<7}{run['seed']:>5}{run['suggestion']:>9g}{run['best']:>19g}", end="")
     print(f"{loss:>22.2f}{min(run['losses']):>7.2f}{max(run['losses']):>8.2f}")
     assert run["train"] == "all" or abs(math.log(run["best"] / run["suggestion"])) < math.log(4)
-    assert run["train"] == "head" or run["suggestion"] <= 3e-4 and loss < run["losses"][-2]
+    assert run["train"] == "head" or (run["suggestion"] <= 3e-4 and loss < run["losses"][-2])
 
 # %% [markdown]
 # For a new head it says 0.009 five times, and the sweep says 0.01 or 0.03: it could hardly do better. For

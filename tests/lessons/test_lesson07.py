@@ -1,4 +1,4 @@
-"""What lesson 07 says of five draws is what `benchmarks/rates.py` has measured, and its run to rescue is ruined."""
+"""What lesson 07 says of five draws is what `benchmarks/rates.py` measured, and its run to rescue is ruined."""
 
 from __future__ import annotations
 

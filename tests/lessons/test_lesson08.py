@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 
 from ftcourse import results
@@ -38,3 +39,30 @@ def test_8_3_agrees_with_the_measured_methods():
     head, _ = mean("methods_photos", "linear probe")
     for method in ("last block", "all", "LP-FT"):  # real photos: by no more than a photo of 153
         assert mean("methods_photos", method)[0] - head < 1.5 * 100 / 153
+
+
+RUNS = results.load("forgetting")["runs"]
+
+
+def values(kind, name, key):
+    found = [r[key] for r in RUNS if (r["kind"], r["name"]) == (kind, name)]
+    assert len(found) == 5
+    return np.array(found)
+
+
+def test_what_lesson_08_says_of_five_draws_is_what_was_measured():
+    first = [values("first steps", f"{head} head", "kept") for head in ("random", "fitted")]
+    assert (first[1] > first[0]).all()
+
+    def kept(name):
+        return values("treatments", name, "kept").mean()
+
+    for name in ("a tenth of the rate", "statistics kept", "all"):
+        assert kept(name) < 0.6
+    assert kept("statistics kept, a tenth") > 0.9
+    moving = ("all", "a tenth of the rate", "statistics kept", "statistics kept, L2-SP")
+    best = values("treatments", "statistics kept, a tenth", "accuracy").mean()
+    assert all(best > values("treatments", name, "accuracy").mean() for name in moving)
+    assert best <= values("treatments", "head alone", "accuracy").mean() + 1e-9
+    middle, end = (values("line", share, "accuracy") for share in ("0.4", "1.0"))
+    assert (middle > end).all()
