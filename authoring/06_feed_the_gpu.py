@@ -31,9 +31,6 @@ import ftcourse as ft
 from ftcourse import results
 from ftcourse.exercises import lesson06 as check
 from ftcourse.exercises import opening, progress, samples
-from ftcourse.exercises.lesson05 import (
-    measure,
-)  # the honest clock: seconds of run(), after a warm-up
 
 _ = torch.manual_seed(0)
 device = ft.best_device()
@@ -79,7 +76,7 @@ def training_step():
 
 def milliseconds(run, photos, repeats):
     """For one photo."""
-    return 1000 * measure(run, wait, repeats=repeats) / photos
+    return 1000 * check.seconds_of(run, wait, repeats) / photos
 
 
 parts = {
@@ -105,7 +102,7 @@ print(f"feeding (decode and transform) {feeding:.1f} ms a photo", end="; ")
 print(f"computing: head {parts['compute, head']:.1f} ms, all layers {parts['compute, all']:.1f} ms")
 
 # %% [markdown]
-# On a CPU feeding and computing are of one size, if only the head trains; with all layers, or at 224
+# On a CPU feeding and computing are of a similar size, if only the head trains; with all layers, or at 224
 # pixels, computing is the long part. A GPU shortens the two last bars **only**. What was half of the
 # work then becomes nearly all of it.
 #
@@ -293,10 +290,10 @@ print("largest difference:", (images - last).abs().max().item())
 
 # %% tags=["nbval-ignore-output"]
 ft.train_mode(ft.apply_stage(trial, ft.Stage("all")))
-usual = measure(training_step, wait, repeats=3)
+usual = check.seconds_of(training_step, wait, repeats=3)
 first_images, images = images, last
 _ = trial.to(memory_format=torch.channels_last)
-pixelwise = measure(training_step, wait, repeats=3)
+pixelwise = check.seconds_of(training_step, wait, repeats=3)
 images = first_images
 _ = trial.to(memory_format=torch.contiguous_format)
 print(f"here: {1000 * usual:.0f} ms a step, with channels_last {1000 * pixelwise:.0f} ms")
@@ -544,7 +541,7 @@ def on_a_gpu(dtype, channels_last):
 
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    s = measure(step, wait, repeats=10)
+    s = check.seconds_of(step, wait, repeats=10)
     return 1000 * s, len(x) / s, torch.cuda.max_memory_allocated() / 1e6
 
 

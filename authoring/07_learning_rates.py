@@ -175,11 +175,11 @@ for lr, found in sweep.items():
 assert sweep[1e-2]["loss"] > 3 * before["loss"] and sweep[1e-4]["loss"] < 2 * before["loss"]
 
 # %%
-# alt: Validation loss after two epochs against the learning rate on a logarithmic axis: near that of
-#   the fitted head up to 0.0003, then higher and higher; a dotted line marks the size of the weights.
+# alt: Validation loss after two epochs against the learning rate, both logarithmic: near that of the
+#   fitted head up to 0.001, and many times as high at 0.01; a dotted line marks the size of the weights.
 ft.plot_lines(
     {"after two epochs": (rates, [sweep[lr]["loss"] for lr in rates])},
-    log="x",
+    log="xy",
     levels={"fitted head": before["loss"]},
     moments={"size of a weight": sizes["layer4"]},
     xlabel="learning rate",
@@ -188,10 +188,10 @@ ft.plot_lines(
 )
 
 # %% [markdown]
-# The loss tells it earlier than the accuracy. Small rates gain nothing here either: 120 photos and 16
-# steps are little, and at the smallest BatchNorm's statistics are all that moves (lesson 03). When moving θ
-# pays is lesson 10's question. What is sure is the ruin: it begins between 0.001 and 0.003 in each of five
-# draws of photos (`benchmarks/rates.py`, below).
+# At the smallest rate hardly anything moves but BatchNorm's statistics (lesson 03), and that alone is no gain.
+# In the middle the loss is about as good as the fitted head's: when moving θ *pays* is lesson 10's question.
+# What is sure is the ruin. It begins between 0.001 and 0.003 in each of five draws of photos
+# (`benchmarks/rates.py`, below).
 #
 # **Begin two powers of ten below the size of the weights**: 1e-4 to 5e-4 with AdamW for θ, ten times as
 # much for a new head. Then sweep: three rates, a factor of 3 apart, one short run each, judged on the
@@ -361,7 +361,7 @@ print(f"your rule on the smoothed curve: {half_way(found.rates, found.smoothed):
 print(f"suggested by the package:        {found.suggestion}")
 
 # %% [markdown]
-# (The package starts from the median of five steps and rounds to one digit.) The same with a button,
+# (The package is a little more careful with noise, and rounds to one digit.) The same with a button,
 # for any part of the network and for SGD, too:
 
 # %% tags=["nbval-ignore-output"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,18 @@ import ftcourse as ft
 from ftcourse.exercises import Function, Value, Wrong, agrees
 from ftcourse.exercises.settings import Settings
 
-__all__ = ["accumulate", "adam_bytes", "fits", "saved_megabytes", "speed_up"]
+__all__ = ["accumulate", "adam_bytes", "fits", "saved_megabytes", "seconds_of", "speed_up"]
+
+
+def seconds_of(run: Callable[[], Any], wait: Callable[[], Any], repeats: int = 5) -> float:
+    """The honest clock of lesson 05: seconds of one run(), after a warm-up; wait() returns when all is done."""
+    run()
+    wait()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    wait()
+    return (time.perf_counter() - start) / repeats
 
 
 def saved_megabytes(network: nn.Module, images: Tensor, targets: Tensor) -> float:
