@@ -29,7 +29,7 @@ def begin(root: Path, name: str) -> list[Path]:
 
     Args:
         root: the repository.
-        name: "my_topic" or, with the number that is next anyway, "16_my_topic".
+        name: "my_topic" or, with the number that is next anyway, "18_my_topic".
 
     Raises:
         ValueError: a name that cannot be a file's, or a number that is not the next one.
