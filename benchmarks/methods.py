@@ -74,7 +74,7 @@ CANDIDATES: dict[str, list[Recipe]] = {
 METHODS = tuple(CANDIDATES)
 # From scratch for longer, with the recipe of "scratch": the budget stands in the method's name.
 LONG = {"scratch, 400 steps": 400}
-LONG_SIZES = (20, 50, 200)
+LONG_SIZES = (50, 200)
 TRAINS = {"linear probe": "head", "last block": "layer4"}  # the others train all
 CHOICE = [(20, 1000)]  # photos a class and seed of the runs for `--choose`
 
