@@ -9,7 +9,6 @@
 #
 # - put an interval on a result, and say what it does not cover;
 # - express what pre-training is worth *in photos*, and at which budget;
-# - decide, for your photos, how much of the network to train;
 # - plan a data set and keep its test honest.
 
 # %%
@@ -706,7 +705,6 @@ else:
 #
 # - You ask "how many seeds, test photos and looks?" before you believe a number.
 # - You can say what pre-training is worth, in photos, and at which budget.
-# - You choose how much to train by your number of photos, and know how sure that is.
 # - You keep a test clean, and can plan a small data set.
 
 # %%
