@@ -39,7 +39,7 @@ _DATA = "    data = photos.with_transforms(preprocess, preprocess)\n"
 _HEAD = "    model.fc = nn.Linear(model.fc.in_features, 2)\n"
 _TRAINED = (
     "    trained = [p for p in model.parameters() if p.requires_grad]\n"
-    "    optimizer = torch.optim.AdamW(trained, lr=5e-4)\n"
+    "    optimizer = torch.optim.AdamW(trained, lr=5e-4, fused=True)  # fused: faster, the same steps\n"
 )
 
 CASES: dict[str, Case] = {
@@ -116,7 +116,7 @@ CASES: dict[str, Case] = {
         (
             (
                 f"{_HEAD}\n{_TRAINED}",
-                f"    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)\n{_HEAD}\n",
+                f"    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)\n{_HEAD}\n",
             ),
         ),
     ),

@@ -255,8 +255,8 @@ def test_show_prints_the_program_or_what_differs(capsys):
     assert capsys.readouterr().out.strip() == bugs.source().strip()
     bugs.show("G", "L")
     shown = capsys.readouterr().out
-    assert "-    optimizer = torch.optim.AdamW(trained, lr=5e-4)" in shown
-    assert "+    optimizer = torch.optim.AdamW(trained, lr=1e-2)" in shown
+    assert "-    optimizer = torch.optim.AdamW(trained, lr=5e-4, fused=True)" in shown
+    assert "+    optimizer = torch.optim.AdamW(trained, lr=1e-2, fused=True)" in shown
     assert "validate" not in shown and "@@" not in shown
     assert shown.startswith("Program G: - sound, all layers train + G")
     assert "Program L: - sound + L" in shown

@@ -306,4 +306,13 @@ WRONG = {
     ],
 }
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "frugal": {
+        "constant: 2 -> 3": "a third class that is never right is soon never said",
+        "constant: 0.01 -> 0.02": "another rate that learns",
+        "keyword forgotten: torch.optim.Adam(..., lr=0.01) -> ": "Adam's own rate learns, too",
+        "constant: 30 -> 31": "one step more costs next to nothing",
+        "statement removed: optimizer.zero_grad() -> pass": "gradients that add up lead there as well: the "
+        "numbers are what is asked for",
+    },
+}

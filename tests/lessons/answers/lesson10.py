@@ -848,4 +848,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "constant: 0.001 -> 0.002": "as above",
         "method 1: eval -> train": "a softmax sums to one in either mode, and it is a copy that is changed",
     },
+    "by_heart": {
+        "keyword forgotten: torch.optim.AdamW(..., lr=0.001) -> ": "that is AdamW's own rate",
+        "constant: 0.001 -> 0.002": "another rate that gets there",
+    },
 }
