@@ -35,8 +35,8 @@ MOST = {"train": 150, "val": 40}  # the first by name, to keep a run short
 NAMES = {"scratch": "random weights, all train", "fine-tuned": "pocket weights, all train"}
 
 
-def read(file: Path) -> Splits:
-    shrink = v2.Resize(SIZE, antialias=True)
+def read(file: Path, size: tuple[int, int] = SIZE) -> Splits:
+    shrink = v2.Resize(size, antialias=True)
     with zipfile.ZipFile(file) as packed:
 
         def item(name: str):
@@ -76,9 +76,9 @@ def read(file: Path) -> Splits:
     )
 
 
-def run(data: Splits, arm: str, lr: float, seed: int) -> dict:
+def run(data: Splits, arm: str, lr: float, seed: int, side: int = SIZE[0]) -> dict:
     torch.manual_seed(seed)
-    model = fcos(ft.load_backbone("resnet18", weights=WEIGHTS[arm]), len(CLASSES) + 1, size=SIZE[0])
+    model = fcos(ft.load_backbone("resnet18", weights=WEIGHTS[arm]), len(CLASSES) + 1, size=side)
     task = Detection()
     stage = ft.Stage("all", epochs=EPOCHS, lr=lr, head_lr=3e-3)
     start = time.process_time()

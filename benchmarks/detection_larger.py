@@ -26,9 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photos", type=Path, metavar="bccd.zip")
     torch.set_num_threads(1)
-    detection.SIZE = SIZE
-    data = detection.read(parser.parse_args().photos)
-    run = detection.run(data, "fine-tuned", RATE, SEED)
+    data = detection.read(parser.parse_args().photos, SIZE)
+    run = detection.run(data, "fine-tuned", RATE, SEED, SIZE[0])
     small = next(
         r
         for r in results.load("detection")["runs"]

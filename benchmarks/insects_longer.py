@@ -31,11 +31,8 @@ from ftcourse.tasks.detection import Detection, detection_transforms, fcos
 from ftcourse.tasks.segmentation import Segmentation, segmentation_transforms, unet
 
 NAME, CLASSES, SHOWN = "insects_longer", ("ants", "bees"), 4
-SEEDS = (
-    0,
-    1,
-    2,
-)  # of the head's first weights and of the order of the photos; the photos are the same
+# of the head's first weights and of the order of the photos; the photos are the same
+SEEDS = (0, 1, 2)
 RATES = {"lr": 1e-3, "head_lr": 3e-3}
 SETTINGS: dict[str, dict[str, Any]] = {
     "masks": {"per_class": 200, "epochs": 10, "batch_size": 16, "size": 96},
@@ -79,14 +76,14 @@ def of_masks(data: ft.Data, seed: int) -> tuple[dict, list]:
     data, task = replace(data, **splits), Segmentation(len(CLASSES) + 1)
     torch.manual_seed(seed)
     model = unet(ft.load_backbone("resnet18"), len(CLASSES) + 1)
-    found, extra = trained(model, data, task, "masks", seed)
+    how = trained(model, data, task, "masks", seed)
     test = ft.evaluate(model, data.test, task=task)
-    found |= {
-        "miou": round(test["miou"], 4), "accuracy": round(test["accuracy"], 4),
+    found = {
+        "seed": seed, "miou": round(test["miou"], 4), "accuracy": round(test["accuracy"], 4),
         "iou": [round(test[f"iou_{k}"], 4) for k in range(len(CLASSES) + 1)],
     }  # fmt: skip
     predicted, _ = ft.predict(model, data.test.subset(range(SHOWN)), task=task)
-    return found | extra, [runs_of(mask) for mask in predicted]
+    return found | how, [runs_of(mask) for mask in predicted]
 
 
 def of_boxes(data: ft.Data, seed: int) -> tuple[dict, list]:
@@ -96,11 +93,11 @@ def of_boxes(data: ft.Data, seed: int) -> tuple[dict, list]:
     )
     torch.manual_seed(seed)
     model = fcos(ft.load_backbone("resnet18"), len(CLASSES) + 1, size=SETTINGS["boxes"]["size"])
-    found, extra = trained(model, data, task, "boxes", seed)
+    how = trained(model, data, task, "boxes", seed)
     test = ft.evaluate(model, data.test, task=task)
-    found |= {k: round(test[k], 4) for k in ("map", "map_50", "map_1", "map_2")}
+    scores = {k: round(test[k], 4) for k in ("map", "map_50", "map_1", "map_2")}
     shown, _ = ft.predict(model, data.test.subset(range(SHOWN)), task=task)
-    return found | extra, [
+    return {"seed": seed} | scores | how, [
         {
             "boxes": [[round(v, 1) for v in box] for box in one["boxes"].tolist()],
             "labels": one["labels"].tolist(),
@@ -110,7 +107,7 @@ def of_boxes(data: ft.Data, seed: int) -> tuple[dict, list]:
     ]
 
 
-def trained(model: Any, data: ft.Data, task: Any, name: str, seed: int) -> tuple[dict, dict]:
+def trained(model: Any, data: ft.Data, task: Any, name: str, seed: int) -> dict:
     s = SETTINGS[name]
     start = time.process_time()
     history = ft.finetune(
@@ -118,7 +115,7 @@ def trained(model: Any, data: ft.Data, task: Any, name: str, seed: int) -> tuple
         batch_size=s["batch_size"], progress=False, preflight=False,
     )  # fmt: skip
     score = f"val_{task.score}"
-    return {"seed": seed}, {
+    return {
         "curve": [round(r[score], 4) for r in history.epochs],
         "best_epoch": history.best["epoch"], "cpu_seconds": round(time.process_time() - start, 1),
     }  # fmt: skip

@@ -1,10 +1,10 @@
-"""What r and alpha of LoRA do: lesson 14's encoder and messages, many seeds.
+"""What r and alpha of LoRA do: lesson 14's encoder and messages, three seeds.
 
     python benchmarks/lora_rank.py                 # all settings that the results file lacks
     python benchmarks/lora_rank.py --minutes 5     # start no run after so many
 
 all-MiniLM-L6-v2 on the first 40 training messages of each class (120), three epochs of AdamW with batches of 16,
-180 test messages: what lesson 14 trains. LoRA by peft on query and value; the head trains as well. Three series:
+180 test messages: what lesson 14 trains. LoRA by peft on query and value; the head trains as well. Four series:
 
     rank     r of 1, 8 and 64, each with three learning rates; alpha = 2 r, so that the factor alpha / r is 2
     alpha    r = 8, alpha of 1, 16 and 256, so that the factor is 1/8, 2 and 32; learning rate 2e-3
@@ -20,16 +20,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
-import transformers
 from peft import LoraConfig, inject_adapter_in_model
+from peft_methods import versions
 
 import ftcourse as ft
 from ftcourse import results
@@ -122,10 +120,7 @@ def main() -> None:
     file = results.path("lora_rank")
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"runs": []}
     found |= {"command": "python benchmarks/lora_rank.py"}
-    found["versions"] = {
-        "python": platform.python_version(), "torch": torch.__version__, "peft": peft.__version__,
-        "transformers": transformers.__version__, "ftcourse": ft.__version__,
-    }  # fmt: skip
+    found["versions"] = versions()
     done = {(x["r"], x["alpha"], x["lr"], x["seed"]) for x in found["runs"]}
     for seed in SEEDS:
         for _, r, alpha, lr in SETTINGS:

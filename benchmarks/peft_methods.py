@@ -141,6 +141,13 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(), "torch": torch.__version__, "peft": peft.__version__,
+        "transformers": transformers.__version__, "ftcourse": ft.__version__,
+    }  # fmt: skip
+
+
 def write(found: dict[str, Any]) -> None:
     found["summary"] = summary(found["runs"])
     results.path("peft_methods").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -173,10 +180,7 @@ def main() -> None:
     file = results.path("peft_methods")
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"runs": []}
     found |= {"command": "python benchmarks/peft_methods.py", "seeds": list(SEEDS)}
-    found["versions"] = {
-        "python": platform.python_version(), "torch": torch.__version__, "peft": peft.__version__,
-        "transformers": transformers.__version__, "ftcourse": ft.__version__,
-    }  # fmt: skip
+    found["versions"] = versions()
     done = {(r["model"], r["method"], r["seed"]) for r in found["runs"]}
     for seed in SEEDS:
         for name in [a.only] if a.only else EPOCHS:

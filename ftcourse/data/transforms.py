@@ -99,10 +99,7 @@ def seen_region(transform: Transform, size: tuple[int, int]) -> tuple[float, flo
     left, top, right, bottom = 0.0, 0.0, float(width), float(height)
     now = (width, height)  # of the image at this step
     for step in _steps(transform):
-        x, y = (
-            (right - left) / now[0],
-            (bottom - top) / now[1],
-        )  # photo's pixels in one of the image
+        x, y = (right - left) / now[0], (bottom - top) / now[1]  # photo's pixels in one of these
         if isinstance(step, v2.Resize | transforms.Resize):
             now = _resized(step, now)
         elif isinstance(step, v2.CenterCrop | transforms.CenterCrop):

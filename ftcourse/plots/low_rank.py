@@ -29,42 +29,24 @@ def plot_low_rank(
         raise ValueError(f"W of {rows} x {columns} and r = {r}: all must be 1 or more")
     gap = 0.22 * max(rows, columns)
     thin = max(r, 0.012 * max(rows, columns))  # a line that can be seen
-    places = (
-        ("W", 0, 0, columns, rows, True),
-        ("B", columns + gap, 0, thin, rows, False),
-        ("A", columns + 2 * gap + thin, 0, columns, thin, False),
-    )
+    right = columns + 2 * gap + thin  # where A begins
     with drawing(theme) as t:
         fig, ax = sheet(figsize=(8, 3.1))
         bare(ax)
-        for name, x, y, w, h, frozen in places:
-            colour = t.muted if frozen else t.colours[METHOD_COLOURS["LoRA"]]
-            ax.add_patch(Rectangle((x, y), w, h, color=colour, lw=0))
-            size = (
-                f"{rows} x {columns}"
-                if frozen
-                else f"{rows} x {r}"
-                if name == "B"
-                else f"{r} x {columns}"
-            )
-            state = "frozen" if frozen else "trains"
-            if frozen:
-                ax.text(
-                    x + w / 2, y + h / 2, f"{name}\n{size}\n{state}", ha="center", va="center",
-                    color=t.paper, fontweight="bold",
-                )  # fmt: skip
-            elif name == "B":
-                ax.text(
-                    x + w / 2, rows + 0.03 * rows, f"{name}  {size}, {state}", ha="center", va="top"
-                )
-            else:
-                ax.text(
-                    x + w / 2,
-                    y + h + 0.05 * rows,
-                    f"{name}  {size}, {state}",
-                    ha="center",
-                    va="top",
-                )
+        trains = t.colours[METHOD_COLOURS["LoRA"]]
+        for x, w, h, colour in (
+            (0, columns, rows, t.muted), (columns + gap, thin, rows, trains), (right, columns, thin, trains),
+        ):  # fmt: skip
+            ax.add_patch(Rectangle((x, 0), w, h, color=colour, lw=0))
+        ax.text(
+            columns / 2, rows / 2, f"W\n{rows} x {columns}\nfrozen", ha="center", va="center",
+            color=t.paper, fontweight="bold",
+        )  # fmt: skip
+        for name, size, x, y in (
+            ("B", f"{rows} x {r}", columns + gap + thin / 2, 1.03 * rows),
+            ("A", f"{r} x {columns}", right + columns / 2, thin + 0.05 * rows),
+        ):
+            ax.text(x, y, f"{name}  {size}, trains", ha="center", va="top")
         ax.text(columns + gap / 2, rows / 2, "+", fontsize=22, ha="center", va="center")
         ax.text(columns + 1.5 * gap + thin, rows / 2, "x", fontsize=18, ha="center", va="center")
         ax.set(

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FCOS
 
+from ftcourse.models.modes import eval_mode
+
 __all__ = ["Places", "answering_places"]
 
 
@@ -42,14 +44,9 @@ def answering_places(model: FCOS, image: Tensor, target: dict[str, Tensor]) -> P
     Source: https://arxiv.org/abs/1904.01355; the rule is that of torchvision's `FCOS.compute_loss`.
     """
     given = {"boxes": torch.as_tensor(target["boxes"]).float(), "labels": target["labels"]}
-    was_training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
+    with eval_mode(model):
         images, resized = model.transform([image], [given])
         maps = list(model.backbone(images.tensors).values())
-    finally:
-        for module in was_training:
-            module.training = True
     anchors = model.anchor_generator(images, maps)
     counts = [x.shape[2] * x.shape[3] for x in maps]
     matched = _matched(model, resized, anchors, counts)
