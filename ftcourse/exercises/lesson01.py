@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,13 @@ from torch import Tensor
 from torchvision.models import ResNet50_Weights
 from torchvision.transforms import v2
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.exercises import Choice, Draw, Exercise, Formula, Value, Wrong
 from ftcourse.exercises.gives import Unfit, number, several, tensor, tuple_of
-from ftcourse.exercises.written import as_numbers
+from ftcourse.exercises.guard import an_iterator
+from ftcourse.exercises.samples import sample_photos
+from ftcourse.exercises.words import short
+from ftcourse.exercises.written import as_numbers, untouched
+from ftcourse.models.backbones import load_backbone
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
 
 _POCKET = ResNet18_Pocket_Weights.DEFAULT
@@ -483,4 +489,92 @@ repair = Formula(
             Wrong("it is a batch", "one photo is asked for here, (3, size, size): take [0]."),
         ),
     ),
+)
+
+
+# ------------------------------------------------------------------------------------- 1.6 crop
+
+WANTED = "lakeside"
+SMALLEST = 200  # pixels
+
+
+@functools.cache
+def _network() -> torch.nn.Module:
+    return load_backbone("resnet18")
+
+
+@functools.cache
+def _temple() -> Image.Image:
+    return sample_photos()["temple"]
+
+
+def _asked(left: int, top: int, side: int) -> Tensor:
+    """What the pocket network makes of this square of the photo: probabilities (classes,)."""
+    square = _temple().crop((left, top, left + side, top + side))
+    with torch.inference_mode():
+        return _network()(_PREPROCESS(square)[None])[0].softmax(0)
+
+
+def _whole(value: float) -> bool:
+    return math.isfinite(value) and value == int(value)
+
+
+@dataclass
+class Crop(Exercise):
+    """A square of a photo, judged by what the network says of it."""
+
+    def _verdict(self, attempt: Any) -> bool | Wrong | None:
+        if untouched(attempt):
+            return None
+        if isinstance(attempt, list | tuple) and attempt and all(a is None for a in attempt):
+            return None
+        if isinstance(attempt, Iterator):
+            return an_iterator(attempt)
+        numbers = as_numbers(attempt)
+        if numbers is None or len(numbers) != 3 or not all(map(_whole, numbers)):
+            return Wrong(
+                f"{short(attempt)} is no square", "write three whole numbers: (left, top, side)."
+            )
+        left, top, side = map(int, numbers)
+        return self._misplaced(left, top, side) or self._told(_asked(left, top, side))
+
+    def _misplaced(self, left: int, top: int, side: int) -> Wrong | None:
+        width, height = _temple().size
+        if side < SMALLEST:
+            return Wrong(
+                f"a square of {side} pixels is too small",
+                f"take {SMALLEST} at least, with the lake in it.",
+            )
+        if min(left, top) < 0 or left + side > width or top + side > height:
+            return Wrong(
+                f"it reaches from ({left}, {top}) to ({left + side}, {top + side}), beyond the photo",
+                f"the photo has {width} x {height} pixels; (0, 0) is its upper left corner.",
+            )
+        return None
+
+    def _told(self, p: Tensor) -> Wrong | bool:
+        names, right = _POCKET.meta["categories"], _POCKET.meta["categories"].index(WANTED)
+        place, best = int((p > p[right]).sum()) + 1, int(p.argmax())
+        if place == 1:
+            return True
+        return Wrong(
+            f"the network says {names[best]}, {100 * float(p[best]):.0f} %; {WANTED} is at place {place} with "
+            f"{100 * float(p[right]):.1f} %"
+        )
+
+    def _right(self, attempt: Any) -> Any:
+        return tuple(map(int, as_numbers(attempt) or ()))
+
+
+crop = Crop(
+    number="1.6",
+    name="crop",
+    reference=(340, 120, 280),
+    why="The photo has not changed, and neither has the network: what is in the crop decides. Nothing but "
+    "the crop is seen.",
+    hints=(
+        "where in the photo is the water, and how much of the temple can you leave out?",
+        "the lake lies to the right of the temple. Begin beyond the middle, and take in the trees below it.",
+    ),
+    worked="box = (340, 120, 280)   # left, top, side",
 )

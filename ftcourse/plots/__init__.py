@@ -6,6 +6,7 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 """
 
 from ftcourse.plots.attention import plot_attention
+from ftcourse.plots.answers import plot_answers
 from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
 from ftcourse.plots.classes import plot_class_scores
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
@@ -18,6 +19,7 @@ from ftcourse.plots.network import (
     plot_movement,
 )
 from ftcourse.plots.places import plot_places
+from ftcourse.plots.parts import plot_parts
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
@@ -28,6 +30,7 @@ __all__ = [
     "LIGHT",
     "Theme",
     "plot_attention",
+    "plot_answers",
     "plot_bars",
     "plot_boxes",
     "plot_class_scores",
@@ -47,6 +50,7 @@ __all__ = [
     "plot_mistakes",
     "plot_movement",
     "plot_places",
+    "plot_parts",
     "plot_points",
     "plot_prediction",
     "plot_reliability",

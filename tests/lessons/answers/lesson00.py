@@ -7,7 +7,25 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-NAMES = {"torch": torch}
+from ftcourse.training.history import History
+
+
+def run(*validation, losses=None):
+    """The record of a run with these validation accuracies."""
+    losses = losses or [0.65 / (i + 1) for i in range(len(validation))]
+    rows = [
+        {"epoch": i + 1, "train_loss": loss, "train_accuracy": share, "val_loss": loss, "val_accuracy": share}
+        for i, (share, loss) in enumerate(zip(validation, losses, strict=True))
+    ]  # fmt: skip
+    return History(rows, best=max(rows, key=lambda row: row["val_accuracy"], default={}))
+
+
+def train(epochs, lr):
+    """What the lesson's `train` gives for the worked answer, without the training."""
+    return run(*np.linspace(0.7, 0.95, epochs))
+
+
+NAMES = {"torch": torch, "train": train}
 
 
 def with_a_loop(logits, targets):
@@ -53,6 +71,14 @@ RIGHT = {
     ],
     "batches": [4, 4.0, torch.tensor(4), "4", np.int64(4), " 4 ", [4]],
     "which_split": ["b", "B", " b ", "(b)", ["b"], {"b"}],
+    "better": [
+        run(0.925),
+        run(0.9),
+        run(0.5, 0.8, 0.9),
+        run(0.95, 0.6),
+        run(1.0),
+        run(0.7, 0.925, losses=[0.7, 3.0]),
+    ],
 }
 
 WRONG = {
@@ -102,6 +128,21 @@ WRONG = {
         (1.5, "a letter in quotes"),
         ([], "a letter in quotes"),
         (True, "a letter in quotes"),
+    ],
+    "better": [
+        (run(0.5, losses=[0.69]), "longer steps, or more"),
+        (run(0.5, 0.55, 0.6, losses=[0.69, 0.68, 0.66]), "0.66, and guessing has 0.69"),
+        (run(0.5, 0.55, losses=[9.0, 7.0]), "the steps are too long"),
+        (run(0.5, 0.5, losses=[float("nan")] * 2), "the steps are too long"),
+        (run(0.7, 0.8, losses=[0.5, 0.4]), "it learns"),
+        (run(0.7, 0.875, losses=[0.5, 0.4]), "88 % of the validation photos"),
+        (run(), "no epoch"),
+        (0.95, "no record of a run"),
+        ((20, 0.1), "a tuple is no record"),
+        ("train(epochs=20, lr=0.1)", "train(epochs=..., lr=...)"),
+        (train, "a function is no record"),
+        (run(0.95).epochs, "a list is no record"),
+        (run(0.95).best, "a dict is no record"),
     ],
 }
 

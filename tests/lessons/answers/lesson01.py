@@ -195,6 +195,14 @@ RIGHT = {
         lambda photo: P(torch.from_numpy(np.array(photo)).permute(2, 0, 1)),
         lambda photo: POCKET.transforms()(photo).double(),
     ],
+    "crop": [
+        (340, 130, 240),
+        [360, 120, 260],
+        torch.tensor([340, 90, 280]),
+        "330, 90, 300",
+        np.array([320, 60, 320]),
+        (350.0, 130.0, 220.0),
+    ],
 }
 
 WRONG = {
@@ -287,6 +295,24 @@ WRONG = {
         (lambda photo: P(photo).mean(), "the shape is"),
         (lambda photo: P(ImageOps.mirror(photo)), "print the smallest"),
         (lambda photo: Image.fromarray(cropped(photo)), "expected a tensor"),
+    ],
+    "crop": [
+        ((0, 0, 400), "lakeside is at place"),
+        ((0, 20, 400), "lakeside is at place"),
+        ([80, 0, 300], "lakeside is at place"),
+        ((0, 0, 200), "lakeside is at place"),
+        ((420, 130, 120), "200 at least"),
+        ((0, 0, 0), "200 at least"),
+        ((500, 100, 200), "beyond the photo"),
+        ((-10, 0, 300), "beyond the photo"),
+        ((340, 300, 200), "640 x 427 pixels"),
+        ((340, 120, 620, 400), "(left, top, side)"),
+        ((340, 120), "(left, top, side)"),
+        ((340.5, 120, 240), "three whole numbers"),
+        (340, "(left, top, side)"),
+        ("the lake", "(left, top, side)"),
+        ((340, None, 240), "(left, top, side)"),
+        ((float("nan"), 120, 240), "three whole numbers"),
     ],
 }  # fmt: skip
 
