@@ -20,7 +20,7 @@ def setup(photos):
     model.fc = nn.Linear(model.fc.in_features, 2)
 
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=5e-4)
+    optimizer = torch.optim.AdamW(trained, lr=5e-4, fused=True)  # fused: faster, the same steps
     return model, optimizer, data
 
 

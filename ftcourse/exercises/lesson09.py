@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
-from ftcourse.exercises.gives import Unfit, number, whole
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+import ftcourse as ft
+from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
+from ftcourse.exercises.gives import Unfit, number, tensor, whole
 from ftcourse.exercises.written import as_number, equals
 
 # ------------------------------------------------------------------------------- 9.1 conv_flops
@@ -359,4 +366,95 @@ which_cache = Choice(
             "which weights made the features, and do they still stand?",
         ),
     },
+)
+
+# --------------------------------------------------------------------------------- 9.6 frugal
+
+BUDGET, RIGHT_OF_24 = 16, 19  # GFLOP; one pass of the 48 photos costs 14.2
+
+
+def _frugal(backbone: nn.Module, images: Tensor, labels: Tensor, new: Tensor) -> Tensor:
+    with torch.no_grad():
+        known, asked = backbone(images), backbone(new)
+    head = nn.Linear(512, 2)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    with torch.enable_grad():
+        for _ in range(30):
+            loss = F.cross_entropy(head(known), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return head(asked).argmax(1)
+
+
+@functools.cache
+def _two_kinds(*kinds: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each kind 12 drawn insects to learn from, and 12 to be named: images (24, 3, 64, 64), labels (24,)."""
+    look = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=64)
+    data = ft.load_data("pocket-insects", classes=kinds, progress=False)
+    found: list[Tensor] = []
+    for split in (data.train.with_transform(look), data.test.with_transform(look)):
+        rows = [i for k in (0, 1) for i in [i for i, t in enumerate(split.targets) if t == k][:12]]
+        found += [
+            torch.stack([split[i][0] for i in rows]),
+            torch.tensor([0, 1]).repeat_interleave(12),
+        ]
+    return found[0], found[1], found[2], found[3]
+
+
+def _judge_frugal(attempt: Callable) -> Wrong | None:
+    backbone: Any = ft.load_backbone("resnet18").eval().requires_grad_(False)
+    backbone.fc = nn.Identity()
+    for kind in ("ants", "bees"):
+        images, labels, new, truth = _two_kinds(kind, "ladybirds")
+        with FlopCounterMode(display=False) as counter:
+            answers = attempt(backbone, images, labels, new)
+        cost = counter.get_total_flops() / 1e9
+        if answers.shape != truth.shape:
+            return Wrong(
+                f"it returns the shape {tuple(answers.shape)}, expected {tuple(truth.shape)}",
+                "one label for each new photo: the place of its highest score.",
+            )
+        right = int((answers == truth).sum())
+        seen = f"it cost {cost:.1f} GFLOP, and {right} of 24 new photos are right"
+        if cost > BUDGET:
+            return Wrong(
+                f"{seen}; {BUDGET} GFLOP are allowed",
+                "what is computed more than once, and never changes?",
+            )
+        if right < RIGHT_OF_24:
+            return Wrong(
+                f"{seen}; {RIGHT_OF_24} are asked for",
+                "what is learnt from, and is it learnt for long enough? A step behind the features costs next "
+                "to nothing.",
+            )
+    return None
+
+
+frugal = Function(
+    number="9.6",
+    name="frugal",
+    reference=_frugal,
+    why="Each photo goes through the backbone once; what comes behind costs next to nothing.",
+    hints=(
+        "count: what does the backbone cost for one photo, how many photos are there, and how often does each go "
+        "through it?",
+        "one pass of all 48 photos is within the budget, a second one is not. What is left to be learnt needs no "
+        "backbone.",
+    ),
+    worked=(
+        "def frugal(backbone, images, labels, new):\n"
+        "    with torch.no_grad():\n"
+        "        known, asked = backbone(images), backbone(new)\n"
+        "    head = nn.Linear(512, 2)\n"
+        "    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)\n"
+        "    for _ in range(30):\n"
+        "        loss = F.cross_entropy(head(known), labels)\n"
+        "        optimizer.zero_grad()\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+        "    return head(asked).argmax(1)"
+    ),
+    gives=tensor(torch.int64, hint="a label is a whole number: argmax gives it."),
+    judge=_judge_frugal,
 )

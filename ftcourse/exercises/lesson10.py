@@ -700,3 +700,132 @@ looks_sound = Function(
     gives=truth(),
     judge=_judge_looks_sound,
 )
+
+# ------------------------------------------------------------------------------ 10.6 by_heart
+
+STEPS, LOW, NEAR = 40, 0.25, 0.8  # what is asked for: the loss, and how far layer4 may have moved
+
+
+def _by_heart(model: Any, images: Tensor, targets: Tensor, num_classes: int, steps: int) -> Any:
+    model, optimizer = _make_ready(model, num_classes)
+    optimizer.param_groups[0]["lr"] = 1e-3
+    for _ in range(steps):
+        ft.train_mode(model)
+        loss = F.cross_entropy(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def _judge_by_heart(attempt: Callable) -> Wrong | None:
+    """Two networks, in eval and in train mode, with a batch each."""
+    draw = Draw(by_heart.tries)
+    for width, classes, count, train in ((8, 3, 8, False), (12, 5, 10, True)):
+        model = copy.deepcopy(_resnet(width, 7)).train(train)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        noted = _noted_head(model)
+        images = F.interpolate(draw.normal(count, 3, 8, 8), (48, 48), mode="bilinear")
+        targets = torch.arange(count) % classes
+        found = attempt(model, images, targets, classes, STEPS)
+        head = list(noted)  # empty where the model as a whole was never called
+        wrong = (
+            _wrong_outputs(found, classes)
+            or _wrong_learning(found, before, images, targets)
+            or _wrong_head(found, head)
+        )
+        if wrong:
+            return wrong
+    return None
+
+
+def _noted_head(model: nn.Module) -> list[Tensor]:
+    """The head's tensors as they are when the first batch comes; copies of the model note them as well."""
+    seen: list[Tensor] = []
+
+    def note(module: Any, args: Any) -> None:
+        if not seen:
+            seen.extend(p.detach().clone() for p in module.fc.parameters())
+
+    model.register_forward_pre_hook(note)
+    return seen
+
+
+def _wrong_head(model: Any, then: list[Tensor]) -> Wrong | None:
+    now = list(model.fc.parameters())
+    if len(now) == len(then) and any(torch.equal(a, b) for a, b in zip(now, then, strict=True)):
+        return Wrong(
+            "layer4 has bent itself to a random head: the head is as it was at the first step",
+            "that was program E, or F: two questions tell them apart.",
+        )
+    if any(m.training for m in model.modules()):
+        return Wrong("the model comes back in train mode", "give it back ready to be measured.")
+    return None
+
+
+def _wrong_learning(
+    model: nn.Module, before: dict[str, Tensor], images: Tensor, targets: Tensor
+) -> Wrong | None:
+    """What has moved, how far, and what the loss on the batch is: what is seen, and not which line did it."""
+    state = model.state_dict()
+    moved = [k for k in before if k in state and not k.startswith("fc.")]
+    moved = [k for k in moved if not torch.equal(state[k], before[k])]
+    if others := [k for k in moved if not k.startswith("layer4.")]:
+        what = "statistics" if "running" in others[0] or "num_batches" in others[0] else "weights"
+        return Wrong(
+            f"{len(others)} tensors outside layer4 and head have moved, {others[0]} the first: {what}",
+            "what moves without a gradient? That was the fourth place.",
+        )
+    convs = [k for k in before if k.startswith("layer4.") and before[k].dim() == 4]
+    size = math.sqrt(sum(float(before[k].square().sum()) for k in convs))
+    way = math.sqrt(sum(float((state[k] - before[k]).square().sum()) for k in convs)) / size
+    with torch.no_grad():
+        loss = F.cross_entropy(copy.deepcopy(model).eval()(images), targets).item()
+    seen = f"in {STEPS} steps layer4 has moved by {way:.2g} of its size, and the loss on the batch is {loss:.2f}"
+    if way == 0:
+        return Wrong(
+            seen,
+            "what may train, what does the optimizer hold, and is there a gradient when it steps?",
+        )
+    if not way < NEAR:
+        return Wrong(f"{seen}: too far", "that was program G; what sets the size of a step?")
+    if not loss < LOW:
+        return Wrong(
+            f"{seen}; below {LOW} is asked for",
+            "has the head moved as well? If all moves, does it go far enough in a step?",
+        )
+    return None
+
+
+by_heart = Function(
+    number="10.6",
+    name="by_heart",
+    reference=_by_heart,
+    why="It learns the batch by heart, layer4 keeps most of what it was, and all else stands still.",
+    hints=(
+        "five lines are wrong. Ask what the six places ask: what may train, what the optimizer holds, what moves "
+        "without a gradient, whether a gradient is there at the step, and how far a step goes.",
+        "the order of making things ready is that of 10.3; that of a step is clear, backward, step. Frozen "
+        "BatchNorm must sleep while the rest is awake. A rate for AdamW lies between 1e-4 and 1e-2 here.",
+    ),
+    worked=(
+        "def by_heart(model, images, targets, num_classes, steps):\n"
+        "    for p in model.parameters():\n"
+        "        p.requires_grad = False\n"
+        "    for p in model.layer4.parameters():\n"
+        "        p.requires_grad = True\n"
+        "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n"
+        "    trained = [p for p in model.parameters() if p.requires_grad]\n"
+        "    optimizer = torch.optim.AdamW(trained, lr=1e-3)\n"
+        "    for _ in range(steps):\n"
+        "        ft.train_mode(model)\n"
+        "        loss = F.cross_entropy(model(images), targets)\n"
+        "        optimizer.zero_grad()\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+        "    return model.eval()"
+    ),
+    gives=module(),
+    changes=("model",),
+    judge=_judge_by_heart,
+)

@@ -5,8 +5,8 @@ as they were. In a notebook a figure shows once, whether it is a cell's last exp
 `theme="dark"`, or FTCOURSE_THEME=dark in the environment, draws on dark paper.
 """
 
-from ftcourse.plots.attention import plot_attention
 from ftcourse.plots.answers import plot_answers
+from ftcourse.plots.attention import plot_attention
 from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
 from ftcourse.plots.classes import plot_class_scores
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
@@ -18,8 +18,9 @@ from ftcourse.plots.network import (
     plot_landscape,
     plot_movement,
 )
-from ftcourse.plots.places import plot_places
+from ftcourse.plots.panels import plot_panels
 from ftcourse.plots.parts import plot_parts
+from ftcourse.plots.places import plot_places
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
@@ -51,6 +52,7 @@ __all__ = [
     "plot_movement",
     "plot_places",
     "plot_parts",
+    "plot_panels",
     "plot_points",
     "plot_prediction",
     "plot_reliability",

@@ -7,10 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-NAMES = {"np": np}
+NAMES = {"np": np, "torch": torch, "nn": nn, "F": F}
 
 # ------------------------------------------------------------------------------------------ 9.1
 
@@ -69,6 +72,88 @@ def by_matrices(epochs, frozen, trains):
     return (parts @ [epochs, epochs]) / (parts @ [1, epochs])
 
 
+# ------------------------------------------------------------------------------------------ 9.6
+
+
+@torch.no_grad()
+def features_of(backbone, *groups):
+    return [backbone(group) for group in groups]
+
+
+def nearest_mean(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    means = torch.stack([known[labels == k].mean(0) for k in (0, 1)])
+    return torch.cdist(asked, means).argmin(1)
+
+
+def by_logistic_regression(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    return (
+        LogisticRegression(max_iter=500).fit(known.numpy(), labels.numpy()).predict(asked.numpy())
+    )
+
+
+def by_neighbours(backbone, images, labels, new):
+    known, asked = (f.numpy() for f in features_of(backbone, images, new))
+    return KNeighborsClassifier(1).fit(known, labels).predict(asked).tolist()
+
+
+def ridge(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    mean, std = known.mean(0), known.std(0) + 1e-6
+    known, asked = (known - mean) / std, (asked - mean) / std
+    sign = 2.0 * labels - 1
+    weights = known.T @ torch.linalg.solve(known @ known.T + 512 * torch.eye(len(known)), sign)
+    return (asked @ weights > 0).long()
+
+
+def a_head(backbone, images, labels, new, steps=60, lr=0.05, sign=1, rows=slice(None)):
+    known, asked = features_of(backbone, images[rows], new)
+    head = nn.Linear(512, 2)
+    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (sign * F.cross_entropy(head(known), labels[rows])).backward()
+        optimizer.step()
+    return head(asked).max(1).indices
+
+
+def in_batches(backbone, images, labels, new):
+    kept = torch.cat([features_of(backbone, part)[0] for part in torch.cat([images, new]).split(8)])
+
+    class Kept(nn.Module):
+        def forward(self, rows):
+            return kept[rows]
+
+    return nearest_mean(Kept(), torch.arange(24), labels, torch.arange(24, 48))
+
+
+def as_it_was_given(backbone, images, labels, new, steps=10):
+    """The lesson's program, with its first line deleted."""
+    head = nn.Linear(512, 2)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for _ in range(steps):
+        loss = F.cross_entropy(head(backbone(images)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head(backbone(new)).argmax(1)
+
+
+def mirrored_as_well(backbone, images, labels, new):
+    both = torch.cat([images, images.flip(3)])
+    return nearest_mean(backbone, both, labels.repeat(2), new)
+
+
+def in_train_mode(backbone, images, labels, new):
+    return nearest_mean(backbone.train(), images, labels, new)
+
+
+def scores(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    return asked @ (known[labels == 1].mean(0) - known[labels == 0].mean(0))
+
+
 RIGHT = {
     "conv_flops": [
         lambda i, o, k, h, w: 2 * i * o * k * k * h * w,
@@ -98,6 +183,15 @@ RIGHT = {
         lambda e, f, t: torch.tensor(e * (f + t) / (f + e * t)),
     ],
     "which_cache": ["a, d", "DA", {"a", "d"}, ["d", "a"], "a and d", "a d"],
+    "frugal": [
+        nearest_mean,
+        by_logistic_regression,
+        by_neighbours,
+        ridge,
+        a_head,
+        in_batches,
+        lambda b, x, y, new: nearest_mean(b, x, y, new).float().round().to(torch.int32),
+    ],
 }
 
 WRONG = {
@@ -194,6 +288,31 @@ WRONG = {
         (1, "a letter in quotes"),
         ([], "a letter in quotes"),
     ],
+    "frugal": [
+        (as_it_was_given, "16 GFLOP are allowed"),
+        (lambda *given: as_it_was_given(*given, steps=2), "what is computed more than once"),
+        (mirrored_as_well, "16 GFLOP are allowed"),
+        (lambda b, x, y, new: nearest_mean(b, x, y, (new, b(new))[0]), "16 GFLOP are allowed"),
+        (lambda b, x, y, new: a_head(b, x, y, new, sign=-1), "19 are asked for"),
+        (lambda b, x, y, new: a_head(b, x, y, new, rows=slice(12)), "19 are asked for"),
+        (lambda b, x, y, new: torch.zeros(len(new), dtype=torch.long), "12 of 24"),
+        (lambda b, x, y, new: 1 - nearest_mean(b, x, y, new), "what is learnt from"),
+        (lambda b, x, y, new: nearest_mean(b, x, y, new)[:12], "one label for each new photo"),
+        (lambda b, x, y, new: F.one_hot(nearest_mean(b, x, y, new)), "place of its highest score"),
+        (scores, "argmax gives it"),
+        (in_train_mode, "backbone"),
+        (lambda b, x, y, new: None, "returns nothing"),
+        (True, "pass the function itself"),
+    ],
 }
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "frugal": {
+        "constant: 2 -> 3": "a third class that is never right is soon never said",
+        "constant: 0.01 -> 0.02": "another rate that learns",
+        "keyword forgotten: torch.optim.Adam(..., lr=0.01) -> ": "Adam's own rate learns, too",
+        "constant: 30 -> 31": "one step more costs next to nothing",
+        "statement removed: optimizer.zero_grad() -> pass": "gradients that add up lead there as well: the "
+        "numbers are what is asked for",
+    },
+}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import ftcourse as ft
 
-NAMES = {"nn": nn, "torch": torch, "F": F, "copy": copy, "math": math}
+NAMES = {"nn": nn, "torch": torch, "F": F, "copy": copy, "math": math, "ft": ft}
 FLOOR = math.log(1 + math.exp(-1))
 
 # --------------------------------------------------------------------------- 10.3 make_ready
@@ -513,6 +513,131 @@ def measures_in_train_mode(model, optimizer, images, targets):
     return without()(model, optimizer, images, targets)
 
 
+# --------------------------------------------------------------------------- 10.6 by_heart
+
+
+def as_it_was_found(model, images, targets, num_classes, steps):
+    """The lesson's program, with its first line deleted."""
+    for p in model.parameters():
+        p.requires_grad = False
+    model.layer4.requires_grad = True
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    model.fc = nn.Linear(model.fc.in_features, num_classes)
+    for _ in range(steps):
+        model.train()
+        loss = F.cross_entropy(model(images), targets)
+        loss.backward()
+        optimizer.zero_grad()
+        optimizer.step()
+    return model
+
+
+def learner(
+    ready=with_filter,
+    optimizer=lambda ps: torch.optim.AdamW(ps, lr=1e-3),
+    awake=ft.train_mode,
+    step=None,
+    back=lambda model: model.eval(),
+):
+    """The repaired program, with parts exchanged."""
+
+    def in_order(optimizer, loss):
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def attempt(model, images, targets, num_classes, steps):
+        model, _ = ready(model, num_classes)
+        made = optimizer([p for p in model.parameters() if p.requires_grad])
+        for _ in range(steps):
+            awake(model)
+            (step or in_order)(made, F.cross_entropy(model(images), targets))
+        return back(model)
+
+    return attempt
+
+
+def by_stage(model, images, targets, num_classes, steps):
+    stage = ft.Stage(train="layer4", lr=1e-3)
+    ft.apply_stage(ft.replace_head(model, num_classes), stage)
+    optimizer = ft.make_optimizer(model, stage)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(ft.train_mode(model)(images), targets).backward()
+        optimizer.step()
+    return model.eval()
+
+
+def norms_put_to_sleep(model):
+    model.train()
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d) and not m.weight.requires_grad:
+            m.eval()
+
+
+def two_rates(model, images, targets, num_classes, steps):
+    model, _ = by_name_with_sgd(model, num_classes)
+    groups = [
+        {"params": model.layer4.parameters(), "lr": 1e-3},
+        {"params": model.fc.parameters(), "lr": 1e-2},
+    ]
+    optimizer = torch.optim.Adam(groups)
+    for _ in range(steps):
+        norms_put_to_sleep(model)
+        loss = F.cross_entropy(model(images), targets)
+        for p in model.parameters():
+            p.grad = None
+        loss.backward()
+        optimizer.step()
+    for m in model.modules():
+        m.training = False
+    return model
+
+
+def on_the_kept_features(model, images, targets, num_classes, steps):
+    """The frozen part is computed once."""
+    model, _ = with_filter(model.eval(), num_classes)
+    below = nn.Sequential(*list(model.children())[:7])
+    above = nn.Sequential(model.layer4, model.avgpool, nn.Flatten(), model.fc)
+    with torch.no_grad():
+        kept = below(images)
+    optimizer = torch.optim.AdamW(above.parameters(), lr=1e-3)
+    for _ in range(steps):
+        above.train()
+        optimizer.zero_grad()
+        F.cross_entropy(above(kept), targets).backward()
+        optimizer.step()
+    return model.eval()
+
+
+def clears_between(optimizer, loss):
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+
+
+def never_clears(optimizer, loss):
+    loss.backward()
+    optimizer.step()
+
+
+def frozen_head(model, num_classes):
+    model, _ = with_filter(model, num_classes)
+    model.fc.requires_grad_(False)
+    return model, None
+
+
+def layer4_asleep(model, num_classes):
+    model, _ = with_filter(model, num_classes)
+    model.layer4.requires_grad_(False)
+    return model, None
+
+
+def all_thawed(model, num_classes):
+    model, _ = with_filter(model, num_classes)
+    return model.requires_grad_(True), None
+
+
 RIGHT = {
     "below_guessing": ["c", "C", ["c"], "(c)", " c ", {"c"}, "c)"],
     "lowest_loss": [
@@ -551,6 +676,15 @@ RIGHT = {
         as_the_lesson_had_it,
         with_sets_of_tensors,
         without(),
+    ],
+    "by_heart": [
+        learner(),
+        by_stage,
+        two_rates,
+        on_the_kept_features,
+        learner(on_a_copy_of_it, awake=norms_put_to_sleep),
+        learner(optimizer=lambda ps: torch.optim.SGD(ps, lr=0.03, momentum=0.9)),
+        learner(by_name_with_sgd, optimizer=lambda ps: torch.optim.NAdam(ps, lr=1e-3)),
     ],
 }
 
@@ -674,6 +808,28 @@ WRONG = {
         (measures_in_train_mode, "copy.deepcopy(model)"),
         (True, "pass the function itself"),
     ],
+    "by_heart": [
+        (as_it_was_found, "what moves without a gradient"),
+        (learner(awake=lambda model: model.train()), "running_mean the first: statistics"),
+        (learner(all_thawed), "conv1.weight the first: weights"),
+        (learner(step=clears_between), "is there a gradient when it steps"),
+        (learner(layer4_asleep), "is there a gradient when it steps"),
+        (learner(frozen_head), "that was program E, or F"),
+        (
+            learner(optimizer=lambda ps: torch.optim.AdamW(ps[:-2], lr=1.5e-3)),
+            "that was program E, or F",
+        ),
+        (learner(optimizer=lambda ps: torch.optim.AdamW(ps, lr=1e-5)), "far enough in a step"),
+        (learner(optimizer=lambda ps: torch.optim.SGD(ps, lr=1e-4)), "far enough in a step"),
+        (learner(optimizer=lambda ps: torch.optim.AdamW(ps, lr=1e-2)), "that was program G"),
+        (learner(optimizer=lambda ps: torch.optim.AdamW(ps, lr=0.1)), "that was program G"),
+        (learner(ending_in(nn.Softmax(dim=1))), "that is bug D"),
+        (learner(for_512_features), "shapes cannot be multiplied"),
+        (learner(back=lambda model: model.train()), "the model comes back in train mode"),
+        (learner(back=lambda model: None), "returns nothing"),
+        (learner(back=lambda model: model.fc), "does not run on a batch"),
+        (True, "pass the function itself"),
+    ],
 }
 
 ONES = "torch.ones(len(logits))"
@@ -691,5 +847,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "keyword forgotten: torch.allclose(..., atol=0.001) -> ": "sums of a softmax are 1 to 1e-6",
         "constant: 0.001 -> 0.002": "as above",
         "method 1: eval -> train": "a softmax sums to one in either mode, and it is a copy that is changed",
+    },
+    "by_heart": {
+        "keyword forgotten: torch.optim.AdamW(..., lr=0.001) -> ": "that is AdamW's own rate",
+        "constant: 0.001 -> 0.002": "another rate that gets there",
     },
 }
