@@ -6,9 +6,11 @@
     python benchmarks/methods.py --photos FILE               # the same methods on real ants and bees
 
 Five methods with the same photos, epochs, batches and augmentation each: from scratch, linear probe, last block,
-all at once, and LP-FT (head first, then all). The learning rate of each is chosen once, on photos of seeds
-that the benchmark does not use. The seed chooses the photos (of insects a set of its own, in each split), the head
-and the order. Runs in the results file are not repeated; several processes may fill it. One thread each.
+all at once, and LP-FT (head first, then all). About 50 steps are few for training from scratch, so it has a
+sixth curve of 400 steps, at the sizes of LONG_SIZES, with its losses by epoch in the results. The learning rate of
+each method is chosen once, on photos of seeds that the benchmark does not use. The seed chooses the photos (of
+insects a set of its own, in each split), the head and the order. Runs in the results file are not repeated;
+several processes may fill it. One thread each.
 """
 
 from __future__ import annotations
@@ -70,8 +72,18 @@ CANDIDATES: dict[str, list[Recipe]] = {
     ],
 }
 METHODS = tuple(CANDIDATES)
+# From scratch for longer, with the recipe of "scratch": the budget stands in the method's name.
+LONG = {"scratch, 400 steps": 400}
+LONG_SIZES = (50, 200)
 TRAINS = {"linear probe": "head", "last block": "layer4"}  # the others train all
 CHOICE = [(20, 1000)]  # photos a class and seed of the runs for `--choose`
+
+
+def epochs_of(method: str, per_class: int, photos: int) -> int:
+    """Those of the table, or as many as make the steps of a long method."""
+    if method not in LONG:
+        return EPOCHS[per_class]
+    return round(LONG[method] / math.ceil(photos / BATCH))
 
 
 def stages(method: str, epochs: int, recipe: Recipe) -> list[ft.Stage]:
@@ -124,22 +136,35 @@ def draw(split: Any, per_class: int, rng: random.Random) -> list[int]:
     return sorted(keep)
 
 
-def run(data: ft.Data, method: str, per_class: int, seed: int, recipe: Recipe) -> dict[str, Any]:
+def run(
+    data: ft.Data, method: str, per_class: int, seed: int, recipe: Recipe, augment: bool = True
+) -> dict[str, Any]:
     """One training run, judged on the test split: a row of the results."""
     look = ImageClassification(crop_size=PIXELS, resize_size=PIXELS)
-    data = data.with_transforms(train_transforms(PIXELS), look)
+    data = data.with_transforms(train_transforms(PIXELS) if augment else look, look)
     torch.manual_seed(seed)
-    model = ft.load_backbone("resnet18", weights=None if method == "scratch" else "pocket")
+    model = ft.load_backbone("resnet18", weights=None if "scratch" in method else "pocket")
     ft.replace_head(model, len(data.classes))
     model = model.to(memory_format=torch.channels_last)
-    epochs = EPOCHS[per_class]
+    epochs = epochs_of(method, per_class, len(data.train))
+    more: dict[str, Any] = {}
+
+    def look_at_last(history: ft.History) -> None:
+        """Before `finetune` goes back to the best epoch's weights: what the last ones reach."""
+        if method in LONG and len(history.epochs) == epochs:
+            found = ft.evaluate(model, data.test)
+            more["last"], more["last_loss"] = (round(found[k], 4) for k in ("accuracy", "loss"))
+            more["train_accuracy"] = round(history.epochs[-1]["train_accuracy"], 4)
+            for name in ("train_loss", "val_loss", "val_accuracy"):
+                more[f"{name}_by_epoch"] = [round(v, 3) for v in history.column(name)]
+
     start = time.perf_counter()
     history = ft.finetune(
         model, data, stages(method, epochs, recipe), seed=seed, batch_size=BATCH,
-        progress=False, preflight=False, device="cpu",
+        progress=False, preflight=False, device="cpu", on_epoch=look_at_last,
     )  # fmt: skip
     seconds = time.perf_counter() - start
-    return {
+    return more | {
         "recipe": recipe, "precision": "float32", "epochs": epochs, "batch": BATCH,
         "accuracy": round(ft.evaluate(model, data.test)["accuracy"], 4),
         "val_accuracy": round(history.best["val_accuracy"], 4), "train_photos": len(data.train),
@@ -175,7 +200,9 @@ def add(file: Path, row: dict[str, Any], head: dict[str, Any]) -> None:
 def write(file: Path, runs: list[dict[str, Any]], head: dict[str, Any]) -> None:
     """The results file: a `summary` of the runs with two classes at `PIXELS`, `other` ones, and all `runs`."""
     order = ("pixels", "classes", "per_class")
-    runs.sort(key=lambda r: (*(r[name] for name in order), METHODS.index(r["method"]), key(r)))
+    runs.sort(
+        key=lambda r: (*(r[name] for name in order), [*METHODS, *LONG].index(r["method"]), key(r))
+    )
     rows = summary(runs)
     result = {**head, "seeds": sorted({r["seed"] for r in runs}), "versions": versions()}
     result["machine"] = f"{platform.machine()}, {torch.get_num_threads()} thread, CPU"
@@ -240,6 +267,7 @@ def choose(folder: Path | None) -> None:
 @cache
 def chosen(method: str) -> Recipe:
     """The candidate with the best mean accuracy on insects and real photos; the first of equals."""
+    method = "scratch" if method in LONG else method
     rows = [r for r in read(RESULTS / "methods_recipes.json") if r["method"] == method]
 
     def score(recipe: Recipe) -> float:
@@ -252,12 +280,17 @@ def chosen(method: str) -> Recipe:
     return max(CANDIDATES[method], key=score)
 
 
-def measure(folder: Path | None, classes: int, seeds: list[int], sizes: list[int]) -> None:
+def measure(
+    folder: Path | None, classes: int, seeds: list[int], sizes: list[int], methods: list[str]
+) -> None:
     """The benchmark itself, a whole seed after the other."""
     name = "photos" if folder else "insects"
     if folder:
         sizes = [n for n in sizes if n <= 100]  # more than that is not there
-    jobs = [(classes, n, seed, m, chosen(m)) for seed in seeds for n in sizes for m in METHODS]
+    jobs = [
+        (classes, n, seed, m, chosen(m)) for seed in seeds for n in sizes for m in methods
+        if m not in LONG or (n in LONG_SIZES and classes == 2 and not folder)
+    ]  # fmt: skip
     command = "python benchmarks/methods.py" + (" --photos hymenoptera.zip" if folder else "")
     work(results.path(f"methods_{name}"), jobs, folder, command)
 
@@ -287,6 +320,8 @@ def main() -> None:
         "--minutes", type=float, default=math.inf, help="begin no run after so long"
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), choices=SIZES)
+    every = [*METHODS, *LONG]
+    parser.add_argument("--methods", nargs="+", default=every, choices=every)
     a = parser.parse_args()
     global STOP
     STOP = time.monotonic() + 60 * a.minutes
@@ -299,7 +334,7 @@ def main() -> None:
         if a.choose:
             choose(folder)
         else:
-            measure(folder, a.classes, a.seeds, a.sizes)
+            measure(folder, a.classes, a.seeds, a.sizes, a.methods)
 
 
 if __name__ == "__main__":

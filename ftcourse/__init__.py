@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         plot_filters,
         plot_grad_cam,
         plot_history,
+        plot_intervals,
         plot_landscape,
         plot_learning_curves,
         plot_lines,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         plot_panels,
         plot_points,
         plot_reliability,
+        plot_runs,
         show_images,
     )
 
@@ -121,6 +123,7 @@ __all__ = [
     "plot_filters",
     "plot_grad_cam",
     "plot_history",
+    "plot_intervals",
     "plot_landscape",
     "plot_learning_curves",
     "plot_lines",
@@ -132,6 +135,7 @@ __all__ = [
     "plot_panels",
     "plot_points",
     "plot_reliability",
+    "plot_runs",
     "predict",
     "preflight",
     "replace_head",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
+from ftcourse.data.transforms import MEAN, STD, train_transforms
+from ftcourse.exercises import Choice, Draw, Exercise, Formula, Value, Wrong
 from ftcourse.exercises.gives import tensor, tuple_of
 from ftcourse.exercises.match import Match
+from ftcourse.exercises.words import article, short, stops_with
+from ftcourse.exercises.written import untouched
 
 # ----------------------------------------------------------------------------- 7.1 read_curves
 
@@ -422,4 +430,165 @@ treatment = Match(
             "what do the new photos have to look like?",
         ),
     },
+)
+
+# ----------------------------------------------------------------------------- 7.6 augmentation
+
+_SIDE, _PARTS, _ENOUGH, _DRAWN = 64, 8, 0.9, 24
+
+
+def _scene(seed: int) -> tuple[Image.Image, list[Image.Image]]:
+    """A drawn photo, 96 pixels, with a dark animal on it; and copies that lack one part of the animal each."""
+    rng, side = np.random.default_rng(seed), 96
+    y, x = np.mgrid[:side, :side] / side
+    ground = np.kron(rng.integers(90, 190, (8, 8, 3)), np.ones((side // 8, side // 8, 1)))
+    turn, (down, right) = rng.uniform(0, np.pi), rng.uniform(0.38, 0.62, 2)
+    along = ((x - right) * np.cos(turn) + (y - down) * np.sin(turn)) / 0.4
+    across = ((y - down) * np.cos(turn) - (x - right) * np.sin(turn)) / 0.18
+    inside = along**2 + across**2 < 1
+    ground[inside] = (40, 30, 50)
+    # two rows of parts, from one end of the animal to the other
+    part = np.clip((along + 1) * _PARTS / 4, 0, _PARTS // 2 - 1).astype(int) * 2 + (across > 0)
+    lacking = []
+    for k in range(_PARTS):
+        copy = ground.copy()
+        copy[inside & (part == k)] = 255
+        lacking.append(Image.fromarray(copy.astype(np.uint8)))
+    return Image.fromarray(ground.astype(np.uint8)), lacking
+
+
+def _drawn(transform: Callable, photo: Image.Image, seed: int) -> Tensor:
+    """One draw; the same seed gives the same draw, whichever library the numbers come from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    return transform(photo)
+
+
+def _variety(draws: list[Tensor]) -> float:
+    """Mean difference of neighbouring draws, in units of their standard deviation."""
+    x = torch.stack(draws).double()
+    return float((x[1:] - x[:-1]).abs().mean() / x.std().clamp_min(1e-9))
+
+
+@cache
+def _usual_variety() -> float:
+    """That of the course's own training transform."""
+    usual = train_transforms(_SIDE)
+    return float(np.mean([
+        _variety([_drawn(usual, _scene(s)[0], seed) for seed in range(_DRAWN)]) for s in range(3)
+    ]))  # fmt: skip
+
+
+def _whole(transform: Callable, photo: Image.Image, lacking: list[Image.Image], seed: int) -> float:
+    """The share of the animal's parts that can be seen: without them the draw would look otherwise."""
+    full = _drawn(transform, photo, seed)
+    bar = 0.2 * float(full.max() - full.min())
+    seen = [(_drawn(transform, copy, seed) - full).abs().max() > bar for copy in lacking]
+    return float(np.mean(seen))
+
+
+@dataclass
+class Augmentation(Exercise):
+    """A training transform, judged by what it does to drawn photos."""
+
+    def _verdict(self, attempt: Any) -> bool | Wrong | None:
+        if untouched(attempt):
+            return None
+        if not callable(attempt) or isinstance(attempt, type):
+            return Wrong(
+                f"{short(attempt)} is no transform",
+                "put the steps into v2.Compose([...]); it is called with a photo.",
+            )
+        if wrong := self._wrong_kind(attempt):
+            return wrong
+        varieties, animals = [], []
+        for s in range(3):
+            photo, lacking = _scene(s)
+            varieties.append(_variety([_drawn(attempt, photo, seed) for seed in range(_DRAWN)]))
+            animals += [_whole(attempt, photo, lacking, seed) for seed in range(20)]
+        cut = float(np.mean([share < _ENOUGH for share in animals]))
+        variety = float(np.mean(varieties)) / _usual_variety()
+        if variety < 0.02:
+            return Wrong("all draws look the same", "take something random.")
+        told = (
+            f"two draws differ {variety:.2f} times as much as those of train_transforms(64), and "
+            f"{100 * cut:.0f} of 100 draws lose a part of the animal"
+        )
+        if cut > 0.02:
+            return Wrong(told, "what takes the parts away? Crop less, and vary something else.")
+        if variety < 1:
+            return Wrong(told, "no animal is lost, so there is room: colour, turns, mirroring.")
+        return True
+
+    def _wrong_kind(self, attempt: Callable) -> Wrong | None:
+        """What one draw shows."""
+        photo = _scene(0)[0]
+        try:
+            draw = _drawn(attempt, photo, 0)
+        except Exception as err:
+            return Wrong(stops_with(err, attempt), "try it: my_augmentation(data.train.image(0)).")
+        if not isinstance(draw, Tensor):
+            return Wrong(
+                f"it gives {article(type(draw).__name__)}, expected a tensor",
+                "begin with v2.ToImage(), end with v2.ToDtype(torch.float32, scale=True).",
+            )
+        if tuple(draw.shape) != (3, _SIDE, _SIDE):
+            return Wrong(
+                f"it gives the shape {tuple(draw.shape)}, expected (3, {_SIDE}, {_SIDE})",
+                "a crop or v2.Resize((64, 64)) among the steps sees to that.",
+            )
+        if draw.dtype != torch.float32:
+            return Wrong(
+                f"it gives {draw.dtype}, expected torch.float32",
+                "v2.ToDtype(torch.float32, scale=True) is missing.",
+            )
+        largest = float(draw.abs().max())
+        if not largest <= 10:
+            return Wrong(
+                f"it gives values as large as {largest:.0f}, and the network is used to -3 to 3",
+                "0 to 255 becomes 0 to 1 by v2.ToDtype(torch.float32, scale=True), before Normalize.",
+            )
+        copies = [_drawn(attempt, lacking, 0) for lacking in _scene(0)[1]]
+        if not any((copy - draw).abs().max() > 1e-3 for copy in copies):
+            return Wrong(
+                "it gives the same, whatever is on the photo", "a variant of the photo is wanted."
+            )
+        return None
+
+    def _right(self, attempt: Any) -> Any:
+        return attempt
+
+
+augmentation = Augmentation(
+    number="7.6",
+    name="augmentation",
+    reference=v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(_SIDE, scale=(0.85, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+            v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(MEAN), list(STD)),
+        ]
+    ),
+    why="More variety, and the animal is still there: small crops were the part that could make the label "
+    "untrue. Whether it helps is another question, which only runs over several seeds can answer.",
+    hints=(
+        "the widget above shows what each slider does: which of them cuts the animal, and which never can?",
+        "keep at least 80 % of the area in each crop, and make up for it: stronger colours, turns, flips.",
+    ),
+    worked=(
+        "my_augmentation = v2.Compose([\n"
+        "    v2.ToImage(),\n"
+        "    v2.RandomResizedCrop(64, scale=(0.85, 1.0)),\n"
+        "    v2.RandomHorizontalFlip(),\n"
+        "    v2.RandomVerticalFlip(),\n"
+        "    v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),\n"
+        "    v2.ToDtype(torch.float32, scale=True),\n"
+        "    v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),\n"
+        "])"
+    ),
 )

@@ -9,9 +9,14 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from ftcourse.exercises import Choice, Draw, Formula, Value, Wrong
-from ftcourse.exercises.gives import number, optional, tuple_of
+from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
+from ftcourse.exercises.gives import Unfit, number, optional, tuple_of
+from ftcourse.exercises.guard import Failed
+from ftcourse.exercises.words import article
 from ftcourse.exercises.written import as_number, equals
 
 # --------------------------------------------------------------------------------- 8.1 interval
@@ -490,4 +495,110 @@ honest = Choice(
         ),
         "d": None,
     },
+)
+
+# ------------------------------------------------------------------------------- 8.6 find_both
+
+_BOTH = 0.6  # the share of each class that must be found
+# Which class is rare, its photos and those of the other class.
+_DRAWS = ((1, 5, 40), (0, 5, 40), (1, 8, 60), (0, 6, 50), (1, 5, 30), (0, 7, 60))
+
+
+def _rare(seed: int, rare: int, few: int, many: int) -> tuple[np.ndarray, ...]:
+    """Features and labels to train on, and of 400 others to judge by; drawn, 96 numbers each."""
+    rng = np.random.default_rng(seed)
+    spread = 1 / np.sqrt(1 + np.arange(96) / 8)
+    way = rng.normal(size=96) * spread
+    way *= 4 / np.linalg.norm(way / spread)
+
+    def drawn(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.permutation(np.repeat([0, 1], counts))
+        x = 3 + rng.normal(size=(len(y), 96)) * spread + (y[:, None] - 0.5) * way
+        return x.astype(np.float32), y
+
+    return *drawn([few if c == rare else many for c in (0, 1)]), *drawn([200, 200])
+
+
+def _with_predict(value: Any) -> Any:
+    """What has a `predict`, or `Unfit`."""
+    if value is None:
+        raise Unfit("your function returns nothing", "end it with `return probe(...)`.")
+    if not callable(getattr(value, "predict", None)):
+        raise Unfit(
+            f"it returns {article(type(value).__name__)}, which has no predict",
+            "return the fitted classifier itself, not what it predicts.",
+        )
+    return value
+
+
+def _said(classifier: Any, x: np.ndarray) -> np.ndarray:
+    """Its predictions, an array (photos,)."""
+    try:
+        said = np.asarray(classifier.predict(x.copy()))
+    except Exception as err:
+        raise Failed(
+            Wrong(f"its predict stops with {type(err).__name__}: {err}", "is it fitted?")
+        ) from err
+    if said.shape != (len(x),):
+        raise Failed(
+            Wrong(
+                f"its predict gives the shape {said.shape} for {len(x)} photos",
+                "one label, 0 or 1, for each photo.",
+            )
+        )
+    if not set(np.unique(said)) <= {0, 1}:
+        raise Failed(Wrong("its predictions are not 0 and 1", "labels, not probabilities."))
+    return said
+
+
+def _judge_find_both(attempt: Callable) -> Wrong | None:
+    found: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
+    for seed, (rare, few, many) in enumerate(_DRAWS):
+        x, y, new, right = _rare(seed, rare, few, many)
+        said = _said(attempt(x, y), new)
+        recall = [float((said[right == c] == c).mean()) for c in (0, 1)]
+        found[rare].append((recall[rare], recall[1 - rare]))
+    for rare, recalls in found.items():
+        of_rare, of_common = np.mean(recalls, 0)
+        if min(of_rare, of_common) >= _BOTH:
+            continue
+        seen = (
+            f"where class {rare} is rare, it finds {100 * of_rare:.0f} % of the rare class "
+            f"and {100 * of_common:.0f} % of the common one"
+        )
+        if of_rare < _BOTH:
+            hint = "the common class still outvotes the rare one: which of the ways helps more?"
+            if np.mean(found[1 - rare], 0)[0] >= _BOTH:
+                hint = "either class may be the rare one: count them, np.bincount(y)."
+            return Wrong(seen, hint)
+        return Wrong(seen, "that is too much of the cure: both classes count.")
+    return None
+
+
+def _find_both(x: np.ndarray, y: np.ndarray) -> Any:
+    few = np.bincount(y).min()
+    keep = np.concatenate([np.where(y == c)[0][:few] for c in (0, 1)])
+    head = LogisticRegression(C=0.01, max_iter=300)
+    return make_pipeline(StandardScaler(), head).fit(x[keep], y[keep])
+
+
+find_both = Function(
+    number="8.6",
+    name="find_both",
+    reference=_find_both,
+    why="Both classes are found, at a price: the more of the rare one, the fewer of the common one. Which "
+    "mistakes are dearer is not for the classifier to know. Only more photos of the rare class help both.",
+    hints=(
+        "print np.bincount(y): what happens if the head sees as many of the one class as of the other?",
+        "keep `few` photos of each class and fit on these; or leave the photos and move the threshold of "
+        "predict_proba towards the share of the rare class.",
+    ),
+    worked=(
+        "def find_both(x, y):\n"
+        "    few = np.bincount(y).min()\n"
+        "    keep = np.concatenate([np.where(y == c)[0][:few] for c in (0, 1)])\n"
+        "    return probe(x[keep], y[keep])"
+    ),
+    gives=_with_predict,
+    judge=_judge_find_both,
 )

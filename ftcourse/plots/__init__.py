@@ -10,6 +10,7 @@ from ftcourse.plots.attention import plot_attention
 from ftcourse.plots.charts import plot_bars, plot_dots, plot_lines, plot_points
 from ftcourse.plots.classes import plot_class_scores
 from ftcourse.plots.images import plot_boxes, plot_grad_cam, plot_masks, plot_mistakes, show_images
+from ftcourse.plots.intervals import plot_intervals
 from ftcourse.plots.low_rank import plot_low_rank
 from ftcourse.plots.network import (
     plot_embeddings,
@@ -23,6 +24,7 @@ from ftcourse.plots.parts import plot_parts
 from ftcourse.plots.places import plot_places
 from ftcourse.plots.prediction import plot_prediction
 from ftcourse.plots.results import plot_confusion, plot_learning_curves, plot_reliability
+from ftcourse.plots.runs import plot_runs
 from ftcourse.plots.style import DARK, LIGHT, Theme, theme_of
 from ftcourse.plots.training import plot_history, plot_lr_finder
 
@@ -42,6 +44,7 @@ __all__ = [
     "plot_filters",
     "plot_grad_cam",
     "plot_history",
+    "plot_intervals",
     "plot_landscape",
     "plot_learning_curves",
     "plot_lines",
@@ -56,6 +59,7 @@ __all__ = [
     "plot_points",
     "plot_prediction",
     "plot_reliability",
+    "plot_runs",
     "show_images",
     "theme_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from answers.lesson06 import written
+from ftcourse.data.transforms import train_transforms
 
-NAMES = {"torch": torch, "F": F, "math": math}
+NAMES = {"torch": torch, "F": F, "math": math, "v2": v2}
 
 # ------------------------------------------------------------------------------------------ 7.3
 
@@ -167,12 +169,70 @@ CURVES = {
 }
 TREATMENT = {"gap": "b", "confidence": "c", "no gap": "a", "customers": "d"}
 
+# ------------------------------------------------------------------------------------------ 7.6
+
+TAIL = [
+    v2.ToDtype(torch.float32, scale=True),
+    v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+]
+WHOLE = [v2.ToImage(), v2.Resize((64, 64))]
+FLIPS = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+
+
+def by_hand_with_pil(photo):
+    """Without torchvision: turned by quarters, mirrored, lighter or darker."""
+    photo = photo.convert("RGB").resize((64, 64)).rotate(90 * random.randrange(4))
+    x = np.asarray(photo, dtype=np.float32) / 255
+    x = x[:, ::-1] if random.random() < 0.5 else x
+    x = x * np.random.uniform(0.6, 1.4) + np.random.uniform(-0.1, 0.1)
+    return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))).float()
+
+
+def noise_alone(photo):
+    return torch.randn(3, 64, 64)
+
+
+TRANSFORMS = [
+    v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(64, scale=(0.9, 1.0)),
+            *FLIPS,
+            v2.ColorJitter(0.4, 0.4, 0.4),
+            *TAIL,
+        ]
+    ),
+    v2.Compose(
+        [*WHOLE, v2.RandomAffine(20, scale=(0.8, 1.0)), *FLIPS, v2.ColorJitter(0.5, 0.5), *TAIL]
+    ),
+    v2.Compose([*WHOLE, v2.RandAugment(), v2.RandomHorizontalFlip(), *TAIL]),
+    v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(64, scale=(0.8, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(0.5, 0.5, 0.5),
+            v2.RandomRotation(20),
+            TAIL[0],
+        ]
+    ),
+    by_hand_with_pil,
+    lambda photo: v2.functional.to_dtype(
+        v2.Compose([*FLIPS, v2.ColorJitter(0.6, 0.5)])(
+            v2.functional.to_image(photo.resize((64, 64)))
+        ).as_subclass(torch.Tensor),
+        torch.float32,
+        scale=True,
+    ),
+]
+
 RIGHT = {
     "read_curves": written(CURVES),
     "smoothed_loss": [0.1985, 0.2, torch.tensor(0.1985), np.float64(0.199), "0.199", "20 %"],
     "mixup": [with_eye, in_a_loop, with_torchvision, by_index, in_numpy, with_a_helper],
     "find_bugs": ["b, d", "DB", ["b", "d"], {"d", "b"}, "b and d", "b & d"],
     "treatment": written(TREATMENT),
+    "augmentation": TRANSFORMS,
 }
 
 WRONG = {
@@ -258,6 +318,26 @@ WRONG = {
         ({**TREATMENT, "confidence": "f"}, "from a to d"),
         ({"gap": "b"}, "keep the names"),
         ("bcad", "a letter for each"),
+    ],
+    "augmentation": [
+        (train_transforms(64), "Crop less"),
+        (v2.Compose([v2.ToImage(), v2.RandomResizedCrop(64), *FLIPS, *TAIL]), "Crop less"),
+        (v2.Compose([*WHOLE, *FLIPS, *TAIL, v2.RandomErasing(p=1)]), "lose a part"),
+        (v2.Compose([*WHOLE, v2.RandomHorizontalFlip(), *TAIL]), "there is room"),
+        (v2.Compose([*WHOLE, v2.ColorJitter(0.1), *TAIL]), "there is room"),
+        (v2.Compose([*WHOLE, *TAIL]), "the same"),
+        (v2.Compose([v2.ToImage(), *FLIPS, *TAIL]), "the shape (3, 96, 96)"),
+        (v2.Compose([*WHOLE, *FLIPS]), "torch.float32"),
+        (
+            v2.Compose([*WHOLE, *FLIPS, v2.ToDtype(torch.float32), TAIL[1]]),
+            "values as large as",
+        ),
+        (v2.Compose([v2.Resize((64, 64)), *FLIPS]), "expected a tensor"),
+        (v2.Compose(TAIL), "stops with"),
+        (noise_alone, "whatever is on the photo"),
+        (TAIL, "no transform"),
+        (0.8, "no transform"),
+        (v2.Compose, "no transform"),
     ],
 }
 

@@ -8,8 +8,19 @@ import statistics
 import numpy as np
 import torch
 from scipy import stats
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-NAMES = {"t": stats.t, "np": np, "math": math}
+
+def probe(x, y, **options):
+    """As in the lesson."""
+    head = LogisticRegression(C=0.01, max_iter=300, **options)
+    return make_pipeline(StandardScaler(), head).fit(x, y)
+
+
+NAMES = {"t": stats.t, "np": np, "math": math, "probe": probe}
 
 # ------------------------------------------------------------------------------------------ 8.1
 
@@ -224,6 +235,106 @@ def spoils_sizes(sizes, accuracies, target):
     return found
 
 
+# ------------------------------------------------------------------------------------------ 8.6
+
+
+class AboveThreshold:
+    """A probe that says 1 from another probability on."""
+
+    def __init__(self, model, threshold):
+        self.model, self.threshold = model, threshold
+
+    def predict(self, x):
+        return (self.model.predict_proba(x)[:, 1] > self.threshold).astype(int)
+
+
+def as_many_of_both(x, y):
+    rng, few = np.random.default_rng(0), np.bincount(y).min()
+    chosen = [rng.choice(np.flatnonzero(y == c), few, replace=False) for c in (0, 1)]
+    return probe(x[np.concatenate(chosen)], y[np.concatenate(chosen)])
+
+
+def by_the_share(x, y):
+    return AboveThreshold(probe(x, y), y.mean())
+
+
+def by_a_few_sorted(x, y):
+    order = np.argsort(y, kind="stable")
+    few = min((y == 0).sum(), (y == 1).sum())
+    keep = np.r_[order[:few], order[-few:]]
+    return probe(x[keep], y[keep])
+
+
+def strong_weights(x, y):
+    counts = np.bincount(y)
+    return probe(x, y, class_weight={int(counts.argmin()): 30, int(counts.argmax()): 1})
+
+
+def less_of_the_bias(x, y):
+    """The logits, less the logarithm of the odds: the same as another threshold."""
+
+    class Shifted:
+        model, odds = probe(x, y), np.log(y.mean() / (1 - y.mean()))
+
+        def predict(self, new):
+            return np.where(self.model.decision_function(new) - self.odds > 0, 1, 0)
+
+    return Shifted()
+
+
+def several_small_ones(x, y):
+    """A vote of five probes, each on other photos of the common class."""
+    few, rng = np.bincount(y).min(), np.random.default_rng(1)
+    models = []
+    for _ in range(5):
+        keep = np.concatenate([rng.choice(np.where(y == c)[0], few, False) for c in (0, 1)])
+        models.append(probe(x[keep], y[keep]))
+
+    class Vote:
+        def predict(self, new):
+            return (np.mean([m.predict(new) for m in models], 0) > 0.5).astype(np.int64)
+
+    return Vote()
+
+
+def twice_each_rare_one(x, y):
+    rare = np.bincount(y).argmin()
+    keep = np.concatenate([np.arange(len(y)), np.where(y == rare)[0]])
+    return probe(x[keep], y[keep])
+
+
+def ones_are_rare(x, y):
+    return AboveThreshold(probe(x, y), 0.15)
+
+
+def too_much(x, y):
+    rare = np.bincount(y).argmin()
+    return DummyClassifier(strategy="constant", constant=rare).fit(x, y)
+
+
+class Probabilities:
+    def __init__(self, x, y):
+        self.model = probe(x, y)
+
+    def predict(self, x):
+        return self.model.predict_proba(x)[:, 1]
+
+
+def two_columns(x, y):
+    class Both:
+        model = probe(x, y)
+
+        def predict(self, new):
+            return self.model.predict_proba(new)
+
+    return Both()
+
+
+def spoils_labels(x, y):
+    y[:] = 1 - y
+    return probe(x, y)
+
+
 RIGHT = {
     "interval": [
         by_scipy,
@@ -238,6 +349,14 @@ RIGHT = {
     "photos_needed": [by_interp, by_search, powers, in_twos, as_a_tensor, halving],
     "read_gains": ["a, d", "DA", {"d", "a"}, ["a", "d"], "a and d", "a d"],
     "honest": ["b, d", "DB", ["d", "b"], {"b", "d"}, "b and d", "b & d"],
+    "find_both": [
+        as_many_of_both,
+        by_the_share,
+        by_a_few_sorted,
+        strong_weights,
+        less_of_the_bias,
+        several_small_ones,
+    ],
 }
 
 WRONG = {
@@ -350,6 +469,25 @@ WRONG = {
         (4, "a letter in quotes"),
         ([], "a letter in quotes"),
     ],
+    "find_both": [
+        (probe, "outvotes the rare one"),
+        (lambda x, y: probe(x, y, class_weight="balanced"), "outvotes the rare one"),
+        (twice_each_rare_one, "outvotes the rare one"),
+        (ones_are_rare, "either class may be the rare one"),
+        (too_much, "too much of the cure"),
+        (lambda x, y: probe(x, 1 - y), "too much of the cure"),
+        (lambda x, y: probe(x, y).predict(x), "has no predict"),
+        (lambda x, y: None, "returns nothing"),
+        (lambda x, y: LogisticRegression(), "is it fitted?"),
+        (lambda x, y: probe, "has no predict"),
+        (Probabilities, "labels, not probabilities"),
+        (two_columns, "one label, 0 or 1"),
+        (spoils_labels, "it changes y"),
+    ],
 }
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT = {
+    "find_both": {
+        "comparison: y == c -> (y != c)": "the same photos, those of the other class first",
+    },
+}
