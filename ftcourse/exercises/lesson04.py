@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision.datasets import ImageFolder
 
-from ftcourse.exercises import Choice, Function, Value, Wrong, agrees
-from ftcourse.exercises.gives import Unfit, number
+from ftcourse.exercises import Choice, Function, Value, Wrong, agrees, fabrics
+from ftcourse.exercises.gives import Unfit, mapping, module, number, several, tuple_of
 from ftcourse.exercises.guard import Failed
-from ftcourse.models.freezing import train_mode
+from ftcourse.models.backbones import load_backbone, weights_of
+from ftcourse.models.freezing import freeze, train_mode, unfreeze
 
 # -------------------------------------------------------------------------------- 4.1 sgd_step
 
@@ -411,4 +416,511 @@ honest_number = Choice(
             "report the one network that you chose.",
         ),
     },
+)
+
+# -------------------------------------------------------------------------------- 4.6 evaluate
+
+
+def _evaluate(model: nn.Module, loader: Any) -> tuple[float, float]:
+    model.eval()
+    loss, hits, samples = 0.0, 0, 0
+    with torch.no_grad():
+        for images, targets in loader:
+            logits = model(images)
+            loss += F.cross_entropy(logits, targets).item() * len(targets)
+            hits += int((logits.argmax(1) == targets).sum())
+            samples += len(targets)
+    return loss / samples, hits / samples
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A model with BatchNorm and dropout, and photos whose last batch is smaller and harder."""
+
+    photos: int
+    batch: int
+    training: bool
+
+    def loader(self) -> DataLoader:
+        g = torch.Generator().manual_seed(self.photos)
+        images = torch.randn(self.photos, 3, 6, 6, generator=g)
+        targets = self.model().eval()(images).argmax(1)
+        rest = self.photos % self.batch
+        targets[-rest:] = (targets[-rest:] + 1) % 3  # all of the last batch are wrong, and two more
+        targets[:2] = (targets[:2] + 2) % 3
+        return DataLoader(TensorDataset(images, targets), batch_size=self.batch)
+
+    def model(self) -> nn.Sequential:
+        torch.manual_seed(2)
+        model = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3)
+        )  # fmt: skip
+        model[1].running_mean += 0.2
+        return model.train(self.training)
+
+
+_MEASURED = (_Measured(19, 8, True), _Measured(11, 4, False))
+
+
+def _judge_evaluate(attempt: Callable) -> Wrong | None:
+    for case in _MEASURED:
+        model, loader, graphs = case.model(), case.loader(), []
+        before = copy.deepcopy(model.state_dict())
+        model.register_forward_pre_hook(
+            lambda *_, seen=graphs: seen.append(torch.is_grad_enabled())
+        )
+        with torch.enable_grad():
+            answer = attempt(model, loader)
+        now = model.state_dict()
+        if not torch.equal(now["1.running_mean"], before["1.running_mean"]):
+            return Wrong(
+                "BatchNorm has learnt from the photos that it was measured on",
+                "the model may come in train mode: switch that first.",
+            )
+        if any(not torch.equal(now[name], before[name]) for name in before):
+            return Wrong("the weights have moved", "measuring is no training: no step in here.")
+        if wrong := _judge_measured(answer, case):
+            return wrong
+        if any(graphs):
+            return Wrong(
+                "the numbers are right; but a graph is recorded for gradients that nobody asks for",
+                "put the loop under `with torch.no_grad():`, or torch.inference_mode().",
+            )
+    return None
+
+
+def _judge_measured(answer: tuple[float, float], case: _Measured) -> Wrong | None:
+    expected = _evaluate(case.model(), case.loader())
+    if agrees(answer, expected):
+        return None
+    if agrees(answer, expected[::-1]):
+        return Wrong("loss and accuracy have changed places", "first the loss, then the accuracy.")
+    with torch.no_grad():
+        model = case.model().eval()
+        batches = [
+            (F.cross_entropy(model(x), y).item(), _hits(model(x), y), len(y))
+            for x, y in case.loader()
+        ]
+    losses, hits, sizes = (list(column) for column in zip(*batches, strict=True))
+    n = len(batches)
+    shares = [h / size for h, size in zip(hits, sizes, strict=True)]
+    known = {
+        "the loss": (
+            (sum(losses) / n, "is averaged over batches, and the last one is smaller",
+             "weight each batch's mean with the number of its photos."),
+            (sum(losses), "is a sum of the batches' means", "weight each with its size; divide by all photos."),
+            (sum(losses) / sum(sizes), "adds the batches' means as they are",
+             "a mean times len(targets) is a sum."),
+            (expected[0] * sum(sizes), "is a sum over the photos", "divide by how many there are."),
+            (losses[-1], "is that of the last batch", "add up over all batches."),
+        ),
+        "the accuracy": (
+            (sum(shares) / n, "is averaged over batches, and the last one is smaller",
+             "count photos, then divide once."),
+            (float(sum(hits)), "is a count", "divide by the number of photos."),
+            (100 * expected[1], "is in percent", "give a fraction, between 0 and 1."),
+            (1 - expected[1], "is the share of wrong answers", "count where argmax and target agree."),
+            (shares[-1], "is that of the last batch", "add up over all batches."),
+        ),
+    }  # fmt: skip
+    for (what, mistakes), given, right in zip(known.items(), answer, expected, strict=True):
+        if agrees(given, right):
+            continue
+        for value, seen, hint in mistakes:
+            if agrees(given, value):
+                return Wrong(f"{what} {seen}", hint)
+        return Wrong(f"{what} is {given:.3f} where {right:.3f} is expected")
+    return None
+
+
+def _hits(logits: Tensor, targets: Tensor) -> int:
+    return int((logits.argmax(1) == targets).sum())
+
+
+evaluate = Function(
+    number="4.6",
+    name="evaluate",
+    reference=_evaluate,
+    why="Each photo counts once, in loss and accuracy; the model rests in eval mode, and keeps no graph.",
+    hints=(
+        "two lines before the loop over batches: the mode, and no gradients. In it three running sums, as in "
+        "train_one_epoch, and the photos that are right.",
+        "logits.argmax(1) is the answer for each photo. Compare it with targets, and count: .sum().item().",
+    ),
+    worked=(
+        "def evaluate(model, loader):\n"
+        "    model.eval()\n"
+        "    loss, hits, samples = 0.0, 0, 0\n"
+        "    with torch.no_grad():\n"
+        "        for images, targets in loader:\n"
+        "            logits = model(images)\n"
+        "            loss += F.cross_entropy(logits, targets).item() * len(targets)\n"
+        "            hits += (logits.argmax(1) == targets).sum().item()\n"
+        "            samples += len(targets)\n"
+        "    return loss / samples, hits / samples"
+    ),
+    gives=tuple_of(number(), number(), hint="return loss, accuracy."),
+    changes=("model",),
+    judge=_judge_evaluate,
+)
+
+# ------------------------------------------------------------------------------------- 4.7 fit
+
+Stages = Sequence[tuple[Sequence[str], int, float]]
+ROW = ("train_loss", "val_loss", "accuracy")
+
+
+def _begin_stage(model: nn.Module, groups: Sequence[str], lr: float) -> torch.optim.Optimizer:
+    freeze(model)
+    unfreeze(model, *groups)
+    trains = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trains, lr=lr, weight_decay=0.0)
+
+
+def _score(row: Mapping[str, float]) -> tuple[float, float]:
+    return row["accuracy"], -row["val_loss"]
+
+
+def _fit(
+    model: nn.Module, train_loader: DataLoader, val_loader: DataLoader, stages: Stages
+) -> list[dict[str, float]]:
+    rows, states = _followed(model, train_loader, val_loader, stages)
+    model.load_state_dict(states[rows.index(max(rows, key=_score))])
+    return rows
+
+
+def _followed(
+    model: nn.Module,
+    train_loader: DataLoader,
+    val_loader: DataLoader,
+    stages: Stages,
+    order: Callable[[int, int], int | None] = lambda all_before, in_stage: all_before,
+    from_best: bool = False,
+    begin: Callable = _begin_stage,
+) -> tuple[list[dict[str, float]], list[dict[str, Tensor]]]:
+    """The rows and the weights of all epochs.
+
+    Args:
+        order: from the epochs done, in all and in this stage, the seed of the next one's order; None leaves it.
+        from_best: a stage begins with the best weights so far.
+        begin: makes the optimizer of a stage.
+    """
+    rows: list[dict[str, float]] = []
+    states: list[dict[str, Tensor]] = []
+    for groups, epochs, lr in stages:
+        if from_best and rows:
+            model.load_state_dict(states[rows.index(max(rows, key=_score))])
+        optimizer = begin(model, groups, lr)
+        for epoch in range(epochs):
+            seed = order(len(rows), epoch)
+            if seed is not None:
+                train_loader.generator.manual_seed(seed)
+            values = _train_one_epoch(model, train_loader, optimizer), *_evaluate(model, val_loader)
+            rows.append(dict(zip(ROW, values, strict=True)))
+            states.append({name: value.clone() for name, value in model.state_dict().items()})
+    return rows, states
+
+
+class _Net(nn.Module):
+    """Small, with layer groups of its own: stem, layer4, head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3)
+        self.layer4 = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8))
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.layer4(self.stem(images).relu()).relu().mean((2, 3)))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Two stages on photos of noise with a faint difference; the seed says which epoch is the best."""
+
+    seed: int
+    epochs: tuple[int, int]
+    rates: tuple[float, float]
+
+    @property
+    def stages(self) -> list[tuple[list[str], int, float]]:
+        groups = (["head"], ["layer4", "head"])
+        return list(zip(groups, self.epochs, self.rates, strict=True))
+
+    def parts(self) -> tuple[nn.Module, DataLoader, DataLoader]:
+        """The model, and the loaders of train and val."""
+        g = torch.Generator().manual_seed(self.seed)
+        targets = torch.arange(40) % 2
+        images = torch.randn(40, 1, 7, 7, generator=g)
+        images[..., :3] += 0.5 * targets[:, None, None, None]
+        torch.manual_seed(self.seed)
+        model = _Net()
+        train = TensorDataset(images[:24], targets[:24])
+        loader = DataLoader(train, batch_size=8, shuffle=True, generator=torch.Generator())
+        return model, loader, DataLoader(TensorDataset(images[24:], targets[24:]), batch_size=10)
+
+
+# the best epoch is in the first stage; in the second, with ties of the accuracy; not the one of the smallest loss
+_RUNS = (_Run(0, (3, 3), (0.05, 0.3)), _Run(1, (2, 4), (0.05, 0.05)))
+
+
+def _judge_fit(attempt: Callable) -> Wrong | None:
+    for run in _RUNS:
+        rows, states = _followed(*run.parts(), run.stages)
+        model, train_loader, val_loader = run.parts()
+        with torch.enable_grad():
+            given = attempt(model, train_loader, val_loader, run.stages)
+        if wrong := _judge_rows(given, rows, run) or _judge_kept(model, rows, states):
+            return wrong
+    return None
+
+
+def _judge_rows(
+    given: list[dict[str, Any]], rows: list[dict[str, float]], run: _Run
+) -> Wrong | None:
+    if len(given) != len(rows):
+        return Wrong(
+            f"it returns {len(given)} rows for {len(rows)} epochs in {len(run.stages)} stages",
+            "one list for all stages, and a row after each epoch.",
+        )
+    absent = [key for key in ROW if any(key not in row for row in given)]
+    if absent:
+        return Wrong(f"a row has no {absent[0]!r}", f"a row is a dict with {', '.join(ROW)}.")
+    values = [[number()(row[key]) for key in ROW] for row in given]
+    if _as_rows(values, rows):
+        return None
+    if _as_rows(values, _followed(*run.parts(), run.stages, order=lambda *_: None)[0]):
+        return Wrong(
+            "the rows are those of another order of the photos",
+            "before each epoch: train_loader.generator.manual_seed(...), with the epochs so far.",
+        )
+    if _as_rows(values, _followed(*run.parts(), run.stages, order=lambda _, inside: inside)[0]):
+        return Wrong(
+            "the second stage begins again with the order of epoch 0",
+            "count the epochs of all stages: len(rows).",
+        )
+    if _as_rows(values, _followed(*run.parts(), run.stages, from_best=True)[0]):
+        return Wrong(
+            "the second stage begins with the best weights of the first",
+            "load the best once, after the last stage.",
+        )
+    for i, (ours, theirs) in enumerate(zip(values, rows, strict=True)):
+        for key, value in zip(ROW, ours, strict=True):
+            if not agrees(value, theirs[key], 1e-3):
+                return Wrong(
+                    f"{key} of epoch {i + 1} is {value:.3f}, expected {theirs[key]:.3f}",
+                    "a stage: begin_stage once. An epoch: the seed, train_one_epoch, evaluate, a row.",
+                )
+    return None
+
+
+def _as_rows(values: list[list[float]], rows: list[dict[str, float]]) -> bool:
+    return all(
+        agrees(ours, [row[key] for key in ROW], 1e-3)
+        for ours, row in zip(values, rows, strict=True)
+    )
+
+
+def _judge_kept(
+    model: nn.Module, rows: list[dict], states: list[dict[str, Tensor]]
+) -> Wrong | None:
+    now, best = model.state_dict(), rows.index(max(rows, key=_score))
+
+    def has(epoch: int) -> bool:
+        return all(agrees(now[name], value, 1e-3) for name, value in states[epoch].items())
+
+    if has(best):
+        return None
+    found = [i for i in range(len(rows)) if has(i)]
+    if not found:
+        return Wrong(
+            "the rows are right; the model ends with weights that no epoch has had",
+            "clone all that state_dict() has, and load all of it.",
+        )
+    seen = f"the rows are right; the model ends with the weights of epoch {found[0] + 1}"
+    better = f"where epoch {best + 1} was better on validation"
+    if found[0] == len(rows) - 1:
+        return Wrong(
+            f"{seen}, the last, {better}",
+            "a clone of each tensor when an epoch is the best so far; after all stages load_state_dict.",
+        )
+    return Wrong(f"{seen}, {better}", "the best of all rows, of both stages, by `score`.")
+
+
+fit = Function(
+    number="4.7",
+    name="fit",
+    reference=_fit,
+    why="A row for each epoch, and in the end the model has the weights that did best on validation, "
+    "whichever stage they come from.",
+    hints=(
+        "two loops, one in the other: over stages, over epochs. The optimizer is made in the outer one. The best "
+        "weights outlive both, so their name is there before.",
+        "is the last row the best so far? max(rows, key=score) tells. If so, clone: a dict with .clone() of every "
+        "value. Load it when all stages are over.",
+    ),
+    worked=(
+        "def fit(model, train_loader, val_loader, stages):\n"
+        "    rows, best = [], None\n"
+        "    for groups, epochs, lr in stages:\n"
+        "        optimizer = begin_stage(model, groups, lr)\n"
+        "        for _ in range(epochs):\n"
+        "            train_loader.generator.manual_seed(len(rows))\n"
+        "            train_loss = train_one_epoch(model, train_loader, optimizer)\n"
+        "            val_loss, accuracy = evaluate(model, val_loader)\n"
+        '            rows.append({"train_loss": train_loss, "val_loss": val_loss, "accuracy": accuracy})\n'
+        "            if max(rows, key=score) is rows[-1]:\n"
+        "                best = {name: value.clone() for name, value in model.state_dict().items()}\n"
+        "    model.load_state_dict(best)\n"
+        "    return rows"
+    ),
+    gives=several(mapping(hint="a row is a dict."), hint="return the list of rows."),
+    changes=("model", "train_loader"),
+    judge=_judge_fit,
+)
+
+# ------------------------------------------------------------------------ 4.8 fine_tune_folder
+
+ENOUGH = 0.8  # of the new photos; guessing has a third
+NEW = 10  # photos of each class that are in no folder
+
+
+def _fine_tune_folder(folder: Path, model: Any, transform: Callable, file: Path) -> nn.Module:
+    train = ImageFolder(folder / "train", transform)
+    model.requires_grad_(False)
+    model.fc = nn.Linear(model.fc.in_features, len(train.classes))
+    optimizer = torch.optim.AdamW(model.fc.parameters(), lr=0.01)
+    model.eval()  # what is frozen rests, BatchNorm included
+    for _ in range(6):
+        for images, targets in DataLoader(train, batch_size=16, shuffle=True):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), targets).backward()
+            optimizer.step()
+    torch.save(model.state_dict(), file)
+    return model
+
+
+def _judge_fine_tune_folder(attempt: Callable) -> Wrong | None:
+    with tempfile.TemporaryDirectory() as place:
+        folder, file = fabrics.write(Path(place) / "fabrics"), Path(place) / "tuned.pt"
+        model = load_backbone("resnet18").train()
+        transform = weights_of(model).transforms()
+        with torch.enable_grad():
+            tuned = attempt(folder, model, transform, file)
+        photos, targets = fabrics.held_out(NEW)
+        images = torch.stack([transform(photo) for photo in photos])
+        return (
+            _judge_answers(tuned, images, torch.tensor(targets))
+            or _judge_mode(tuned)
+            or _judge_file(file, tuned, images)
+        )
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """In eval mode, whatever mode the model is in and stays in."""
+    with torch.no_grad():
+        return copy.deepcopy(model).eval()(images)
+
+
+def _judge_answers(model: nn.Module, images: Tensor, targets: Tensor) -> Wrong | None:
+    logits, classes = _logits(model, images), len(fabrics.CLASSES)
+    if logits.ndim != 2 or logits.shape[1] != classes:
+        return Wrong(
+            f"the folder of this check has {classes} classes; for {len(images)} photos the model gives "
+            f"{tuple(logits.shape)}",
+            "a new head with one output for each class that the folder has.",
+        )
+    answers = logits.argmax(1)
+    right = float((answers == targets).float().mean())
+    if right >= ENOUGH:
+        return None
+    seen = f"of {len(targets)} new photos {right:.0%} are right; guessing has 33%, asked are {ENOUGH:.0%}"
+    seen = seen.replace("%", " %")
+    if len(answers.unique()) == 1:
+        return Wrong(
+            f"{seen}: it gives one class to all", "does the loss fall? Print it each epoch."
+        )
+    return Wrong(
+        seen,
+        "does the loss fall? Print it each epoch; then more epochs, or another learning rate.",
+    )
+
+
+def _judge_mode(model: nn.Module) -> Wrong | None:
+    if not any(m.training for m in model.modules()):
+        return None
+    return Wrong(
+        "the model comes back in train mode: its answer for a photo depends on the photos beside it",
+        "whoever gets a model wants to use it: eval mode, before you return it.",
+    )
+
+
+def _judge_file(file: Path, model: nn.Module, images: Tensor) -> Wrong | None:
+    if not file.exists():
+        return Wrong("there is no file at `file`", "torch.save(what, where).")
+    try:
+        loaded = torch.load(file, weights_only=True)
+    except Exception as err:
+        kind = type(err).__name__
+        return Wrong(
+            f"torch.load(file, weights_only=True) stops with {kind}",
+            "save the weights, no model object: state_dict().",
+        )
+    names = set(model.state_dict())
+    held = [loaded, *loaded.values()] if isinstance(loaded, Mapping) else []
+    found = [one for one in held if isinstance(one, Mapping) and set(one) == names]
+    if not found:
+        return Wrong(
+            "the file does not hold all weights and statistics of the model that came back",
+            "save model.state_dict(), as a whole.",
+        )
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for value in other.state_dict().values():
+            value.zero_()
+    try:
+        other.load_state_dict(found[0])
+    except RuntimeError:
+        return Wrong(
+            "the weights of the file have other shapes than the model's", "save what you return."
+        )
+    apart = float((_logits(other, images) - _logits(model, images)).abs().max())
+    if not apart < 1e-3:
+        return Wrong(
+            f"with the weights of the file the logits differ by up to {apart:.2g}",
+            "save the very weights that you return: after the last step, or after the best are loaded.",
+        )
+    return None
+
+
+fine_tune_folder = Function(
+    number="4.8",
+    name="fine_tune_folder",
+    reference=_fine_tune_folder,
+    why="The model names photos that it has never seen, has one output a class, rests in eval mode, and its "
+    "file gives the same answers in another program.",
+    hints=(
+        "in this order: read the folder, put a new head on, choose what trains, go over the batches a few times, "
+        "save, return. `fit` and its parts may serve you.",
+        "the least that works: ImageFolder and a DataLoader on train/; everything frozen but model.fc, which is "
+        "a new nn.Linear; some epochs of the five lines; then torch.save.",
+    ),
+    worked=(
+        "def fine_tune_folder(folder, model, transform, file):\n"
+        '    train = ImageFolder(folder / "train", transform)\n'
+        "    model.requires_grad_(False)\n"
+        "    model.fc = nn.Linear(model.fc.in_features, len(train.classes))\n"
+        "    optimizer = torch.optim.AdamW(model.fc.parameters(), lr=0.01)\n"
+        "    model.eval()  # what is frozen rests, BatchNorm included\n"
+        "    for _ in range(6):\n"
+        "        for images, targets in DataLoader(train, batch_size=16, shuffle=True):\n"
+        "            optimizer.zero_grad()\n"
+        "            F.cross_entropy(model(images), targets).backward()\n"
+        "            optimizer.step()\n"
+        "    torch.save(model.state_dict(), file)\n"
+        "    return model"
+    ),
+    gives=module(),
+    changes=("model",),
+    judge=_judge_fine_tune_folder,
 )

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision import datasets
+from torchvision.datasets import ImageFolder
 
 import ftcourse as ft
+from ftcourse.exercises import lesson04 as check
 
-NAMES = {"torch": torch, "F": F, "ft": ft, "nn": nn}
+
+def begin_stage(model, groups, lr):
+    """As the lesson gives it."""
+    ft.freeze(model)
+    ft.unfreeze(model, *groups)
+    trains = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trains, lr=lr, weight_decay=0.0)
+
+
+def score(row):
+    """As the lesson gives it."""
+    return row["accuracy"], -row["val_loss"]
+
+
+# what the lesson goes on with until the reader's are right
+train_one_epoch, evaluate = check.train_one_epoch.reference, check.evaluate.reference
+
+NAMES = {
+    "torch": torch, "F": F, "ft": ft, "nn": nn, "DataLoader": DataLoader, "ImageFolder": ImageFolder,
+    "begin_stage": begin_stage, "score": score, "train_one_epoch": train_one_epoch, "evaluate": evaluate,
+}  # fmt: skip
 
 # ------------------------------------------------------------------------------------------ 4.1
 
@@ -237,6 +264,381 @@ def softmax_first(logits, targets):
     return F.cross_entropy(logits.softmax(1), targets)
 
 
+# ------------------------------------------------------------------------------------------ 4.6
+
+
+@torch.inference_mode()
+def decorated(model, loader):
+    model.eval()
+    total = count = right = 0
+    for x, y in loader:
+        out = model(x)
+        total += F.cross_entropy(out, y, reduction="sum")
+        right += (out.argmax(dim=1) == y).sum()
+        count += len(y)
+    return total / count, right / count
+
+
+@torch.no_grad()
+def all_at_once(model, loader):
+    was = model.training
+    logits, targets = zip(*[(model.eval()(x), y) for x, y in loader], strict=True)
+    logits, targets = torch.cat(logits), torch.cat(targets)
+    model.train(was)
+    return [F.cross_entropy(logits, targets), (logits.argmax(1) == targets).float().mean()]
+
+
+def by_set_grad(model, loader):
+    model.train(False)
+    losses, hits = [], []
+    with torch.set_grad_enabled(False):
+        for x, y in loader:
+            out = model(x)
+            losses += F.cross_entropy(out, y, reduction="none").tolist()
+            hits += out.max(1).indices.eq(y).tolist()
+    return np.mean(losses), np.mean(hits)
+
+
+def by_the_package(model, loader):
+    found = ft.evaluate(model, loader.dataset, batch_size=loader.batch_size)
+    return found["loss"], found["accuracy"]
+
+
+def by_topk(model, loader):
+    for m in model.modules():
+        m.training = False
+    loss_fn, total, hits = nn.CrossEntropyLoss(), 0.0, 0
+    with torch.inference_mode():
+        for batch in loader:
+            logits = model(batch[0])
+            total += loss_fn(logits, batch[1]).item() * batch[0].shape[0]
+            hits += int((logits.topk(1).indices[:, 0] == batch[1]).sum())
+    return total / len(loader.dataset), hits / len(loader.dataset)
+
+
+def measure(mode=nn.Module.eval, graph=False, result=None, step=None):
+    """A measurement of which one piece can be replaced by a wrong one."""
+
+    def attempt(model, loader):
+        mode(model)
+        rows = []
+        with torch.set_grad_enabled(graph):
+            for x, y in loader:
+                out = model(x)
+                rows.append(
+                    (F.cross_entropy(out, y).item(), (out.argmax(1) == y).sum().item(), len(y))
+                )
+        if step is not None:
+            step(model)
+        losses, hits, sizes = zip(*rows, strict=True)
+        n = sum(sizes)
+        loss = sum(a * b for a, b in zip(losses, sizes, strict=True)) / n
+        if result is None:
+            return loss, sum(hits) / n
+        return result(loss, sum(hits) / n, losses, hits, sizes)
+
+    return attempt
+
+
+@torch.no_grad()
+def shrinks(model):
+    for p in model.parameters():
+        p *= 0.9
+
+
+# ------------------------------------------------------------------------------------------ 4.7
+
+
+def with_best_so_far(model, train_loader, val_loader, stages):
+    rows, best, best_score = [], None, (-1.0, 0.0)
+    for groups, epochs, lr in stages:
+        optimizer = begin_stage(model, groups, lr)
+        for _ in range(epochs):
+            train_loader.generator.manual_seed(len(rows))
+            row = {"train_loss": train_one_epoch(model, train_loader, optimizer)}
+            row["val_loss"], row["accuracy"] = evaluate(model, val_loader)
+            rows.append(row)
+            if score(row) > best_score:
+                best_score, best = score(row), copy.deepcopy(model.state_dict())
+    model.load_state_dict(best)
+    return rows
+
+
+def with_all_states(model, train_loader, val_loader, stages):
+    """Costs memory, and is right."""
+    rows, states = [], []
+    number = itertools.count()
+    for groups, epochs, lr in stages:
+        optimizer = begin_stage(model, groups, lr)
+        for epoch in itertools.islice(number, epochs):
+            train_loader.generator.manual_seed(epoch)
+            loss = train_one_epoch(model, train_loader, optimizer)
+            val_loss, accuracy = evaluate(model, val_loader)
+            rows.append(dict(train_loss=loss, val_loss=val_loss, accuracy=accuracy, epoch=epoch))
+            states.append({k: v.detach().clone() for k, v in model.state_dict().items()})
+    _, i = max((score(row), -i) for i, row in enumerate(rows))
+    model.load_state_dict(states[-i])
+    return tuple(rows)
+
+
+def as_a_generator(model, train_loader, val_loader, stages):
+    best = {}
+
+    def epochs():
+        done = 0
+        for groups, count, lr in stages:
+            optimizer = begin_stage(model, groups, lr)
+            for _ in range(count):
+                train_loader.generator.manual_seed(done)
+                done += 1
+                loss = train_one_epoch(model, train_loader, optimizer)
+                yield dict(
+                    zip(("val_loss", "accuracy"), evaluate(model, val_loader), strict=True),
+                    train_loss=loss,
+                )
+
+    rows = []
+    for row in epochs():
+        rows.append(row)
+        if not best or score(row) > score(best["row"]):
+            best = {"row": row, "weights": copy.deepcopy(model).state_dict()}
+    model.load_state_dict(best["weights"])
+    return rows
+
+
+def without_begin_stage(model, train_loader, val_loader, stages):
+    rows = []
+    for groups, epochs, lr in stages:
+        model.requires_grad_(False)
+        ft.unfreeze(model, *groups)
+        optimizer = torch.optim.AdamW(
+            filter(lambda p: p.requires_grad, model.parameters()), lr=lr, weight_decay=0
+        )
+        for _ in range(epochs):
+            train_loader.generator.manual_seed(len(rows))
+            train_loss = train_one_epoch(model, train_loader, optimizer)
+            val_loss, accuracy = evaluate(model, val_loader)
+            rows += [{"train_loss": train_loss, "val_loss": val_loss, "accuracy": accuracy}]
+            if all(score(rows[-1]) > score(row) for row in rows[:-1]):
+                best = [value.clone() for value in model.state_dict().values()]
+    with torch.no_grad():
+        for value, old in zip(model.state_dict().values(), best, strict=True):
+            value.copy_(old)
+    return rows
+
+
+def through_a_buffer(model, train_loader, val_loader, stages):
+    rows, file = [], io.BytesIO()
+    for groups, epochs, lr in stages:
+        optimizer = begin_stage(model, groups, lr)
+        for _ in range(epochs):
+            train_loader.generator.manual_seed(len(rows))
+            train_loss = train_one_epoch(model, train_loader, optimizer)
+            val_loss, accuracy = evaluate(model, val_loader)
+            rows.append({"train_loss": train_loss, "val_loss": val_loss, "accuracy": accuracy})
+            if score(rows[-1]) == max(map(score, rows)):
+                file.seek(0)
+                torch.save(model.state_dict(), file)
+    file.seek(0)
+    model.load_state_dict(torch.load(file, weights_only=True))
+    return rows
+
+
+def flat(model, train_loader, val_loader, stages):
+    plan = [(groups, lr, i == 0) for groups, epochs, lr in stages for i in range(epochs)]
+    rows, best = [], None
+    for epoch, (groups, lr, first) in enumerate(plan):
+        if first:
+            optimizer = begin_stage(model, groups, lr)
+        train_loader.generator = train_loader.generator.manual_seed(epoch)
+        train_loss = train_one_epoch(model, train_loader, optimizer)
+        val_loss, accuracy = evaluate(model, val_loader)
+        rows.append({"train_loss": train_loss, "val_loss": val_loss, "accuracy": accuracy})
+        if best is None or score(rows[-1]) > score(rows[best[0]]):
+            best = epoch, {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(best[1])
+    return rows
+
+
+def fitting(
+    seed=lambda done, inside: done,
+    clone=lambda model: copy.deepcopy(model.state_dict()),
+    by=score,
+    load=True,
+    begin=begin_stage,
+    each_stage=False,
+    forget=False,
+    rows_of=lambda rows: rows,
+    early=False,
+    again=False,
+):
+    """A loop of which one piece can be replaced by a wrong one."""
+
+    def attempt(model, train_loader, val_loader, stages):
+        rows, best, top = [], None, None
+        for groups, epochs, lr in stages:
+            optimizer = begin(model, groups, lr)
+            if forget:
+                top = None
+            for inside in range(epochs):
+                if again:
+                    optimizer = begin(model, groups, lr)
+                number = seed(len(rows), inside)
+                if number is not None:
+                    train_loader.generator.manual_seed(number)
+                measured = evaluate(model, val_loader)
+                loss = train_one_epoch(model, train_loader, optimizer)
+                if not early:
+                    measured = evaluate(model, val_loader)
+                rows.append({"train_loss": loss, "val_loss": measured[0], "accuracy": measured[1]})
+                if top is None or by(rows[-1]) > top:
+                    top, best = by(rows[-1]), clone(model)
+            if each_stage:
+                model.load_state_dict(best)
+        if load:
+            model.load_state_dict(best)
+        return rows_of(rows)
+
+    return attempt
+
+
+def all_layers(model, groups, lr):
+    return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
+
+
+# ------------------------------------------------------------------------------------------ 4.8
+
+
+def everything_with_validation(folder, model, transform, file):
+    """All layers, the best on validation."""
+    train, val = (ImageFolder(folder / split, transform) for split in ("train", "val"))
+    model.fc = nn.Linear(model.fc.in_features, len(train.classes))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    top = -1.0
+    for _ in range(5):
+        model.train()
+        for images, targets in DataLoader(train, batch_size=14, shuffle=True):
+            loss = F.cross_entropy(model(images), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        _, accuracy = evaluate(model, DataLoader(val, batch_size=18))
+        if accuracy > top:
+            top = accuracy
+            torch.save(model.state_dict(), file)
+    model.load_state_dict(torch.load(file, weights_only=True))
+    return model.eval()
+
+
+def features_once(folder, model, transform, file):
+    data = ImageFolder(folder / "train", transform)
+    head, model.fc = nn.Linear(512, len(data.classes)), nn.Identity()
+    model.eval()
+    with torch.no_grad():
+        features = torch.cat([model(x) for x, _ in DataLoader(data, batch_size=21)])
+    targets = torch.tensor(data.targets)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(100):
+        optimizer.zero_grad()
+        F.cross_entropy(head(features), targets).backward()
+        optimizer.step()
+    model.fc = head
+    torch.save({"model": model.state_dict(), "classes": data.classes}, str(file))
+    return model
+
+
+def with_the_loop(folder, model, transform, file):
+    """What the lesson's own functions make of it."""
+    train, val = (ImageFolder(folder / split, transform) for split in ("train", "val"))
+    model.fc = nn.Linear(model.fc.in_features, len(train.classes))
+    loader = DataLoader(train, batch_size=16, shuffle=True, generator=torch.Generator())
+    check.fit.reference(model, loader, DataLoader(val, batch_size=18), [(["head"], 5, 1e-2)])
+    model.eval()
+    torch.save(model.state_dict(), file)
+    return model
+
+
+def with_a_larger_head(folder, model, transform, file):
+    train = datasets.ImageFolder(str(folder / "train"), transform=transform)
+    for p in model.parameters():
+        p.requires_grad = False
+    model.fc = nn.Sequential(nn.Dropout(0.2), nn.Linear(512, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.Adam(model.fc.parameters(), lr=0.01)
+    for _ in range(8):
+        model.eval()
+        model.fc.train()
+        for x, y in DataLoader(train, batch_size=14, shuffle=True):
+            loss = nn.CrossEntropyLoss()(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    model.eval()
+    torch.save(model.state_dict(), file)
+    return model
+
+
+def last_block(folder, model, transform, file):
+    train = ImageFolder(folder / "train", transform)
+    ft.replace_head(model, len(train.classes))
+    ft.freeze(model)
+    ft.unfreeze(model, "layer4", "head")
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    loader = DataLoader(train, batch_size=16, shuffle=True)
+    for _ in range(5):
+        train_one_epoch(model, loader, optimizer)
+    torch.save({"epoch": 5, "state_dict": model.eval().state_dict()}, file)
+    return model
+
+
+def tuned(
+    outputs=lambda train, model: len(train.classes),
+    targets_of=lambda y: y,
+    step=True,
+    mode=True,
+    save=lambda model, file: torch.save(model.state_dict(), file),
+    after=None,
+    result=lambda model: model,
+):
+    """A program of which one piece can be replaced by a wrong one; the features are computed once."""
+
+    def attempt(folder, model, transform, file):
+        train = ImageFolder(folder / "train", transform)
+        body = nn.Sequential(*list(model.children())[:-1], nn.Flatten()).eval()
+        with torch.no_grad():
+            features = torch.cat([body(x) for x, _ in DataLoader(train, batch_size=21)])
+        targets = targets_of(torch.tensor(train.targets))
+        model.fc = nn.Linear(512, outputs(train, model))
+        optimizer = torch.optim.AdamW(model.fc.parameters(), lr=0.01)
+        for _ in range(60 if step else 0):
+            optimizer.zero_grad()
+            F.cross_entropy(model.fc(features), targets).backward()
+            optimizer.step()
+        model.train(not mode)
+        save(model, file)
+        if after is not None:
+            after(model)
+        return result(model)
+
+    return attempt
+
+
+def forgets_the_head(folder, model, transform, file):
+    train = ImageFolder(folder / "train", transform)
+    optimizer = torch.optim.AdamW(model.fc.parameters(), lr=0.01)
+    model.eval()
+    for x, y in DataLoader(train, batch_size=21, shuffle=True):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    torch.save(model.state_dict(), file)
+    return model
+
+
+def biased(model):
+    with torch.no_grad():
+        model.fc.bias[1] += 1000
+
+
 RIGHT = {
     "sgd_step": [
         through_data,
@@ -267,6 +669,24 @@ RIGHT = {
         loop(mode=by_hand_modes, zero=lambda model, optimizer: model.zero_grad()),
     ],
     "honest_number": ["c", "C", "c)", ["c"], {"c"}, " c "],
+    "evaluate": [decorated, all_at_once, by_set_grad, by_the_package, by_topk, measure()],
+    "fit": [
+        with_best_so_far,
+        with_all_states,
+        as_a_generator,
+        without_begin_stage,
+        through_a_buffer,
+        flat,
+        fitting(),
+    ],
+    "fine_tune_folder": [
+        everything_with_validation,
+        features_once,
+        with_the_loop,
+        with_a_larger_head,
+        last_block,
+        tuned(),
+    ],
 }
 
 WRONG = {
@@ -354,6 +774,90 @@ WRONG = {
         (0.84, "a letter"),
         ("0.84", "a letter"),
         (2, "a letter"),
+    ],
+    "evaluate": [
+        (measure(mode=lambda model: None), "switch that first"),
+        (measure(mode=lambda model: model.train()), "switch that first"),
+        (measure(graph=True), "torch.no_grad"),
+        (measure(step=shrinks), "measuring is no training"),
+        (measure(result=lambda loss, share, *_: (share, loss)), "first the loss"),
+        (
+            measure(result=lambda loss, share, a, h, n: (np.mean(a), share)),
+            "weight each batch's mean",
+        ),
+        (measure(result=lambda loss, share, a, h, n: (sum(a), share)), "weight each with its size"),
+        (measure(result=lambda loss, share, a, h, n: (sum(a) / sum(n), share)), "is a sum"),
+        (measure(result=lambda loss, share, a, h, n: (loss * sum(n), share)), "divide by how many"),
+        (measure(result=lambda loss, share, a, h, n: (a[-1], share)), "add up over all batches"),
+        (
+            measure(result=lambda loss, share, a, h, n: (loss, np.mean(np.divide(h, n)))),
+            "count photos",
+        ),
+        (measure(result=lambda loss, share, a, h, n: (loss, sum(h))), "divide by the number"),
+        (measure(result=lambda loss, share, *_: (loss, 100 * share)), "a fraction"),
+        (measure(result=lambda loss, share, *_: (loss, 1 - share)), "argmax and target agree"),
+        (measure(result=lambda loss, share, a, h, n: (loss, h[-1] / n[-1])), "add up over all"),
+        (measure(result=lambda loss, share, *_: (loss, 0.5)), "two lines before the loop"),
+        (measure(result=lambda loss, share, *_: (0.5, share)), "two lines before the loop"),
+        (measure(result=lambda loss, share, *_: loss), "return loss, accuracy"),
+        (measure(result=lambda *_: None), "end it with `return ...`"),
+        (measure(result=lambda loss, share, *_: {"loss": loss}), "return loss, accuracy"),
+        (lambda model: (0.5, 0.5), "two lines before the loop"),
+    ],
+    "fit": [
+        (fitting(load=False), "after all stages load_state_dict"),
+        (fitting(clone=lambda model: model.state_dict()), "after all stages load_state_dict"),
+        (fitting(by=lambda row: -row["val_loss"]), "by `score`"),
+        (fitting(by=lambda row: row["accuracy"]), "by `score`"),
+        (fitting(by=lambda row: -row["train_loss"]), "the last, where epoch"),
+        (fitting(by=lambda row: [-v for v in score(row)]), "by `score`"),
+        (fitting(forget=True), "by `score`"),
+        (fitting(seed=lambda *_: None), "with the epochs so far"),
+        (fitting(seed=lambda done, inside: inside), "count the epochs of all stages"),
+        (fitting(seed=lambda *_: 0), "An epoch: the seed"),
+        (fitting(begin=all_layers), "An epoch: the seed"),
+        (fitting(again=True), "An epoch: the seed"),
+        (fitting(early=True), "An epoch: the seed"),
+        (fitting(each_stage=True), "load the best once"),
+        (fitting(rows_of=lambda rows: rows[-3:]), "a row after each epoch"),
+        (fitting(rows_of=lambda rows: [list(r.values()) for r in rows]), "a row is a dict"),
+        (
+            fitting(rows_of=lambda rows: [{"val_loss": r["val_loss"]} for r in rows]),
+            "train_loss, val_loss, accuracy",
+        ),
+        (fitting(rows_of=lambda rows: None), "end it with `return ...`"),
+        (fitting(rows_of=lambda rows: rows[-1]), "return the list of rows"),
+        (fitting(clone=lambda model: {}), "two loops"),
+        (lambda model, train_loader, val_loader, stages: [], "a row after each epoch"),
+        (lambda model: [], "two loops"),
+    ],
+    "fine_tune_folder": [
+        (
+            tuned(outputs=lambda *_: 2, targets_of=lambda y: y.clamp(max=1)),
+            "one output for each class",
+        ),
+        (tuned(outputs=lambda *_: 1000), "one output for each class"),
+        (forgets_the_head, "one output for each class"),
+        (tuned(step=False), "does the loss fall"),
+        (tuned(targets_of=lambda y: (y + 1) % 3), "does the loss fall"),
+        (tuned(after=lambda model: nn.init.normal_(model.conv1.weight)), "does the loss fall"),
+        (tuned(after=biased), "it gives one class to all"),
+        (tuned(mode=False), "eval mode, before you return it"),
+        (tuned(after=lambda model: model.layer4.train()), "eval mode, before you return it"),
+        (tuned(save=lambda model, file: None), "torch.save(what, where)"),
+        (tuned(save=torch.save), "no model object"),
+        (tuned(save=lambda model, file: torch.save(list(model.parameters()), file)), "as a whole"),
+        (tuned(save=lambda m, f: torch.save(dict(m.named_parameters()), f)), "as a whole"),
+        (
+            tuned(save=lambda m, f: torch.save(ft.load_backbone("resnet18").state_dict(), f)),
+            "save what you return",
+        ),
+        (tuned(after=lambda m: m.fc.weight.data.mul_(1.1)), "the very weights that you return"),
+        (tuned(save=lambda model, file: file.write_bytes(b"weights")), "no model object"),
+        (tuned(result=lambda model: None), "return model"),
+        (tuned(result=lambda model: model.state_dict()), "return the model"),
+        (lambda folder, model, transform, file: model, "one output for each class"),
+        (lambda folder, model: model, "in this order"),
     ],
 }
 
