@@ -17,6 +17,7 @@ from ftcourse._moved import MODULES, put_up_signposts
 
 if TYPE_CHECKING:
     from ftcourse.plots import (
+        plot_answers,
         plot_attention,
         plot_bars,
         plot_boxes,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         plot_mistakes,
         plot_movement,
         plot_panels,
+        plot_parts,
         plot_points,
         plot_reliability,
         plot_runs,
@@ -113,6 +115,7 @@ __all__ = [
     "make_optimizer",
     "make_scheduler",
     "nearest",
+    "plot_answers",
     "plot_attention",
     "plot_bars",
     "plot_boxes",
@@ -133,6 +136,7 @@ __all__ = [
     "plot_mistakes",
     "plot_movement",
     "plot_panels",
+    "plot_parts",
     "plot_points",
     "plot_reliability",
     "plot_runs",
