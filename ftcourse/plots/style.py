@@ -129,6 +129,10 @@ def drawing(theme: str | Theme | None = None, **rc: Any) -> Iterator[Theme]:
     settings |= {name.replace("_", "."): value for name, value in rc.items()}
     with plt.rc_context(settings):
         yield chosen
+        interactive = plt.isinteractive()
+    # The first figure of a notebook starts its backend, which turns this on; put back with the rest, it would
+    # be off from then on, and no figure would be shown that is not a cell's last expression.
+    plt.rcParams["interactive"] = interactive
 
 
 def colours_of(names: Sequence[str], chosen: Mapping[str, str] | None, t: Theme) -> dict[str, str]:
