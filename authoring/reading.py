@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MOST_WORDS_BEFORE_ACTION = 250
 BARE = re.compile(r"[^'\"]:\s+(?:True|False)\b")
 PLUMBING = re.compile(r"plt\.subplots|rcParams|# fmt: skip")
+DRAWS = re.compile(r"(?:\w+ = )?ft\.(?:plot_\w+|show_images)\(")
 ROW = re.compile(r"^\| (?!---|sentence|claim)(.+?) \| (.+?) \| (.+?) \| (.+?) \|$")
 
 
@@ -94,6 +95,18 @@ def plumbing(notebook: Path) -> list[str]:
     ]
 
 
+def without_picture(notebook: Path) -> list[str]:
+    """Lines that draw, in cells that show no picture."""
+    return [
+        line
+        for cell in cells(notebook)
+        if cell["cell_type"] == "code"
+        and not any("image/png" in output.get("data", {}) for output in cell["outputs"])
+        for line in text_of(cell["source"]).splitlines()
+        if DRAWS.match(line)
+    ]
+
+
 def written_by_the_reader(lesson: str) -> tuple[int, int]:
     """Exercises, and how many of them are a function or a class that the reader writes."""
     module = importlib.import_module(f"ftcourse.exercises.lesson{lesson}")
@@ -138,6 +151,7 @@ def wrong(root: Path, notebook: Path) -> list[str]:
     if count > MOST_WORDS_BEFORE_ACTION:
         found.append(f"{count} words before the first action, at most {MOST_WORDS_BEFORE_ACTION}")
     found += [f"lays out a figure by hand: {line.strip()!r}" for line in plumbing(notebook)]
+    found += [f"draws, and shows no picture: {line!r}" for line in without_picture(notebook)]
     if not claims(root, notebook.name[:2]):
         found.append(f"lists no claim: authoring/claims.d/{notebook.name[:2]}.md")
     return [f"{notebook.name}: {line}" for line in (*found, *wrong_claims(root, notebook))]
