@@ -324,7 +324,7 @@ assert hits["pre-trained network"] > hits["raw pixels"], "are these still the th
 
 # %% [markdown]
 # Even random convolutions describe colour and texture to a degree: compare with a baseline, not with zero.
-# (Three photos are an illustration, no proof; lesson 08 measures it.)
+# (Three photos are an illustration, no proof; lesson 10 measures it.)
 
 # %% [markdown]
 # ## Predictions on real photos

@@ -383,7 +383,7 @@ plt.show()
 # %% [markdown]
 # Note what happened: 48 photos, a second of computing, and a network that was never told what an
 # ant is. It is right far more often than guessing, and with more photos and some freedom for θ it
-# gets better: lessons 06 and 08 measure by how much.
+# gets better: lessons 08 and 10 measure by how much.
 #
 # ### ✏️ Your turn · Exercise 2.6: which program trains the new head?
 #

@@ -464,7 +464,7 @@ for train in ("all", "layer4", "head"):
     print(f"{train:<7} {1000 * seconds_per_pass(train):6.0f} ms")
 
 # %% [markdown]
-# Going forward costs the same for all three. What freezing saves is the way back, and lesson 09
+# Going forward costs the same for all three. What freezing saves is the way back, and lesson 11
 # shows how to save most of the way forward, too.
 #
 # Time is one price; memory is another. **Click layer groups** to freeze or thaw them, and watch
@@ -520,7 +520,7 @@ print(progress.summary("03"))
 # frozen part needs none. Statistics move under `no_grad` as well, as you have seen above.
 #
 # **How many layers should I freeze?** Start with all but the head; it takes a minute and gives you
-# a baseline. Then thaw `layer4`, and compare on the validation split. Lessons 06 and 08 measure
+# a baseline. Then thaw `layer4`, and compare on the validation split. Lessons 08 and 10 measure
 # it.
 #
 # ## One step further

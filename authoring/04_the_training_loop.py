@@ -636,7 +636,7 @@ _ = ft.plot_lines(
 # with other ants and bees. When training goes on falling and validation does not, it learns *these 120
 # photos*: `layer4` has eight million numbers to write them down in. Where the second stage begins,
 # validation jumps up: 8 million weights got the full learning rate at once, and the BatchNorm layers
-# of `layer4` woke up. Lesson 06 thaws more gently, lesson 07 is about the gap.
+# of `layer4` woke up. Lesson 08 thaws more gently, lesson 09 is about the gap.
 #
 # The star need not stand where the loss is smallest: it marks the accuracy on 40 photos, and the loss
 # decides only between equals. And the training loss of an epoch is a mean over steps in which the
@@ -706,7 +706,7 @@ assert in_rows < 1e-3 and distance(model, start) < 1e-3 < distance(model, untrai
 # package lays weights out for speed, so it adds up in another order, and AdamW magnifies that a
 # little.) At its heart is what you have written: [`train_one_epoch`](../ftcourse/training/loop.py) can
 # be read aloud. It adds what a long run needs: a search for silent mistakes, warm-up and cosine (lesson
-# 06), frozen parts computed only once (lesson 09), the GPU (lesson 05), and going on after an
+# 08), frozen parts computed only once (lesson 11), the GPU (lesson 05), and going on after an
 # interruption.
 #
 # In a notebook you can watch it, and stop it: the cell returns at once, and the run goes on behind it.

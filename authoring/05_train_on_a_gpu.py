@@ -891,7 +891,7 @@ else:
 #
 # Prices change too often to print them: look at the provider's pricing page on the day. What you
 # can know beforehand is the number of hours. Measure **one epoch**, multiply by epochs, by runs you
-# will throw away (more than you think), and by two. Lesson 09 does so. And set an alarm: the
+# will throw away (more than you think), and by two. Lesson 11 does so. And set an alarm: the
 # dearest GPU is the one that was forgotten over the weekend.
 #
 # Does a photo of a patient, a customer or a child leave your machine? Then the first price to ask
@@ -954,4 +954,4 @@ print(progress.summary("05"))
 #   new ones come from? (They read a counter that lies on the CPU; no GPU has to wait for them.)
 # - `ft.finetune(..., bf16=True)` on this machine: is it faster? Is the accuracy the same?
 #
-# **Next:** [6. Unfreeze](06_unfreeze.ipynb), where the backbone begins to move, gently.
+# **Next:** [8. Unfreeze](08_unfreeze.ipynb), where the backbone begins to move, gently.

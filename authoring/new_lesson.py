@@ -62,7 +62,7 @@ def begin(root: Path, name: str) -> list[Path]:
 
 
 def _filled(text: str, number: int, name: str) -> str:
-    """The template's text with this number and name; an exercise of lesson 07 is 7.1, not 07.1."""
+    """The template's text with this number and name; an exercise of lesson 09 is 7.1, not 07.1."""
     text = re.sub(r"99(?=[._ ]?\d|\. )", str(number), text)
     text = text.replace("99", f"{number:02}").replace("my_topic", name)
     return text.replace("My topic", name.replace("_", " ").capitalize())

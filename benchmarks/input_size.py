@@ -3,7 +3,7 @@
     python benchmarks/input_size.py HYMENOPTERA_FOLDER_OR_ZIP
 
 The size is chosen on the training photos (5-fold cross-validation, 5 shuffles); the test photos are not looked at.
-Writes ftcourse/results/input_size.json, which lesson 09 reads.
+Writes ftcourse/results/input_size.json, which lesson 11 reads.
 """
 
 from __future__ import annotations

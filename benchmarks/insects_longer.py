@@ -1,4 +1,4 @@
-"""A segmenter and a detector that work: lessons 11 and 12 trained longer, on more drawn insects, kept with their answers.
+"""A segmenter and a detector that work: lessons 13 and 14 trained longer, on more drawn insects, kept with their answers.
 
     python benchmarks/insects_longer.py
 

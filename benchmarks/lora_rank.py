@@ -1,10 +1,10 @@
-"""What r and alpha of LoRA do: lesson 14's encoder and messages, three seeds.
+"""What r and alpha of LoRA do: lesson 16's encoder and messages, three seeds.
 
     python benchmarks/lora_rank.py                 # all settings that the results file lacks
     python benchmarks/lora_rank.py --minutes 5     # start no run after so many
 
 all-MiniLM-L6-v2 on the first 40 training messages of each class (120), three epochs of AdamW with batches of 16,
-180 test messages: what lesson 14 trains. LoRA by peft on query and value; the head trains as well. Four series:
+180 test messages: what lesson 16 trains. LoRA by peft on query and value; the head trains as well. Four series:
 
     rank     r of 1, 8 and 64, each with three learning rates; alpha = 2 r, so that the factor alpha / r is 2
     alpha    r = 8, alpha of 1, 16 and 256, so that the factor is 1/8, 2 and 32; learning rate 2e-3

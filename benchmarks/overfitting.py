@@ -1,6 +1,6 @@
 """Which treatment of overfitting helps, on 20 photos a class? One at a time, with the same budget.
 
-    python benchmarks/overfitting.py                     # what lesson 07 reads
+    python benchmarks/overfitting.py                     # what lesson 09 reads
     python benchmarks/overfitting.py --seeds 0           # a trial: one seed
 
 Ants and bees of Pocket Insects at 64 pixels; all layers train for 20 epochs with AdamW, without augmentation

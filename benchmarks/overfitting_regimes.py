@@ -1,6 +1,6 @@
 """Where do treatments of overfitting help? Two places, beside the short runs of overfitting.py.
 
-    python benchmarks/overfitting_regimes.py                              # what lesson 07 reads
+    python benchmarks/overfitting_regimes.py                              # what lesson 09 reads
     python benchmarks/overfitting_regimes.py --regime head --minutes 5    # one of the two; a second call goes on
 
 "head": only the head trains, on frozen features of 20 photos a class, and to its very end (logistic regression by

@@ -37,7 +37,7 @@ class Place:
 PLACES = {
     "load_a_pretrained_resnet": Place("01_load_a_pretrained_resnet", "Three things to notice"),
     "freeze_dark": Place("03_freeze", "Going forward costs the same", dark=True),
-    "segmentation": Place("11_semantic_segmentation", "First, what you are going to build"),
+    "segmentation": Place("13_semantic_segmentation", "First, what you are going to build"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Programs that train without an error and are wrong, for lesson 10.
+"""Programs that train without an error and are wrong, for lesson 12.
 
 Each is the one sound program, `sound.py`, with a few lines changed; the changed lines are the whole difference::
 

@@ -1,6 +1,6 @@
 """What is wrong with each program: the lines of the sound one that are changed.
 
-`CASES` are the twelve of lesson 10. `UNSEEN` are programs in which `ft.preflight` finds nothing, for each of their
+`CASES` are the twelve of lesson 12. `UNSEEN` are programs in which `ft.preflight` finds nothing, for each of their
 steps is one that a sound program may make as well.
 """
 

@@ -1,604 +1,476 @@
-"""Questions of lesson 08, how much data."""
+"""Questions of lesson 08, unfreeze."""
 
 from __future__ import annotations
 
-import bisect
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-from scipy.stats import t as student
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
-from ftcourse.exercises.gives import Unfit, number, optional, tuple_of
-from ftcourse.exercises.guard import Failed
-from ftcourse.exercises.words import article
-from ftcourse.exercises.written import as_number, equals
+import ftcourse as ft
+from ftcourse.exercises import Choice, Draw, Formula, Wrong
+from ftcourse.exercises.gives import Unfit, mapping, tensor
+from ftcourse.exercises.match import Match
 
-# --------------------------------------------------------------------------------- 8.1 interval
+# ------------------------------------------------------------------------------- 8.1 first_step
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    x = np.asarray(values, dtype=float)
-    half = student.ppf(0.975, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
-    return float(x.mean() - half), float(x.mean() + half)
+def _first_step(
+    weights: Tensor,
+    gradient: Tensor,
+    lr: float,
+    layer_decay: float,
+    distance: int,
+    weight_decay: float,
+) -> Tensor:
+    rate = lr * layer_decay**distance
+    return weights - rate * (gradient.sign() + weight_decay * weights)
 
 
-def _by_scipy(values: Sequence[float]) -> tuple[float, float]:
-    """The same by scipy's own function for intervals."""
-    n, spread = len(values), np.var(values, ddof=1)
-    low, high = student(n - 1, loc=np.mean(values), scale=(spread / n) ** 0.5).interval(0.95)
-    return float(low), float(high)
+def _by_torch(
+    weights: Tensor, gradient: Tensor, lr: float, decay: float, distance: int, weight_decay: float
+) -> Tensor:
+    """What AdamW itself makes of the weights in its first step."""
+    for _ in range(distance):
+        lr *= decay
+    parameter = nn.Parameter(weights.clone())
+    parameter.grad = gradient.clone()
+    torch.optim.AdamW([parameter], lr=lr, weight_decay=weight_decay).step()
+    return parameter.detach()
 
 
-def _runs(draw: Draw) -> Iterator[tuple[list[float]]]:
-    """Accuracies, gains below zero, losses above one; from two values to twelve.
-
-    Never all equal: scipy's own interval is nan there.
-    """
-    for count, middle, spread in ((5, 0.8, 0.03), (2, 0.7, 0.05), (3, -2.0, 3.0), (12, 1.9, 0.4)):
-        yield ([middle + spread * x for x in draw.normal(count).tolist()],)
-    yield ([0.97, 0.99, 1.0, draw.real(0.93, 0.96)],)  # an end above one
-
-
-def _close_ends(answer: tuple[float, float], right: tuple[float, float]) -> bool:
-    """Within a five hundredth of the interval's length."""
-    return bool(np.allclose(answer, right, rtol=0, atol=0.002 * abs(right[1] - right[0])))
-
-
-def _half(factor: Callable[[np.ndarray, int], float]) -> Callable:
-    """Mean plus and minus `factor`(values, their number)."""
-
-    def mistaken(values: Sequence[float]) -> tuple[float, float]:
-        x = np.asarray(values, dtype=float)
-        half = factor(x, len(x))
-        return float(x.mean() - half), float(x.mean() + half)
-
-    return mistaken
-
-
-def _t(n: int, q: float = 0.975) -> float:
-    return float(student.ppf(q, n - 1))
-
-
-_ENDS = "it is an interval of a mean, also of gains, which may be below 0: leave the ends."
-_ROOT = "divide by the square root of the number of runs: it is the mean's interval."
-
-interval = Formula(
-    number="8.1",
-    name="interval",
-    reference=_interval,
-    why="Mean plus and minus Student's t times the standard error. With five runs t is 2.78, not 1.96: "
-    "five values know little about their own spread.",
-    hints=(
-        "three steps: the mean, the standard deviation (ddof=1), and its share of the mean, s / √n.",
-        "the half is a product of three: Student's t, the standard deviation, one over a root. Then both ends.",
-    ),
-    worked=(
-        "def interval(values):\n"
-        "    n = len(values)\n"
-        "    half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5\n"
-        "    return np.mean(values) - half, np.mean(values) + half"
-    ),
-    gives=tuple_of(number(), number(), hint="return the lower and the upper end."),
-    cases=_runs,
-    second=_by_scipy,
-    agree=_close_ends,
-    describe=lambda values: f"for {len(values)} values around {np.mean(values):.2g}",
-    mistakes=(
-        (
-            lambda v: (min(v), max(v)),
-            Wrong("these are the smallest and the largest", "the range grows with more runs."),
-        ),
-        (
-            lambda v: tuple(np.percentile(v, [2.5, 97.5])),
-            Wrong(
-                "these are percentiles of the values",
-                "an interval of their *mean* is asked for: mean plus and minus.",
-            ),
-        ),
-        (_half(lambda x, n: _t(n) * x.std(ddof=1)), Wrong("that is n times √n too wide", _ROOT)),
-        (
-            _half(lambda x, n: _t(n) * x.std(ddof=1) / n),
-            Wrong("it divides by n", "by the square root of n."),
-        ),
-        (
-            _half(lambda x, n: 1.96 * x.std(ddof=1) / n**0.5),
-            Wrong("it is too narrow", "1.96 is for many runs; for few, Student's t is larger."),
-        ),
-        (
-            _half(lambda x, n: _t(n) * x.std() / n**0.5),
-            Wrong("it is too narrow", "the standard deviation divides by n - 1: ddof=1."),
-        ),
-        (
-            _half(lambda x, n: 1.96 * x.std() / n**0.5),
-            Wrong("it is too narrow, for two reasons", "ddof=1, and t for 1.96."),
-        ),
-        (
-            _half(lambda x, n: x.std(ddof=1) / n**0.5),
-            Wrong("that is the standard error", "multiply it by Student's t."),
-        ),
-        (
-            _half(lambda x, n: _t(n, 0.95) * x.std(ddof=1) / n**0.5),
-            Wrong("it leaves out 5 % on each side", "2.5 % on each side: ppf(0.975)."),
-        ),
-        (
-            _half(lambda x, n: float(student.ppf(0.975, n)) * x.std(ddof=1) / n**0.5),
-            Wrong("t has one degree of freedom too many", "n values leave n - 1 of them."),
-        ),
-        (
-            _half(lambda x, n: _t(5) * x.std(ddof=1) / n**0.5),
-            Wrong("it takes the t of five values, always", "n - 1 belongs into t.ppf."),
-        ),
-        (
-            _half(lambda x, n: _t(n) * x.std(ddof=1) / (n - 1) ** 0.5),
-            Wrong("it takes 1 off twice", "ddof=1 has done so: s is divided by the root of n."),
-        ),
-        (
-            _half(lambda x, n: _t(n, 0.95) * x.std() / n**0.5),
-            Wrong("it is too narrow, for two reasons", "ddof=1, and 2.5 % on each side."),
-        ),
-        (
-            lambda v: tuple(end + np.median(v) - np.mean(v) for end in _interval(v)),
-            Wrong("it lies around the median", "x̄ is the mean."),
-        ),
-        (
-            lambda v: (np.mean(v), _interval(v)[1] - np.mean(v)),
-            Wrong(
-                "that is the mean, and half the length",
-                "return both ends: one below the mean, one above.",
-            ),
-        ),
-        (
-            _half(lambda x, n: _t(n) * x.var(ddof=1) / n**0.5),
-            Wrong("it takes the variance", "the standard deviation is its root."),
-        ),
-        (
-            lambda v: tuple(np.clip(_interval(v), 0, 1)),
-            Wrong("the ends are cut off at 0 and 1", _ENDS),
-        ),
-        (
-            lambda v: (max(_interval(v)[0], 0), min(_interval(v)[1], 1)),
-            Wrong("the ends are cut off at 0 and 1", _ENDS),
-        ),
-        (lambda v: (max(_interval(v)[0], 0), _interval(v)[1]), Wrong("it is cut off at 0", _ENDS)),
-        (lambda v: tuple(np.maximum(_interval(v), 0)), Wrong("it is cut off at 0", _ENDS)),
-        (lambda v: (_interval(v)[0], min(_interval(v)[1], 1)), Wrong("it is cut off at 1", _ENDS)),
-        (lambda v: tuple(np.minimum(_interval(v), 1)), Wrong("it is cut off at 1", _ENDS)),
-        (
-            lambda v: tuple(round(end, 2) for end in _interval(v)),
-            Wrong("the ends are rounded", "leave the numbers as they are."),
-        ),
-        (
-            lambda v: tuple(100 * end for end in _interval(v)),
-            Wrong("the ends are in percent", "in the unit of the values, as they come."),
-        ),
-        (
-            lambda v: _interval(v)[::-1],
-            Wrong("the upper end comes first", "return the lower end, then the upper one."),
-        ),
-    ),
-)
-
-# ------------------------------------------------------------------------------ 8.2 test_photos
-
-
-_WANTED = (1.96 / 0.02) ** 2 * 0.9 * 0.1
-
-
-def _is_count(answer: Any, photos: float) -> bool:
-    """Rounded as any number; the right one also rounded up, for fewer photos would not do."""
-    found = as_number(answer, "photos")
-    also = (865, 870) if photos == 865 else ()
-    exact = _WANTED if photos == 865 else photos
-    return found is not None and (found in also or equals(found, float(exact)))
-
-
-def _is_near(answer: Any) -> bool:
-    found = as_number(answer, "photos")
-    return found is not None and 840 < found < 890
-
-
-test_photos = Value(
-    number="8.2",
-    name="test_photos",
-    reference=865,
-    same=_is_count,
-    why="n = (1.96 / 0.02)² x 0.9 x 0.1 = 864.4. Half the interval costs four times the photos.",
-    hints=(
-        "set 1.96 √(p (1 - p) / n) equal to 0.02 and solve for n.",
-        "square both sides; n comes to the other side. p is 0.9 here.",
-    ),
-    worked="guess = int(np.ceil((1.96 / 0.02) ** 2 * 0.9 * 0.1))",
-    mistakes=(
-        (
-            lambda a: as_number(a, "photos") is None,
-            Wrong("that is no number", "write one number of photos, such as 25."),
-        ),
-        (
-            lambda a: (as_number(a, "photos") or 0) <= 0,
-            Wrong("there are no tests of so few photos", "solve for n, the number below the root."),
-        ),
-        (2401, Wrong("that is for p = 0.5", "the accuracy is 0.9 here.")),
-        (
-            3457.44,
-            Wrong("that is for one point to each side", "± 2 points: 0.02 to each side."),
-        ),
-        (216.09, Wrong("that is for ± 4 points", "± 2 points: 0.02 to each side.")),
-        (225, Wrong("that is one standard error of 2 points", "95 %: 1.96.")),
-        (900, Wrong("that is with 2 in place of 1.96", "take the 1.96 of the formula above.")),
-        (9604, Wrong("the spread of one photo is missing", "p (1 - p) = 0.09 belongs in it.")),
-        (29.4, Wrong("the square is missing", "n stands under a root.")),
-        (608.86, Wrong("that is for 90 % of the time", "19 of 20 is 95 %: 1.96.")),
-        (1493, Wrong("that is for 99 % of the time", "19 of 20 is 95 %: 1.96.")),
-        (0.086436, Wrong("that is with points for shares", "two points are 0.02.")),
-        (_is_near, Wrong("near, and not rounded as it should be", "round at the end only.")),
-    ),
-)
-
-# ---------------------------------------------------------------------------- 8.3 photos_needed
-
-
-def _photos_needed(
-    sizes: Sequence[float], accuracies: Sequence[float], target: float
-) -> float | None:
-    if accuracies[0] >= target:
-        return float(sizes[0])
-    for i in range(1, len(sizes)):
-        if accuracies[i] >= target:
-            share = (target - accuracies[i - 1]) / (accuracies[i] - accuracies[i - 1])
-            x = [math.log(sizes[i - 1]), math.log(sizes[i])]
-            return math.exp(x[0] + share * (x[1] - x[0]))
-    return None
-
-
-def _by_interp(sizes: Sequence[float], accuracies: Sequence[float], target: float) -> float | None:
-    """The same by NumPy: between the first size that is enough and the one before."""
-    best = np.maximum.accumulate(accuracies)
-    i = bisect.bisect_left(best.tolist(), target)
-    if i in (0, len(sizes)):
-        return None if i else float(sizes[0])
-    pair = slice(i - 1, i + 1)
-    return float(np.exp(np.interp(target, accuracies[pair], np.log(sizes[pair]))))
-
-
-Curve = tuple[list[float], list[float], float]
-
-
-def _shapes(draw: Draw, points: int) -> Iterator[list[float]]:
-    """A curve that rises, one that dips, one that falls at its end, one that is level for a while."""
-    steps = draw.uniform(0.03, 0.09, points).tolist()
-    rising = [0.4 + sum(steps[: i + 1]) for i in range(points)]
-    yield rising
-    yield [rising[1], rising[0], *rising[2:]]
-    yield [*rising[:-2], rising[-1], rising[-2]]
-    yield [*rising[:2], rising[1], *rising[3:]]
-
-
-def _curves(draw: Draw) -> Iterator[Curve]:
-    """Curves over several sizes, and a single point; targets between, at, below and above the points."""
-    for sizes in (
-        [5.0, 10.0, 20.0, 50.0, 100.0, 200.0],
-        [8.0, 40.0, 90.0],
-        [2.0, 3.0, 300.0, 1000.0],
+def _groups(draw: Draw) -> Iterator[tuple[Any, ...]]:
+    """Vectors and matrices; gradients of both signs and zero; with and without decay of either kind."""
+    for shape, decay, distance, weight_decay in (
+        ((4, 3), 1.0, 0, 0.0),
+        ((5,), 0.5, 0, 0.2),
+        ((4, 3), 0.5, 3, 0.0),
+        ((2, 2, 3), 0.9, 5, 0.0),
+        ((4, 3), 0.7, 1, 0.3),
+        ((6,), 0.6, 2, 0.5),
+        ((3, 4), 0.8, 4, draw.real(0.1, 1.0)),
     ):
-        for curve in _shapes(draw, len(sizes)):
-            low, high = min(curve), max(curve)
-            between = [low + share * (high - low) for share in (0.2, 0.55, draw.real(0.6, 0.99))]
-            for target in (*between, low - 0.05, high + 0.01, curve[0], curve[1], high):
-                yield sizes, curve, target
-    yield [50.0], [0.8], 0.7
-    yield [50.0], [0.8], 0.9
+        gradient = draw.normal(*shape).sign() * 10 ** draw.uniform(-2, 2, *shape)
+        gradient.view(-1)[0] = 0.0
+        yield draw.normal(*shape), gradient, draw.real(0.01, 0.05), decay, distance, weight_decay
 
 
-def _told(sizes: list[float], accuracies: list[float], target: float) -> str:
-    shown = ", ".join(f"{s:g}: {a:.2f}" for s, a in zip(sizes, accuracies, strict=True))
-    return f"for the curve {shown} and the target {target:.2f}"
+def _setting(w: Tensor, g: Tensor, lr: float, decay: float, distance: int, wd: float) -> str:
+    return f"with lr={lr:.3g}, layer_decay={decay}, distance={distance}, weight_decay={wd:.3g}"
 
 
-def _nearly(answer: float | None, right: float | None) -> bool:
-    """Within half a percent of the photos."""
-    if answer is None or right is None:
-        return answer is right
-    return math.isclose(answer, right, rel_tol=5e-3) or (answer != answer and right != right)
+def _same_weights(answer: Tensor, right: Tensor) -> bool:
+    """To a millionth: the steps are small beside the weights."""
+    if answer.shape != right.shape:
+        return False
+    return torch.allclose(answer, right, rtol=0, atol=2e-6, equal_nan=True)
 
 
-def _crossing(how: Callable[[float, float, float], float]) -> Callable:
-    """Right but between two sizes, where `how`(size before, size after, share) is taken."""
+def _step(rate: Callable, pull: Callable) -> Callable:
+    """weights - `pull` with the rate lr * `rate`(layer_decay, distance)."""
 
-    def mistaken(sizes: list[float], accuracies: list[float], target: float) -> float | None:
-        i = next((i for i, a in enumerate(accuracies) if a >= target), None)
-        if not i:
-            return None if i is None else sizes[0]
-        before, after = accuracies[i - 1], accuracies[i]
-        return how(sizes[i - 1], sizes[i], (target - before) / (after - before))
+    def mistaken(w: Tensor, g: Tensor, lr: float, decay: float, distance: int, wd: float) -> Tensor:
+        return w - pull(lr * rate(decay, distance), w, g, wd)
 
     return mistaken
 
 
-def _else(
-    never: Callable[[list[float]], float | None] = lambda sizes: None,
-    first: Callable[[list[float]], float | None] = lambda sizes: sizes[0],
-) -> Callable:
-    """Right but where the curve never gets there, or is there at once."""
-
-    def mistaken(sizes: list[float], accuracies: list[float], target: float) -> float | None:
-        if accuracies[0] >= target:
-            return first(sizes)
-        found = _photos_needed(sizes, accuracies, target)
-        return never(sizes) if found is None else found
-
-    return mistaken
+def _power(decay: float, distance: int) -> float:
+    return decay**distance
 
 
-def _last(sizes: list[float], accuracies: list[float], target: float) -> float | None:
-    """The last crossing in place of the first."""
-    if accuracies[-1] < target:
-        return None
-    below = [i for i, a in enumerate(accuracies) if a < target]
-    if not below:
-        return sizes[0]
-    pair = slice(below[-1], below[-1] + 2)
-    return _photos_needed(sizes[pair], accuracies[pair], target)
+def _both(rate: float, w: Tensor, g: Tensor, wd: float) -> Tensor:
+    return rate * (g.sign() + wd * w)
 
 
-def _rounded(sizes: list[float], accuracies: list[float], target: float) -> int | None:
-    found = _photos_needed(sizes, accuracies, target)
-    return None if found is None else round(found)
+_RATE = "multiply the rate by layer_decay once for each group of distance."
 
-
-_NEVER = "where the curve never gets there, return None."
-
-photos_needed = Formula(
-    number="8.3",
-    name="photos_needed",
-    reference=_photos_needed,
-    why="A straight line between two measured points of the plot, whose axis is logarithmic, read "
-    "sideways. Where the curve does not get there, it says so and does not guess.",
+first_step = Formula(
+    number="10.1",
+    name="first_step",
+    reference=_first_step,
+    why="Each weight moves by the rate of its group, however small its gradient is; PyTorch's AdamW "
+    "makes the same step.",
     hints=(
-        "find the first size that reaches the target; the crossing is between it and the one before.",
-        "which share of the way up is the target? Go this share of the way from the one log(size) to the other.",
+        "two lines: first the rate of the group, then the step.",
+        "the step has two parts, both times the rate: the gradient without its size, and the pull to zero.",
     ),
     worked=(
-        "def photos_needed(sizes, accuracies, target):\n"
-        "    if accuracies[0] >= target:\n"
-        "        return sizes[0]\n"
-        "    for i in range(1, len(sizes)):\n"
-        "        if accuracies[i] >= target:\n"
-        "            share = (target - accuracies[i - 1]) / (accuracies[i] - accuracies[i - 1])\n"
-        "            return sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share\n"
-        "    return None"
+        "def first_step(weights, gradient, lr, layer_decay, distance, weight_decay):\n"
+        "    rate = lr * layer_decay**distance\n"
+        "    return weights - rate * (gradient.sign() + weight_decay * weights)"
     ),
-    gives=optional(number("return one number of photos.")),
-    cases=_curves,
-    second=_by_interp,
-    agree=_nearly,
-    describe=_told,
+    gives=tensor(hint="return the new weights, in the shape of the old ones."),
+    cases=_groups,
+    second=_by_torch,
+    agree=_same_weights,
+    describe=_setting,
     mistakes=(
         (
-            _crossing(lambda a, b, share: a + share * (b - a)),
+            _step(_power, lambda r, w, g, wd: -_both(r, w, g, wd)),
+            Wrong("the weights go uphill", "against the gradient: subtract."),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (wd * w - g.sign())),
+            Wrong("the weights go uphill", "against the gradient: subtract."),
+        ),
+        *(
+            (
+                _step(_power, pull),
+                Wrong(
+                    "the step is as large as the gradient: that is SGD",
+                    "in its first step AdamW divides the gradient by its own size; only the sign is left.",
+                ),
+            )
+            for pull in (
+                lambda r, w, g, wd: r * (g + wd * w),
+                lambda r, w, g, wd: r * g,
+            )
+        ),
+        (
+            _step(lambda decay, distance: 1.0, _both),
+            Wrong("each group has the rate of the head's", _RATE),
+        ),
+        (
+            _step(lambda decay, distance: decay * distance, _both),
+            Wrong("the rate is multiplied by the distance", _RATE),
+        ),
+        (_step(lambda decay, distance: decay, _both), Wrong("the distance plays no part", _RATE)),
+        (
+            _step(lambda decay, distance: (1 - decay) ** distance, _both),
             Wrong(
-                "it goes straight from size to size",
-                "the axis is logarithmic: interpolate log(photos), then take exp of it.",
+                "layer_decay is taken for what is lost",
+                "it is what is left: 0.9 for nine tenths of the rate.",
             ),
         ),
         (
-            _crossing(lambda a, b, share: math.log(a) + share * math.log(b / a)),
-            Wrong("that is log(photos)", "take exp of it."),
+            _step(lambda decay, distance: decay ** (distance + 1), _both),
+            Wrong("the rate falls once too often", "at distance 0, the head, the rate is lr."),
         ),
         (
-            _crossing(lambda a, b, share: b),
-            Wrong("it is a measured size", "the crossing lies between two measured sizes."),
+            _step(lambda decay, distance: decay**-distance, _both),
+            Wrong("the rates grow towards the input", "each group is slower than the next."),
         ),
         (
-            _crossing(lambda a, b, share: a),
-            Wrong("it is the size before", "the crossing lies between two measured sizes."),
-        ),
-        (
-            _crossing(lambda a, b, share: b * (a / b) ** share),
-            Wrong("share and 1 - share are exchanged", "at share 0 stands the smaller size."),
-        ),
-        (_last, Wrong("it is the last crossing", "go from the left and stop at the first.")),
-        (
-            lambda s, a, target: None if target > a[-1] else _photos_needed(s, a, target),
+            _step(_power, lambda r, w, g, wd: r * g.sign()),
             Wrong(
-                "where the last accuracy is below the target, it answers None",
-                "the curve may have been there before, and have fallen again.",
+                "weight decay changes nothing",
+                "AdamW also subtracts rate * weight_decay * weights.",
             ),
         ),
         (
-            lambda s, a, target: _photos_needed(s, sorted(a), target),
-            Wrong("it sorts the accuracies", "each belongs to its size: leave them in place."),
-        ),
-        (_rounded, Wrong("it is rounded", "leave the number as it is.")),
-        (_else(lambda sizes: sizes[-1]), Wrong("it answers the largest size at most", _NEVER)),
-        (_else(lambda sizes: math.inf), Wrong("it answers inf for never", _NEVER)),
-        (_else(lambda sizes: math.nan), Wrong("it answers nan for never", _NEVER)),
-        (_else(lambda sizes: 0.0), Wrong("it answers 0 for never", _NEVER)),
-        (_else(lambda sizes: -1.0), Wrong("it answers -1 for never", _NEVER)),
-        (
-            _else(first=lambda sizes: None),
-            Wrong("where the first size is enough, it answers None", "return the smallest size."),
-        ),
-        (
-            _else(first=lambda sizes: 0.0),
-            Wrong("where the first size is enough, it answers 0", "return the smallest size."),
-        ),
-        (
-            lambda sizes, accuracies, target: float(
-                np.exp(np.interp(target, accuracies, np.log(sizes)))
-            ),
+            _step(_power, lambda r, w, g, wd: r * g.sign() + wd * w),
             Wrong(
-                "np.interp has an answer for everything",
-                "it wants a rising curve, and stays at its ends: look for the first crossing yourself.",
+                "the pull to zero is not multiplied by the rate",
+                "the whole step is, the pull to zero too.",
             ),
         ),
-        (lambda *given: None, Wrong("it returns nothing", "return a number of photos.")),
+        (
+            _step(_power, lambda r, w, g, wd: r * (g.sign() - wd * w)),
+            Wrong("weight decay makes the weights grow", "it pulls them to zero."),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (g + wd * w).sign()),
+            Wrong(
+                "weight decay is inside of the sign, as in the older Adam",
+                "the W of AdamW: the pull to zero stands beside the gradient's step.",
+            ),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (w.sign() + wd * w)),
+            Wrong("it is the sign of the weights", "the sign of the gradient."),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (torch.where(g > 0, 1.0, -1.0) + wd * w)),
+            Wrong(
+                "a weight whose gradient is zero moves", "no gradient, no step: sign() of 0 is 0."
+            ),
+        ),
+        (
+            _step(_power, lambda r, w, g, wd: r * (g / g.abs() + wd * w)),
+            Wrong("where the gradient is zero the weight becomes nan", "0 / 0: sign() of 0 is 0."),
+        ),
     ),
 )
 
-# ------------------------------------------------------------------------------- 8.4 read_gains
+# ------------------------------------------------------------------------------ 8.2 match_runs
 
-read_gains = Choice(
-    number="8.4",
-    name="read_gains",
-    reference="a, d",
-    why="The interval of A lies above zero, that of D on both sides of it. B takes 'not shown to differ' "
-    "for 'shown to be equal': the intervals reach several points to each side. In C all seeds share "
-    "one test of 153 photos, and 0.7 points are a single one of them.",
+_MATCH = {"one rate": "C", "layer_decay=0.3": "A", "layer4 and head": "D"}
+_MATCH["head, with model.train()"] = "B"
+
+
+def mystery_runs(images: Tensor, targets: Tensor, steps: int = 4) -> dict[str, list[dict]]:
+    """The rows of `freeze_report` for four short runs on these images, by letter.
+
+    images float32 (N, 3, H, W), targets int64 (N,). Which run is which is for the learner to find.
+    """
+    stages = {
+        "one rate": ft.Stage("all", lr=1e-4, weight_decay=0.0),
+        "layer_decay=0.3": ft.Stage("all", lr=1e-4, layer_decay=0.3, weight_decay=0.0),
+        "layer4 and head": ft.Stage("layer4", lr=1e-4, weight_decay=0.0),
+        "head, with model.train()": ft.Stage("head", lr=1e-4, weight_decay=0.0),
+    }
+    reports = {}
+    for name, stage in stages.items():
+        model = ft.replace_head(ft.load_backbone("resnet18"), int(targets.max()) + 1)
+        ft.apply_stage(model, stage)
+        optimizer = ft.make_optimizer(model, stage)
+        for _ in range(steps):
+            model.train() if "train()" in name else ft.train_mode(model)
+            F.cross_entropy(model(images), targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        reports[_MATCH[name]] = ft.freeze_report(model).rows
+    return dict(sorted(reports.items()))
+
+
+match_runs = Match(
+    number="10.2",
+    name="match_runs",
+    reference=_MATCH,
+    why="C moves every group alike, for AdamW's steps have the length of the rate; A falls off by "
+    "0.3 a group; D stands still below layer4; in B not one weight below the head moves, and all "
+    "statistics do.",
     hints=(
-        "for each sentence: where is zero, inside or outside of the interval? And what does the "
-        "interval know nothing about?",
-        "two sentences claim more than an interval can say: what would it take to show that two things are equal?",
+        "start with the groups that stand at zero: which run leaves their weights alone?",
+        "then the slope from the stem to the head; and of BatchNorm's statistics, which move without any weight "
+        "moving.",
     ),
-    worked='answer = "a, d"',
-    options={
-        "a": None,
-        "b": Wrong(
-            "the intervals in B hold zero, but also differences of several points",
-            "not shown to be different, is that shown to be equal?",
+    worked=(
+        'answer = {\n    "one rate": "C",\n    "layer_decay=0.3": "A",\n'
+        '    "layer4 and head": "D",\n    "head, with model.train()": "B",\n}'
+    ),
+    letters="abcd",
+    tells={
+        "head, with model.train()": Wrong(
+            "the run in which only the head should move is another one",
+            "in which panel do no blue bars stand below the head, and orange ones do?",
         ),
-        "c": Wrong(
-            "the intervals of the right panel come from one test of 153 photos, the same for all seeds",
-            "how many of 153 photos are 0.7 points?",
+        "layer4 and head": Wrong(
+            "the run with frozen stem to layer3 is another one",
+            "in which panel are the first four groups empty, weights and statistics?",
         ),
-        "d": None,
+        "one rate": Wrong(
+            "the two runs in which everything moves are the other way round",
+            "layer_decay=0.3 makes each group move 0.3 times as far as the next one.",
+        ),
+        "layer_decay=0.3": Wrong(
+            "the run with layer_decay=0.3 is another one",
+            "layer_decay=0.3 makes each group move 0.3 times as far as the next one.",
+        ),
     },
 )
 
-# ----------------------------------------------------------------------------------- 8.5 honest
+# ---------------------------------------------------------------------------- 8.3 schedule_bug
 
-honest = Choice(
-    number="8.5",
-    name="honest",
-    reference="b, d",
-    why="B says how many seeds and how large the test was. D found the leak and mended it before "
-    "training. A has chosen by the test, C has chosen by the very photos it reports.",
+schedule_bug = Choice(
+    number="10.3",
+    name="schedule_bug",
+    reference="c",
+    why="The schedule was made for 40 steps and gets 5: it is still warming up when training ends, "
+    "and never falls. Step it once a batch, next to optimizer.step().",
     hints=(
-        "for each sentence: was anything chosen with the help of the photos that give the number?",
-        "a choice may be of a seed, of an epoch, of a network. Go through each sentence: by which photos?",
+        "count: how often is scheduler.step() called in all, and how many steps was it made for?",
+        "once an epoch or once a batch? After so many calls, where on the curve above are you?",
     ),
-    worked='answer = "b, d"',
+    worked='answer = "c"',
     options={
         "a": Wrong(
-            "the seed in A was chosen by the test, so the test is no test any more",
-            "what would the five seeds give on new photos? Their mean.",
+            "without warm-up the rate would start high, and it would not fall either",
+            "why does the cosine never come?",
         ),
-        "b": None,
-        "c": Wrong(
-            "the photos in C have chosen the epoch: of all epochs, the one that suits them",
-            "which split has had no part in any decision?",
+        "b": Wrong(
+            "5 epochs of 8 batches are 40 steps: line 2 counts right",
+            "and how often is the schedule moved on?",
         ),
-        "d": None,
+        "c": None,
+        "d": Wrong(
+            "a new optimizer in each epoch would lose what AdamW remembers, and start the schedule "
+            "again five times",
+            "how many times is scheduler.step() called?",
+        ),
     },
 )
 
-# ------------------------------------------------------------------------------- 8.6 find_both
+# ----------------------------------------------------------------------------- 8.4 interpolate
 
-_BOTH = 0.6  # the share of each class that must be found
-# Which class is rare, its photos and those of the other class.
-_DRAWS = ((1, 5, 40), (0, 5, 40), (1, 8, 60), (0, 6, 50), (1, 5, 30), (0, 7, 60))
+State = dict[str, Tensor]
 
 
-def _rare(seed: int, rare: int, few: int, many: int) -> tuple[np.ndarray, ...]:
-    """Features and labels to train on, and of 400 others to judge by; drawn, 96 numbers each."""
-    rng = np.random.default_rng(seed)
-    spread = 1 / np.sqrt(1 + np.arange(96) / 8)
-    way = rng.normal(size=96) * spread
-    way *= 4 / np.linalg.norm(way / spread)
-
-    def drawn(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        y = rng.permutation(np.repeat([0, 1], counts))
-        x = 3 + rng.normal(size=(len(y), 96)) * spread + (y[:, None] - 0.5) * way
-        return x.astype(np.float32), y
-
-    return *drawn([few if c == rare else many for c in (0, 1)]), *drawn([200, 200])
+def _interpolate(before: State, after: State, share: float) -> State:
+    return {name: (1 - share) * before[name] + share * after[name] for name in after}
 
 
-def _with_predict(value: Any) -> Any:
-    """What has a `predict`, or `Unfit`."""
-    if value is None:
-        raise Unfit("your function returns nothing", "end it with `return probe(...)`.")
-    if not callable(getattr(value, "predict", None)):
-        raise Unfit(
-            f"it returns {article(type(value).__name__)}, which has no predict",
-            "return the fitted classifier itself, not what it predicts.",
-        )
-    return value
+def _by_lerp(before: State, after: State, share: float) -> State:
+    return {k: torch.lerp(before[k].double(), v.double(), share).float() for k, v in after.items()}
 
 
-def _said(classifier: Any, x: np.ndarray) -> np.ndarray:
-    """Its predictions, an array (photos,)."""
+def _network(classes: int) -> nn.Sequential:
+    parts = (("conv1", nn.Conv2d(3, 4, 3)), ("bn1", nn.BatchNorm2d(4)), ("flatten", nn.Flatten()))
+    return nn.Sequential(OrderedDict([*parts, ("fc", nn.Linear(64, classes))]))
+
+
+def _state(draw: Draw, classes: int) -> State:
+    """The state of a network of its own, statistics included."""
+    model = _network(classes)
+    state = {k: draw.normal(*v.shape) for k, v in model.state_dict().items() if v.ndim}
+    counter = {"bn1.num_batches_tracked": draw.integers(1, 9)}
+    return {k: counter.get(k, state.get(k)) for k in model.state_dict()}  # type: ignore[misc]
+
+
+def _pairs(draw: Draw) -> Iterator[tuple[State, State, float]]:
+    for share in (0.25, 1.0, 0.0, 0.5, draw.real(0.6, 0.95)):
+        classes = draw.whole(2, 5)
+        yield _state(draw, classes), _state(draw, classes), share
+
+
+def _a_state(value: Any) -> State:
+    found = mapping(hint="return a dict with the same names as `after`.")(value)
+    if any(not isinstance(v, Tensor) for v in found.values()):
+        raise Unfit("not all values of the dict are tensors", "mix tensor by tensor.")
+    return found
+
+
+def _same_state(answer: State, right: State) -> bool:
+    """All names, and the same numbers; a counter of batches may be any: nobody uses it."""
+    same = tensor()
+    return answer.keys() == right.keys() and all(
+        answer[k].shape == v.shape and torch.allclose(same(answer[k]), same(v), atol=1e-5)
+        for k, v in right.items()
+        if "num_batches" not in k
+    )
+
+
+def _only(kind: Callable[[str], bool], other: Callable[[State, State, str], Tensor]) -> Callable:
+    """Right for the names of this kind; the others get something else."""
+
+    def mistaken(before: State, after: State, share: float) -> State:
+        right = _interpolate(before, after, share)
+        return {k: v if kind(k) else other(before, after, k) for k, v in right.items()}
+
+    return mistaken
+
+
+def _statistic(name: str) -> bool:
+    return "running" in name or "num_batches" in name
+
+
+def _missing(before: State, after: State, share: float) -> State:
+    return {k: v for k, v in _interpolate(before, after, share).items() if not _statistic(k)}
+
+
+def _takes_it(attempt: Callable) -> Wrong | None:
+    """Can a network load what comes back?"""
+    draw = Draw(0)
     try:
-        said = np.asarray(classifier.predict(x.copy()))
-    except Exception as err:
-        raise Failed(
-            Wrong(f"its predict stops with {type(err).__name__}: {err}", "is it fitted?")
-        ) from err
-    if said.shape != (len(x),):
-        raise Failed(
-            Wrong(
-                f"its predict gives the shape {said.shape} for {len(x)} photos",
-                "one label, 0 or 1, for each photo.",
-            )
-        )
-    if not set(np.unique(said)) <= {0, 1}:
-        raise Failed(Wrong("its predictions are not 0 and 1", "labels, not probabilities."))
-    return said
-
-
-def _judge_find_both(attempt: Callable) -> Wrong | None:
-    found: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
-    for seed, (rare, few, many) in enumerate(_DRAWS):
-        x, y, new, right = _rare(seed, rare, few, many)
-        said = _said(attempt(x, y), new)
-        recall = [float((said[right == c] == c).mean()) for c in (0, 1)]
-        found[rare].append((recall[rare], recall[1 - rare]))
-    for rare, recalls in found.items():
-        of_rare, of_common = np.mean(recalls, 0)
-        if min(of_rare, of_common) >= _BOTH:
-            continue
-        seen = (
-            f"where class {rare} is rare, it finds {100 * of_rare:.0f} % of the rare class "
-            f"and {100 * of_common:.0f} % of the common one"
-        )
-        if of_rare < _BOTH:
-            hint = "the common class still outvotes the rare one: which of the ways helps more?"
-            if np.mean(found[1 - rare], 0)[0] >= _BOTH:
-                hint = "either class may be the rare one: count them, np.bincount(y)."
-            return Wrong(seen, hint)
-        return Wrong(seen, "that is too much of the cure: both classes count.")
+        _network(3).load_state_dict(attempt(_state(draw, 3), _state(draw, 3), 0.5))
+    except RuntimeError:
+        return Wrong("the network cannot load it", "the same names and shapes as in `after`.")
     return None
 
 
-def _find_both(x: np.ndarray, y: np.ndarray) -> Any:
-    few = np.bincount(y).min()
-    keep = np.concatenate([np.where(y == c)[0][:few] for c in (0, 1)])
-    head = LogisticRegression(C=0.01, max_iter=300)
-    return make_pipeline(StandardScaler(), head).fit(x[keep], y[keep])
+_STATISTICS = Wrong(
+    "the weights are mixed right, and BatchNorm's statistics are not",
+    "BatchNorm's statistics go the same way as the weights.",
+)
+_HEAD = Wrong("the head is not mixed", "all names of `after` alike, those of fc too.")
 
-
-find_both = Function(
-    number="8.6",
-    name="find_both",
-    reference=_find_both,
-    why="Both classes are found, at a price: the more of the rare one, the fewer of the common one. Which "
-    "mistakes are dearer is not for the classifier to know. Only more photos of the rare class help both.",
+interpolate = Formula(
+    number="10.4",
+    name="interpolate",
+    reference=_interpolate,
+    why="Each tensor lies on the straight line between the two networks, BatchNorm's statistics "
+    "included.",
     hints=(
-        "print np.bincount(y): what happens if the head sees as many of the one class as of the other?",
-        "keep `few` photos of each class and fit on these; or leave the photos and move the threshold of "
-        "predict_proba towards the share of the rare class.",
+        "a new dict with the same names; each tensor is a mixture of two.",
+        "go through the names; (1 - share) of the one network and share of the other.",
     ),
     worked=(
-        "def find_both(x, y):\n"
-        "    few = np.bincount(y).min()\n"
-        "    keep = np.concatenate([np.where(y == c)[0][:few] for c in (0, 1)])\n"
-        "    return probe(x[keep], y[keep])"
+        "def interpolate(before, after, share):\n"
+        "    return {\n"
+        "        name: (1 - share) * before[name] + share * after[name]\n"
+        "        for name in after\n"
+        "    }"
     ),
-    gives=_with_predict,
-    judge=_judge_find_both,
+    gives=_a_state,
+    cases=_pairs,
+    second=_by_lerp,
+    agree=_same_state,
+    also=_takes_it,
+    describe=lambda before, after, share: f"for share={share:.2g}",
+    mistakes=(
+        (
+            lambda before, after, share: _interpolate(after, before, share),
+            Wrong("share and 1 - share are exchanged", "share=1 is `after`, share=0 is `before`."),
+        ),
+        (_only(lambda k: not _statistic(k), lambda before, after, k: after[k]), _STATISTICS),
+        (_only(lambda k: not _statistic(k), lambda before, after, k: before[k]), _STATISTICS),
+        (_only(lambda k: not k.startswith("fc"), lambda before, after, k: after[k]), _HEAD),
+        (_only(lambda k: not k.startswith("fc"), lambda before, after, k: before[k]), _HEAD),
+        (
+            _missing,
+            Wrong(
+                "BatchNorm's statistics are missing",
+                "go through all names of `after`: BatchNorm's statistics belong to the state, too.",
+            ),
+        ),
+        (
+            lambda before, after, share: after,
+            Wrong("it is `after`, whatever the share", "mix the two, tensor by tensor."),
+        ),
+        (
+            lambda before, after, share: before,
+            Wrong("it is `before`, whatever the share", "mix the two, tensor by tensor."),
+        ),
+        (
+            lambda before, after, share: {k: before[k] + share * after[k] for k in after},
+            Wrong("the shares do not sum to one", "(1 - share) of `before`."),
+        ),
+        (
+            lambda before, after, share: {k: (before[k] + after[k]) / 2 for k in after},
+            Wrong("it is the middle, whatever the share", "(1 - share) and share, not a half."),
+        ),
+    ),
+)
+
+# ---------------------------------------------------------------------------- 8.5 choose_stages
+
+_PLANS = {"old and new": "a", "birds": "b", "X-rays": "c"}
+_TOO_FAST = Wrong(
+    "in d θ takes steps of 0.03, about the size of its own weights",
+    "look again at the sweep of learning rates.",
+)
+
+choose_stages = Match(
+    number="10.5",
+    name="choose_stages",
+    reference=_PLANS,
+    why="Old and new: only where no weight of θ and no statistic moves does the old head go on "
+    "unchanged. Birds: θ is good already; move it, but gently, and from a fitted head. X-rays: there "
+    "is much to change in θ and enough photos to change it by; still the head first, for it costs "
+    "little.",
+    hints=(
+        "ask twice: how much of θ has to change for these photos, and what is lost if it does?",
+        "one of them must not move θ at all; one has every reason to move it far.",
+    ),
+    worked='answer = {"old and new": "a", "birds": "b", "X-rays": "c"}',
+    letters="abcd",
+    tells={
+        **{(name, "d"): _TOO_FAST for name in _PLANS},
+        "old and new": Wrong(
+            "in b and c θ moves, and the old head was made for the old θ",
+            "which plan leaves θ, and its statistics, to the last bit?",
+        ),
+        "X-rays": Wrong(
+            "X-rays look like nothing in the pre-training, and there are thousands of them",
+            "which plan lets the early layers learn as fast as the late ones?",
+        ),
+        "birds": Wrong(
+            "birds are near the pre-training, and there are some photos to learn from",
+            "which plan moves the early layers, but only a little?",
+        ),
+    },
 )

@@ -1,460 +1,594 @@
-"""Questions of lesson 09, how much compute."""
+"""Questions of lesson 09, overfitting."""
 
 from __future__ import annotations
 
-import functools
+import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from PIL import Image
+from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from torchvision.transforms import v2
 
-import ftcourse as ft
-from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
-from ftcourse.exercises.gives import Unfit, number, tensor, whole
-from ftcourse.exercises.written import as_number, equals
+from ftcourse.data.transforms import MEAN, STD, train_transforms
+from ftcourse.exercises import Choice, Draw, Exercise, Formula, Value, Wrong
+from ftcourse.exercises.gives import tensor, tuple_of
+from ftcourse.exercises.match import Match
+from ftcourse.exercises.words import article, short, stops_with
+from ftcourse.exercises.written import untouched
 
-# ------------------------------------------------------------------------------- 9.1 conv_flops
+# ----------------------------------------------------------------------------- 9.1 read_curves
 
-
-def _conv_flops(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:
-    return 2 * in_channels * kernel * kernel * out_channels * height * width
-
-
-def _one_by_one(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:
-    """The same, a product at a time: each is multiplied and added."""
-    products = sum(kernel for _ in range(kernel)) * in_channels
-    places = sum(width for _ in range(height))
-    return sum(products + products for _ in range(out_channels)) * places
+_CURVES = {"stop earlier": "B", "train on": "C", "over-confident": "A", "do not believe it": "D"}
 
 
-def _layers(draw: Draw) -> Iterator[tuple[int, ...]]:
-    """Layers of a ResNet, and others whose five numbers all differ; kernels of 1; one channel; flat outputs."""
-    yield from ((3, 64, 7, 64, 64), (64, 128, 3, 16, 16), (5, 7, 1, 3, 11), (1, 6, 5, 9, 4))
-    yield 8, 1, 2, 1, draw.whole(12, 30)
-    yield tuple(draw.shuffled([draw.whole(2, 4), 5, 7, draw.whole(8, 12), 13]))
+def typical_curves(epochs: int = 30) -> dict[str, dict[str, np.ndarray]]:
+    """Four typical courses of training, drawn by formula and not measured, by letter.
+
+    Each has `train_loss`, `val_loss`, `train_accuracy` and `val_accuracy`, one value an epoch.
+    """
+    t = np.arange(1, epochs + 1)
+    fast, slow = np.exp(-t / 4), np.exp(-t / 25)
+    rise = np.clip(t - 8, 0, None)
+    ripple = 0.012 * np.sin(2.1 * t)
+    learnt = {"train_loss": 0.02 + 0.67 * fast, "train_accuracy": 1 - 0.48 * fast}
+    return {
+        "A": {
+            **learnt,
+            "val_loss": 0.36 + 0.33 * fast + 0.02 * rise + ripple,
+            "val_accuracy": 0.86 - 0.34 * fast + ripple,
+        },
+        "B": {
+            **learnt,
+            "val_loss": 0.40 + 0.29 * fast + 0.02 * rise + ripple,
+            "val_accuracy": 0.84 - 0.32 * fast - 0.007 * rise + ripple,
+        },
+        "C": {
+            "train_loss": 0.15 + 0.54 * slow,
+            "train_accuracy": 0.95 - 0.43 * slow,
+            "val_loss": 0.18 + 0.52 * slow + ripple,
+            "val_accuracy": 0.93 - 0.42 * slow + ripple,
+        },
+        "D": {
+            "train_loss": 0.28 + 0.41 * fast,
+            "train_accuracy": 0.88 - 0.36 * fast,
+            "val_loss": 0.02 + 0.66 * fast,
+            "val_accuracy": np.minimum(1.0, 1.005 - 0.48 * fast),
+        },
+    }
 
 
-def _layer(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> str:
-    seen = f"for {in_channels} -> {out_channels} channels, a {kernel} x {kernel} kernel and an "
-    return seen + f"output of {height} x {width}"
-
-
-def _flops(value: Any) -> int:
-    found = number()(value)
-    if found != found // 1:
-        raise Unfit(
-            f"it returns {found:.3g}, expected a whole number",
-            "count single operations, not millions or billions, and divide by nothing.",
-        )
-    return whole()(value)
-
-
-_PLACES = "the kernel has k x k places."
-
-conv_flops = Formula(
-    number="9.1",
-    name="conv_flops",
-    reference=_conv_flops,
-    why="One output number takes in_channels x k x k products and as many additions, and there are "
-    "out_channels x height x width of them.",
+read_curves = Match(
+    number="11.1",
+    name="read_curves",
+    reference=_CURVES,
+    why="A: as many right answers as ever, but the wrong ones are given with more and more "
+    "confidence, and the loss counts that. B: the accuracy itself goes down. C: both curves still "
+    "improve, side by side. D: every validation photo right and training photos wrong: either the "
+    "validation photos are the easier ones, or they have been seen. Look at how the splits were made.",
     hints=(
-        "how many products make one output number? How many output numbers are there?",
-        "a product is two FLOPs, for it is added as well. One number looks at all input channels and places "
-        "of the kernel.",
+        "for each panel: does the gap between the curves open, and does validation get worse in "
+        "accuracy, or in loss only?",
+        "sort them: no gap yet; a gap the wrong way round; and two with a gap, of which one loses "
+        "accuracy.",
     ),
     worked=(
-        "def conv_flops(in_channels, out_channels, kernel, height, width):\n"
-        "    for_one_number = 2 * in_channels * kernel**2\n"
-        "    return for_one_number * out_channels * height * width"
+        'answer = {\n    "stop earlier": "B",\n    "train on": "C",\n'
+        '    "over-confident": "A",\n    "do not believe it": "D",\n}'
     ),
-    gives=_flops,
-    cases=_layers,
+    letters="abcd",
+    tells={
+        ("stop earlier", "a"): Wrong(
+            "in A the validation accuracy stays; only the loss rises",
+            "which panel loses accuracy as well?",
+        ),
+        "train on": Wrong(
+            "the run that is not at its end is another one",
+            "in which panel do both curves still improve, side by side?",
+        ),
+        "do not believe it": Wrong(
+            "the suspicious run is another one",
+            "where is validation better than training, and perfect?",
+        ),
+        "stop earlier": Wrong(
+            "the run that gets worse in validation accuracy is another one",
+            "which panel loses accuracy while the training loss falls on?",
+        ),
+        "over-confident": Wrong(
+            "the run with the same accuracy and a growing loss is another one",
+            "where do loss and accuracy of validation tell different stories?",
+        ),
+    },
+)
+
+# --------------------------------------------------------------------------- 9.2 smoothed_loss
+
+
+def _entropy(p: float) -> float:
+    """The cross-entropy of (p, 1 - p) with itself, in nats."""
+    return float(-(p * np.log(p) + (1 - p) * np.log(1 - p)))
+
+
+_SUMMED = "the loss is summed over both classes, each weighted with its target."
+
+smoothed_loss = Value(
+    number="11.2",
+    name="smoothed_loss",
+    reference=_entropy(0.95),
+    why="The target is (0.95, 0.05): 0.1 is shared out among both classes, the right one included. "
+    "The best answer is the target itself, and its cross-entropy is its entropy, 0.199. A training "
+    "loss of 0.2 is the floor here, not a failure.",
+    hints=(
+        "0.1 of the target is shared out evenly among all classes, the right one included. What is "
+        "the target then, and which answer comes closest?",
+        "no answer comes closer than the target itself. What is its cross-entropy with itself, over both "
+        "classes?",
+    ),
+    worked="guess = -0.95 * math.log(0.95) - 0.05 * math.log(0.05)",
+    mistakes=(
+        (0.0, Wrong("0 is the floor without smoothing", "the target is no longer a single one.")),
+        (
+            _entropy(0.9),
+            Wrong(
+                "that is the entropy of (0.9, 0.1)",
+                "the right class gets its share of the 0.1, too: 0.9 + 0.05.",
+            ),
+        ),
+        (-float(np.log(0.9)), Wrong("that is -log 0.9", _SUMMED)),
+        (
+            -float(np.log(0.95)),
+            Wrong("that is -log 0.95, without the other class", _SUMMED),
+        ),
+        (
+            -0.95 * float(np.log(0.95)),
+            Wrong("that is the part of the right class", _SUMMED),
+        ),
+        (
+            float(np.log(2)),
+            Wrong(
+                "that is log 2, the loss of somebody who knows nothing",
+                "the best answer is the target itself.",
+            ),
+        ),
+        (
+            _entropy(0.95) / float(np.log(2)),
+            Wrong("that is in bits", "PyTorch uses the natural logarithm."),
+        ),
+        (
+            _entropy(0.95) / float(np.log(10)),
+            Wrong("that is with log10", "PyTorch uses the natural logarithm."),
+        ),
+        (
+            _entropy(0.95) / 2,
+            Wrong("that is half of it", "the loss is summed over both classes, not averaged."),
+        ),
+        (-_entropy(0.95), Wrong("the sign is turned", "a cross-entropy is never negative.")),
+        (
+            lambda a: 0.19 <= a < 0.2,
+            Wrong("that is near, and not rounded as it should be", "round at the end only."),
+        ),
+    ),
+)
+
+# ----------------------------------------------------------------------------------- 9.3 mixup
+
+
+def _mixup(images: Tensor, targets: Tensor, share: float, classes: int) -> tuple[Tensor, Tensor]:
+    wanted = F.one_hot(targets, classes).float()
+    mixed = share * images + (1 - share) * images.roll(1, 0)
+    return mixed, share * wanted + (1 - share) * wanted.roll(1, 0)
+
+
+def _one_by_one(
+    images: Tensor, targets: Tensor, share: float, classes: int
+) -> tuple[Tensor, Tensor]:
+    """The same photo by photo."""
+    goals = torch.zeros(len(images), classes)
+    for i, (own, before) in enumerate(zip(targets.tolist(), targets.roll(1).tolist(), strict=True)):
+        goals[i, own] += share
+        goals[i, before] += 1 - share
+    return torch.stack([images[i - 1].lerp(x, share) for i, x in enumerate(images)]), goals
+
+
+def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, float, int]]:
+    """Batches and photos of several sizes, more and fewer classes than photos; one never occurs; all shares."""
+    for count, classes, share in (
+        (4, 2, 0.7), (5, 3, 1.0), (3, 7, 0.4), (6, 2, 0.0), (2, 4, 0.5), (1, 3, draw.real(0.1, 0.9)),
+    ):  # fmt: skip
+        targets = draw.integers(0, classes - 1, count) if classes > 2 else torch.arange(count) % 2
+        size = draw.whole(2, 5), draw.whole(6, 9)
+        yield draw.normal(count, 3, *size), targets, share, classes
+
+
+def _mixed(
+    images: Callable[[Tensor, float], Tensor] = lambda x, share: x.lerp(x.roll(1, 0), 1 - share),
+    goals: Callable[[Tensor, float], Tensor] = lambda x, share: x.lerp(x.roll(1, 0), 1 - share),
+) -> Callable:
+    """MixUp of which one part may be mixed in another way."""
+
+    def mix(photos: Tensor, targets: Tensor, share: float, classes: int) -> tuple[Tensor, Tensor]:
+        return images(photos, share), goals(F.one_hot(targets, classes).float(), share)
+
+    return mix
+
+
+def _next(x: Tensor, share: float) -> Tensor:
+    return x.lerp(x.roll(-1, 0), 1 - share)
+
+
+def _itself(x: Tensor, share: float) -> Tensor:
+    return x
+
+
+def _through(x: Tensor, share: float) -> Tensor:
+    return x.lerp(x.roll(1), 1 - share)
+
+
+def _halves(x: Tensor, share: float) -> Tensor:
+    return (x + x.roll(1, 0)) / 2
+
+
+def _exchanged(x: Tensor, share: float) -> Tensor:
+    return x.lerp(x.roll(1, 0), share)
+
+
+def _class_numbers(
+    images: Tensor, targets: Tensor, share: float, classes: int
+) -> tuple[Tensor, Tensor]:
+    numbers = targets.float()
+    return _mixup(images, targets, share, classes)[0], numbers.lerp(numbers.roll(1), 1 - share)
+
+
+_ROLL = "without a dimension, roll(1) moves single numbers: roll(1, 0) moves whole photos."
+
+mixup = Formula(
+    number="11.3",
+    name="mixup",
+    reference=_mixup,
+    why="Images and targets are mixed in the same way, and each row of the targets still sums to 1.",
+    hints=(
+        "the same formula twice: once for the images, once for the one-hot targets.",
+        "share of what is there, and the rest of what roll(1, 0) puts into its place.",
+    ),
+    worked=(
+        "def mixup(images, targets, share, classes):\n"
+        "    goals = F.one_hot(targets, classes).float()\n"
+        "    mixed = share * images + (1 - share) * images.roll(1, 0)\n"
+        "    return mixed, share * goals + (1 - share) * goals.roll(1, 0)"
+    ),
+    gives=tuple_of(tensor(), tensor(), hint="end with `return mixed_images, mixed_targets`."),
+    cases=_photos,
     second=_one_by_one,
-    describe=_layer,
+    describe=lambda x, t, share, classes: (
+        f"for {len(x)} photos, {classes} classes, share={share:.2g}"
+    ),
     mistakes=(
         (
-            lambda i, o, k, h, w: i * o * k * k * h * w,
+            _mixed(goals=_itself),
             Wrong(
-                "it counts products alone",
-                "each product is also added: a multiplication and an addition, 2 FLOPs.",
+                "the images are mixed, and the targets are not",
+                "a photo that is 0.7 ant and 0.3 bee has the target 0.7 ant and 0.3 bee.",
             ),
         ),
         (
-            lambda i, o, k, h, w: 2 * i * o * k * h * w,
-            Wrong("it counts k places of the kernel", _PLACES),
+            _mixed(images=_itself),
+            Wrong("the targets are mixed, and the images are not", "the same formula for both."),
         ),
         (
-            lambda i, o, k, h, w: 2 * i * o * 2 * k * h * w,
-            Wrong("it counts 2 k places of the kernel", _PLACES),
+            _mixed(_exchanged, _exchanged),
+            Wrong("share and 1 - share are exchanged", "share belongs to the photo itself."),
         ),
-        (lambda i, o, k, h, w: 2 * i * o * h * w, Wrong("the kernel plays no part", _PLACES)),
         (
-            lambda i, o, k, h, w: 2 * o * k * k * h * w,
+            _mixed(goals=_exchanged),
+            Wrong("share and 1 - share are exchanged in the targets", "as in the images."),
+        ),
+        (
+            _mixed(images=_exchanged),
+            Wrong("share and 1 - share are exchanged in the images", "as in the targets."),
+        ),
+        (
+            _mixed(_next, _next),
             Wrong(
-                "the input channels play no part",
-                "each output number looks at all input channels.",
+                "each photo is mixed with the one after it",
+                "roll(1, 0) puts the photo before each photo into its place.",
             ),
         ),
         (
-            lambda i, o, k, h, w: 2 * i * k * k * h * w,
+            _mixed(goals=_next),
+            Wrong("the targets are mixed with those of the next photo", "roll(1, 0), as above."),
+        ),
+        (
+            _mixed(lambda x, share: x + x.roll(1, 0), lambda x, share: x + x.roll(1, 0)),
+            Wrong("it adds two whole photos", "share of the one, 1 - share of the other."),
+        ),
+        (_mixed(_halves, _halves), Wrong("it mixes half and half", "share is an argument.")),
+        (
+            _mixed(goals=_halves),
+            Wrong("the targets are mixed half and half", "by the very formula of the images."),
+        ),
+        (
+            _class_numbers,
             Wrong(
-                "the output channels play no part", "there is one such sum for each output channel."
+                "the targets are mixtures of class numbers",
+                "a mixture of classes needs a number for each class: F.one_hot(targets, classes).",
             ),
         ),
         (
-            lambda i, o, k, h, w: 2 * (i + o) * k * k * h * w,
+            _mixed(lambda x, share: x.lerp(x.flip(0), 1 - share)),
+            Wrong("the images are mixed with the batch turned round", "roll(1, 0), not flip."),
+        ),
+        (_mixed(_through, _through), Wrong("roll has moved single numbers", _ROLL)),
+        (_mixed(images=_through), Wrong("in the images, roll has moved single numbers", _ROLL)),
+        (_mixed(goals=_through), Wrong("in the targets, roll has moved single numbers", _ROLL)),
+        (
+            lambda x, t, share, classes: _mixup(x, t, share, int(t.max()) + 1),
             Wrong(
-                "it adds the channels", "each output channel looks at each input channel: times."
+                "the targets have too few columns where the last class does not occur in the batch",
+                "one_hot takes the number of classes as well.",
             ),
         ),
         (
-            lambda i, o, k, h, w: 2 * k * k * h * w,
-            Wrong("the channels play no part", "each output channel looks at each input channel."),
+            lambda *given: (_mixup(*given)[0], _mixup(*given)[1].argmax(1).float()),
+            Wrong("the targets are one number a photo", "leave the rows of shares as they are."),
         ),
         (
-            lambda i, o, k, h, w: 2 * i * k * k + o * h * w,
-            Wrong("it adds where it should multiply", "each output number takes all the products."),
-        ),
-        (
-            lambda i, o, k, h, w: 2 * i * o * k * k * w * w,
-            Wrong("it takes the width twice", "the output has height x width places."),
-        ),
-        (
-            lambda i, o, k, h, w: 2 * i * o * k * k,
-            Wrong(
-                "that is one place of the output",
-                "the kernel is applied at each place: there are height x width.",
-            ),
-        ),
-        (
-            lambda i, o, k, h, w: 2 * i * o * k * k * h * h,
-            Wrong("it takes the height twice", "the output has height x width places."),
-        ),
-        (
-            lambda i, o, k, h, w: 2 * i * o * k * k * (h - k + 1) * (w - k + 1),
-            Wrong(
-                "it makes the output smaller", "height and width are those of the output already."
-            ),
-        ),
-        (
-            lambda i, o, k, h, w: (2 * i * k * k + 1) * o * h * w,
-            Wrong("it counts a bias", "ResNet's convolutions have no bias."),
-        ),
-        (
-            lambda i, o, k, h, w: (2 * i * k * k - 1) * o * h * w,
-            Wrong(
-                "it counts one addition less than products",
-                "exact, and not how it is usually counted: as many additions as products.",
-            ),
+            lambda *given: _mixup(*given)[::-1],
+            Wrong("the targets come first", "return the images, then the targets."),
         ),
     ),
 )
 
-# ----------------------------------------------------------------------------------- 9.2 at_224
+# -------------------------------------------------------------------------------- 9.4 find_bugs
 
-_SCALED = 1.18 * (224 / 128) ** 2
-_COUNTED = 3.627124736  # what PyTorch counts at 224; 1.18 has been rounded
-
-
-def _is_gflop(answer: Any, gflop: float) -> bool:
-    found = as_number(answer, "GFLOP")
-    also = (_COUNTED,) if gflop == _SCALED else ()
-    return found is not None and any(equals(found, right) for right in (gflop, *also))
-
-
-def _is_near(answer: Any) -> bool:
-    found = as_number(answer, "GFLOP")
-    return found is not None and 3.4 < found < 3.8
-
-
-at_224 = Value(
-    number="9.2",
-    name="at_224",
-    reference=_SCALED,
-    same=_is_gflop,
-    why="Height and width both grow by 1.75, the number of places by 1.75² = 3.06. Only the head does "
-    "not grow, and it is too small to be seen.",
+find_bugs = Choice(
+    number="11.4",
+    name="find_bugs",
+    reference="b, d",
+    why="b augments the validation photos: whoever judges by them judges by other photos in each epoch. "
+    "d looks at the test split after each epoch, and not at the validation split at all: the epoch is "
+    "chosen by the test, and its score is no longer an honest one.",
     hints=(
-        "which factors of a convolution's count depend on the size of the photo?",
-        "how many times as many places has a photo whose two sides are both 1.75 times as long?",
+        "go through the lines with two questions: what may be random, and which split may decide?",
+        "some photos must be the same in each epoch, and one split must not decide anything.",
     ),
-    worked="guess = 1.18 * (224 / 128) ** 2",
-    mistakes=(
-        (
-            lambda a: as_number(a, "GFLOP") is None,
-            Wrong("that is no number", "write one number of GFLOP, such as 25 or 0.33."),
-        ),
-        (1.18 * 1.75, Wrong("that grows with one side only", "height and width both grow.")),
-        (1.18, Wrong("that is the count at 128 pixels", "the photo is larger.")),
-        (1.18 * 1.75**3, Wrong("that is the third power", "a photo has two sides.")),
-        (1.75**2, Wrong("that is the factor", "times the 1.18 GFLOP at 128 pixels.")),
-        (1.75, Wrong("that is by how much a side grows", "both sides do, and 1.18 is the start.")),
-        (1.18 / 1.75**2, Wrong("it has become less", "a larger photo takes more.")),
-        (1e9 * _SCALED, Wrong("that is in FLOP", "GFLOP are asked for: billions of them.")),
-        (1e3 * _SCALED, Wrong("that is in MFLOP", "GFLOP are asked for: thousands of them.")),
-        (_SCALED / 2, Wrong("that is half of it", "1.18 counts both, products and additions.")),
-        (
-            1.18 * (1 + 2 * 0.75),
-            Wrong("each side has added its part", "a photo has height *times* width places."),
-        ),
-        (_is_near, Wrong("near, and not rounded as it should be", "round at the end only.")),
-    ),
-)
-
-# ------------------------------------------------------------------------------ 9.3 stem_only
-
-stem_only = Choice(
-    number="9.3",
-    name="stem_only",
-    reference="b",
-    why="To reach the stem, the gradient has to pass through every layer above, frozen or not: that is "
-    "one forward's worth. Only the gradients of the frozen weights are saved, the other one.",
-    hints=(
-        "the way back has two products a layer. Which of the two does a frozen layer still need?",
-        "one product gives the gradient for the layer's input, one for its weights. Who needs which?",
-    ),
-    worked='answer = "b"',
+    worked='answer = "b, d"',
     options={
         "a": Wrong(
-            "something is saved: nobody needs the gradients of the frozen weights",
-            "two products a layer on the way back; which one is no longer needed?",
+            "a is fine: training photos are augmented",
+            "which photos must look the same in each epoch?",
         ),
         "b": None,
         "c": Wrong(
-            "the head is at the end of the network, the stem at the start",
-            "which layers does a gradient pass on its way from the loss to the stem?",
-        ),
-        "d": Wrong(
-            "few numbers train, but the way back to them is the longest there is",
-            "which layers does a gradient pass on its way from the loss to the stem?",
-        ),
-    },
-)
-
-# -------------------------------------------------------------------------------- 9.4 speedup
-
-
-def _speedup(epochs: int, frozen: float, trains: float) -> float:
-    return epochs * (frozen + trains) / (frozen + epochs * trains)
-
-
-def _epoch_by_epoch(epochs: int, frozen: float, trains: float) -> float:
-    slow, once = 0.0, frozen
-    for _ in range(epochs):
-        slow += frozen + trains
-        once += trains
-    return slow / once
-
-
-def _trainings(draw: Draw) -> Iterator[tuple[int, float, float]]:
-    """One epoch and many; nothing frozen, hardly anything that trains; far below one, and real FLOPs."""
-    yield from ((1, 1.0, 0.5), (20, 1.0, 0.0), (5, 0.9, 0.9), (10, 2.0, 0.1), (7, 0.0, 3.0))
-    yield draw.whole(2, 50), draw.real(0.1, 5), draw.real(0.1, 5)
-    yield draw.whole(2, 9), draw.real(0.01, 0.05), draw.real(0.001, 0.01)
-    yield draw.whole(2, 50), draw.whole(10**8, 10**9), draw.whole(10**5, 10**9)
-
-
-speedup = Formula(
-    number="9.4",
-    name="speedup",
-    reference=_speedup,
-    why="E (f + t) against f + E t. For many epochs it tends to (f + t) / t: nothing can be gained on "
-    "what trains.",
-    hints=(
-        "write down both totals: each epoch does all, or the frozen part only once.",
-        "the slow total is a product, the other a sum of which one part grows with the epochs. Which is "
-        "divided by which?",
-    ),
-    worked=(
-        "def speedup(epochs, frozen, trains):\n"
-        "    slow = epochs * (frozen + trains)\n"
-        "    once = frozen + epochs * trains\n"
-        "    return slow / once"
-    ),
-    gives=number("return slow / once, one number."),
-    cases=_trainings,
-    second=_epoch_by_epoch,
-    describe=lambda e, f, t: f"for {e} epochs, frozen {f:.3g} and trains {t:.3g}",
-    mistakes=(
-        (
-            lambda e, f, t: 1 / _speedup(e, f, t),
-            Wrong("it is upside down", "the slow way is above the line."),
-        ),
-        (
-            lambda e, f, t: (f + t) / t if t else float("inf"),
-            Wrong("the frozen part costs nothing", "it is computed once, and once is not never."),
-        ),
-        (
-            lambda e, f, t: (f + t) / t if t else e,
-            Wrong("the frozen part costs nothing", "it is computed once, and once is not never."),
-        ),
-        (
-            lambda e, f, t: e,
-            Wrong("it is the number of epochs", "what trains is computed in each epoch both ways."),
-        ),
-        (
-            lambda e, f, t: (f + t) / (f + e * t),
-            Wrong("the slow way has one epoch", "the slow way makes both in each epoch."),
-        ),
-        (
-            lambda e, f, t: (e * f + t) / (f + t),
-            Wrong("what trains is computed once", "in each epoch, both ways."),
-        ),
-        (
-            lambda e, f, t: (e * f + t) / (f + e * t),
-            Wrong(
-                "the slow way computes what trains once", "the slow way makes both in each epoch."
-            ),
-        ),
-        (
-            lambda e, f, t: e * (f + t) / (e * f + t),
-            Wrong("frozen and trains are exchanged", "what is computed once is the frozen part."),
-        ),
-        (
-            lambda e, f, t: e * (f + t) - (f + e * t),
-            Wrong("it is the difference", "how many *times* less: divide."),
-        ),
-        (
-            lambda e, f, t: e * (f + t) / (f + (e - 1) * t),
-            Wrong("the first epoch trains nothing", "all E epochs train, both ways."),
-        ),
-        (
-            lambda e, f, t: 1 - 1 / _speedup(e, f, t),
-            Wrong("it is the share that is saved", "how many *times* less: slow / once."),
-        ),
-        (
-            lambda e, f, t: e * f / (f + e * t),
-            Wrong("the slow way trains nothing", "the slow way makes both in each epoch."),
-        ),
-        (
-            lambda e, f, t: round(_speedup(e, f, t), 1),
-            Wrong("it is rounded", "leave the number as it is."),
-        ),
-    ),
-)
-
-# ----------------------------------------------------------------------------- 9.5 which_cache
-
-which_cache = Choice(
-    number="9.5",
-    name="which_cache",
-    reference="a, d",
-    why="A is the plain case. D keeps what the frozen layers give, and layer4 trains on that. In B the "
-    "one random crop is repeated in each epoch; in C BatchNorm uses the batch in place of its "
-    "statistics; in E the features belong to a layer4 that is no more.",
-    hints=(
-        "for each program: would the slow way get the same numbers in epoch 2, too?",
-        "what is kept must not change between epochs, and must have been made in the mode that the slow way has.",
-    ),
-    worked='answer = "a, d"',
-    options={
-        "a": None,
-        "b": Wrong(
-            "in B the random crop is drawn once, and all epochs see the same one",
-            "what would the slow way do in epoch 2?",
-        ),
-        "c": Wrong(
-            "in C the network is in train mode: BatchNorm uses the batch, and its statistics move",
-            "which mode has the frozen part in a correct slow loop?",
+            "c is fine: it is a usual weight decay", "which line lets the wrong split decide?"
         ),
         "d": None,
         "e": Wrong(
-            "in E layer4 moves, and the kept features are those of the old one",
-            "which weights made the features, and do they still stand?",
+            "e is fine: the weights that were best are the ones to keep",
+            "best by which measure, on which split?",
+        ),
+        "f": Wrong(
+            "f is fine: patience is a choice, and 5 a usual one",
+            "what is `score` measured on?",
         ),
     },
 )
 
-# --------------------------------------------------------------------------------- 9.6 frugal
+# -------------------------------------------------------------------------------- 9.5 treatment
 
-BUDGET, RIGHT_OF_24 = 16, 19  # GFLOP; one pass of the 48 photos costs 14.2
+_TREATMENT: dict[str, Any] = {"gap": "b", "confidence": "c", "no gap": "a", "customers": "d"}
 
-
-def _frugal(backbone: nn.Module, images: Tensor, labels: Tensor, new: Tensor) -> Tensor:
-    with torch.no_grad():
-        known, asked = backbone(images), backbone(new)
-    head = nn.Linear(512, 2)
-    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
-    with torch.enable_grad():
-        for _ in range(30):
-            loss = F.cross_entropy(head(known), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return head(asked).argmax(1)
-
-
-@functools.cache
-def _two_kinds(*kinds: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each kind 12 drawn insects to learn from, and 12 to be named: images (24, 3, 64, 64), labels (24,)."""
-    look = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=64)
-    data = ft.load_data("pocket-insects", classes=kinds, progress=False)
-    found: list[Tensor] = []
-    for split in (data.train.with_transform(look), data.test.with_transform(look)):
-        rows = [i for k in (0, 1) for i in [i for i, t in enumerate(split.targets) if t == k][:12]]
-        found += [
-            torch.stack([split[i][0] for i in rows]),
-            torch.tensor([0, 1]).repeat_interleave(12),
-        ]
-    return found[0], found[1], found[2], found[3]
-
-
-def _judge_frugal(attempt: Callable) -> Wrong | None:
-    backbone: Any = ft.load_backbone("resnet18").eval().requires_grad_(False)
-    backbone.fc = nn.Identity()
-    for kind in ("ants", "bees"):
-        images, labels, new, truth = _two_kinds(kind, "ladybirds")
-        with FlopCounterMode(display=False) as counter:
-            answers = attempt(backbone, images, labels, new)
-        cost = counter.get_total_flops() / 1e9
-        if answers.shape != truth.shape:
-            return Wrong(
-                f"it returns the shape {tuple(answers.shape)}, expected {tuple(truth.shape)}",
-                "one label for each new photo: the place of its highest score.",
-            )
-        right = int((answers == truth).sum())
-        seen = f"it cost {cost:.1f} GFLOP, and {right} of 24 new photos are right"
-        if cost > BUDGET:
-            return Wrong(
-                f"{seen}; {BUDGET} GFLOP are allowed",
-                "what is computed more than once, and never changes?",
-            )
-        if right < RIGHT_OF_24:
-            return Wrong(
-                f"{seen}; {RIGHT_OF_24} are asked for",
-                "what is learnt from, and is it learnt for long enough? A step behind the features costs next "
-                "to nothing.",
-            )
-    return None
-
-
-frugal = Function(
-    number="9.6",
-    name="frugal",
-    reference=_frugal,
-    why="Each photo goes through the backbone once; what comes behind costs next to nothing.",
+treatment = Match(
+    number="11.5",
+    name="treatment",
+    reference=_TREATMENT,
+    why="Gap: what helped most here, by far, was more photos. Confidence: the ranking is right and "
+    "the probabilities are not. No gap: the network has not learnt the training photos yet, so there "
+    "is nothing to regularise. Customers: the validation photos are like the training photos; what "
+    "is missing are photos like the customers'.",
     hints=(
-        "count: what does the backbone cost for one photo, how many photos are there, and how often does each go "
-        "through it?",
-        "one pass of all 48 photos is within the budget, a second one is not. What is left to be learnt needs no "
-        "backbone.",
+        "is there a gap between training and validation at all? Between validation and use?",
+        "no gap: nothing to regularise. Use worse than validation: look at the photos.",
+    ),
+    worked='answer = {"gap": "b", "confidence": "c", "no gap": "a", "customers": "d"}',
+    letters="abcd",
+    tells={
+        ("no gap", "b"): Wrong(
+            "training and validation are equally poor: this is not overfitting",
+            "what does a network need that has not even learnt its training photos?",
+        ),
+        ("gap", "c"): Wrong(
+            "a temperature changes no answer, and here many answers are wrong",
+            "which row of the table stood out?",
+        ),
+        ("customers", "b"): Wrong(
+            "more of the same photos have the same background",
+            "what do the new photos have to look like?",
+        ),
+        ("customers", "c"): Wrong(
+            "no regulariser knows which pixels are the animal",
+            "what do the new photos have to look like?",
+        ),
+        "gap": Wrong(
+            "the training photos are learnt by heart, and validation is far below",
+            "which row of the table stood out?",
+        ),
+        "confidence": Wrong(
+            "the accuracy is fine; the probabilities are too sure",
+            "which plan keeps probabilities from going to 0 and 1?",
+        ),
+        "no gap": Wrong(
+            "training and validation are equally poor: this is not overfitting",
+            "what does a network need that has not even learnt its training photos?",
+        ),
+        "customers": Wrong(
+            "validation is fine and use is poor: the validation photos are not like those in use",
+            "what do the new photos have to look like?",
+        ),
+    },
+)
+
+# ----------------------------------------------------------------------------- 9.6 augmentation
+
+_SIDE, _PARTS, _ENOUGH, _DRAWN = 64, 8, 0.9, 24
+
+
+def _scene(seed: int) -> tuple[Image.Image, list[Image.Image]]:
+    """A drawn photo, 96 pixels, with a dark animal on it; and copies that lack one part of the animal each."""
+    rng, side = np.random.default_rng(seed), 96
+    y, x = np.mgrid[:side, :side] / side
+    ground = np.kron(rng.integers(90, 190, (8, 8, 3)), np.ones((side // 8, side // 8, 1)))
+    turn, (down, right) = rng.uniform(0, np.pi), rng.uniform(0.38, 0.62, 2)
+    along = ((x - right) * np.cos(turn) + (y - down) * np.sin(turn)) / 0.4
+    across = ((y - down) * np.cos(turn) - (x - right) * np.sin(turn)) / 0.18
+    inside = along**2 + across**2 < 1
+    ground[inside] = (40, 30, 50)
+    # two rows of parts, from one end of the animal to the other
+    part = np.clip((along + 1) * _PARTS / 4, 0, _PARTS // 2 - 1).astype(int) * 2 + (across > 0)
+    lacking = []
+    for k in range(_PARTS):
+        copy = ground.copy()
+        copy[inside & (part == k)] = 255
+        lacking.append(Image.fromarray(copy.astype(np.uint8)))
+    return Image.fromarray(ground.astype(np.uint8)), lacking
+
+
+def _drawn(transform: Callable, photo: Image.Image, seed: int) -> Tensor:
+    """One draw; the same seed gives the same draw, whichever library the numbers come from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    return transform(photo)
+
+
+def _variety(draws: list[Tensor]) -> float:
+    """Mean difference of neighbouring draws, in units of their standard deviation."""
+    x = torch.stack(draws).double()
+    return float((x[1:] - x[:-1]).abs().mean() / x.std().clamp_min(1e-9))
+
+
+@cache
+def _usual_variety() -> float:
+    """That of the course's own training transform."""
+    usual = train_transforms(_SIDE)
+    return float(np.mean([
+        _variety([_drawn(usual, _scene(s)[0], seed) for seed in range(_DRAWN)]) for s in range(3)
+    ]))  # fmt: skip
+
+
+def _whole(transform: Callable, photo: Image.Image, lacking: list[Image.Image], seed: int) -> float:
+    """The share of the animal's parts that can be seen: without them the draw would look otherwise."""
+    full = _drawn(transform, photo, seed)
+    bar = 0.2 * float(full.max() - full.min())
+    seen = [(_drawn(transform, copy, seed) - full).abs().max() > bar for copy in lacking]
+    return float(np.mean(seen))
+
+
+@dataclass
+class Augmentation(Exercise):
+    """A training transform, judged by what it does to drawn photos."""
+
+    def _verdict(self, attempt: Any) -> bool | Wrong | None:
+        if untouched(attempt):
+            return None
+        if not callable(attempt) or isinstance(attempt, type):
+            return Wrong(
+                f"{short(attempt)} is no transform",
+                "put the steps into v2.Compose([...]); it is called with a photo.",
+            )
+        if wrong := self._wrong_kind(attempt):
+            return wrong
+        varieties, animals = [], []
+        for s in range(3):
+            photo, lacking = _scene(s)
+            varieties.append(_variety([_drawn(attempt, photo, seed) for seed in range(_DRAWN)]))
+            animals += [_whole(attempt, photo, lacking, seed) for seed in range(20)]
+        cut = float(np.mean([share < _ENOUGH for share in animals]))
+        variety = float(np.mean(varieties)) / _usual_variety()
+        if variety < 0.02:
+            return Wrong("all draws look the same", "take something random.")
+        told = (
+            f"two draws differ {variety:.2f} times as much as those of train_transforms(64), and "
+            f"{100 * cut:.0f} of 100 draws lose a part of the animal"
+        )
+        if cut > 0.02:
+            return Wrong(told, "what takes the parts away? Crop less, and vary something else.")
+        if variety < 1:
+            return Wrong(told, "no animal is lost, so there is room: colour, turns, mirroring.")
+        return True
+
+    def _wrong_kind(self, attempt: Callable) -> Wrong | None:
+        """What one draw shows."""
+        photo = _scene(0)[0]
+        try:
+            draw = _drawn(attempt, photo, 0)
+        except Exception as err:
+            return Wrong(stops_with(err, attempt), "try it: my_augmentation(data.train.image(0)).")
+        if not isinstance(draw, Tensor):
+            return Wrong(
+                f"it gives {article(type(draw).__name__)}, expected a tensor",
+                "begin with v2.ToImage(), end with v2.ToDtype(torch.float32, scale=True).",
+            )
+        if tuple(draw.shape) != (3, _SIDE, _SIDE):
+            return Wrong(
+                f"it gives the shape {tuple(draw.shape)}, expected (3, {_SIDE}, {_SIDE})",
+                "a crop or v2.Resize((64, 64)) among the steps sees to that.",
+            )
+        if draw.dtype != torch.float32:
+            return Wrong(
+                f"it gives {draw.dtype}, expected torch.float32",
+                "v2.ToDtype(torch.float32, scale=True) is missing.",
+            )
+        largest = float(draw.abs().max())
+        if not largest <= 10:
+            return Wrong(
+                f"it gives values as large as {largest:.0f}, and the network is used to -3 to 3",
+                "0 to 255 becomes 0 to 1 by v2.ToDtype(torch.float32, scale=True), before Normalize.",
+            )
+        copies = [_drawn(attempt, lacking, 0) for lacking in _scene(0)[1]]
+        if not any((copy - draw).abs().max() > 1e-3 for copy in copies):
+            return Wrong(
+                "it gives the same, whatever is on the photo", "a variant of the photo is wanted."
+            )
+        return None
+
+    def _right(self, attempt: Any) -> Any:
+        return attempt
+
+
+augmentation = Augmentation(
+    number="11.6",
+    name="augmentation",
+    reference=v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(_SIDE, scale=(0.85, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+            v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(MEAN), list(STD)),
+        ]
+    ),
+    why="More variety, and the animal is still there: small crops were the part that could make the label "
+    "untrue. Whether it helps is another question, which only runs over several seeds can answer.",
+    hints=(
+        "the widget above shows what each slider does: which of them cuts the animal, and which never can?",
+        "keep at least 80 % of the area in each crop, and make up for it: stronger colours, turns, flips.",
     ),
     worked=(
-        "def frugal(backbone, images, labels, new):\n"
-        "    with torch.no_grad():\n"
-        "        known, asked = backbone(images), backbone(new)\n"
-        "    head = nn.Linear(512, 2)\n"
-        "    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)\n"
-        "    for _ in range(30):\n"
-        "        loss = F.cross_entropy(head(known), labels)\n"
-        "        optimizer.zero_grad()\n"
-        "        loss.backward()\n"
-        "        optimizer.step()\n"
-        "    return head(asked).argmax(1)"
+        "my_augmentation = v2.Compose([\n"
+        "    v2.ToImage(),\n"
+        "    v2.RandomResizedCrop(64, scale=(0.85, 1.0)),\n"
+        "    v2.RandomHorizontalFlip(),\n"
+        "    v2.RandomVerticalFlip(),\n"
+        "    v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),\n"
+        "    v2.ToDtype(torch.float32, scale=True),\n"
+        "    v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),\n"
+        "])"
     ),
-    gives=tensor(torch.int64, hint="a label is a whole number: argmax gives it."),
-    judge=_judge_frugal,
 )

@@ -1,716 +1,460 @@
-"""Questions of lesson 11, semantic_segmentation."""
+"""Questions of lesson 11, how much compute."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as V
+from torch.utils.flop_counter import FlopCounterMode
 
+import ftcourse as ft
 from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
-from ftcourse.exercises.gives import Unfit, tensor, tuple_of
-from ftcourse.exercises.written import equals
+from ftcourse.exercises.gives import Unfit, number, tensor, whole
+from ftcourse.exercises.written import as_number, equals
 
-# ------------------------------------------------------------------------ 11.1 nothing_found
-
-TEST_PIXELS = (813_265, 101_489, 191_166)  # background, ants, bees in the 120 test masks
-
-_SHARE = TEST_PIXELS[0] / sum(TEST_PIXELS)
+# ------------------------------------------------------------------------------- 11.1 conv_flops
 
 
-def _rounded_first(answer: tuple[float, ...]) -> bool:
-    """The second number from the first, after rounding."""
-    return len(answer) == 2 and equals(answer[0], _SHARE) and abs(answer[1] - _SHARE / 3) < 2e-3
+def _conv_flops(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:
+    return 2 * in_channels * kernel * kernel * out_channels * height * width
 
 
-nothing_found = Value(
-    number="11.1",
-    name="nothing_found",
-    reference=(_SHARE, _SHARE / 3),
-    why="It is right on each background pixel, 74 %. Its IoU is 0.74 for the background and 0 for ants and "
-    "bees, 0.25 on average: that number says what the model is worth.",
-    hints=(
-        "pixel accuracy: on which pixels is this model right, and how many are they of all?",
-        "IoU of the background: the intersection is the true background, and the union is every pixel. For ants "
-        "and bees the intersection is empty.",
-    ),
-    worked="accuracy = 813_265 / (813_265 + 101_489 + 191_166)\nanswer = (accuracy, accuracy / 3)",
-    mistakes=(
-        (
-            (_SHARE, _SHARE),
-            Wrong(
-                "the mean IoU is over three classes, and two of them get 0",
-                "divide by all three classes, also by those that the model never names.",
-            ),
-        ),
-        (
-            (_SHARE, 1 / 3),
-            Wrong(
-                "the IoU of the background is not 1",
-                "the model also calls all animals background: the union is larger than the intersection.",
-            ),
-        ),
-        (
-            (_SHARE / 3, _SHARE),
-            Wrong("the two numbers are the other way round", "(pixel accuracy, mean IoU)."),
-        ),
-        (
-            (1 / 3, _SHARE / 3),
-            Wrong(
-                "the accuracy is over pixels, not over classes",
-                "what share of all pixels is background? On those it is right.",
-            ),
-        ),
-        (
-            (100 * _SHARE, 100 * _SHARE / 3),
-            Wrong("the numbers are right, in per cent", "give fractions, between 0 and 1."),
-        ),
-        (
-            (_SHARE, 0.0),
-            Wrong("0 is the IoU of ants, and of bees", "the background is a class as well."),
-        ),
-        (
-            (_SHARE, _SHARE / 2),
-            Wrong("that divides by two classes", "there are three: the background, ants, bees."),
-        ),
-        (
-            lambda a: len(a) == 2 and equals(a[0], 1 - _SHARE),
-            Wrong("that is the share of the animals", "on those pixels the model is wrong."),
-        ),
-        (
-            _rounded_first,
-            Wrong("the mean IoU is near, and rounded on the way", "divide first, then round."),
-        ),
-        (
-            lambda a: len(a) == 3,
-            Wrong("those are three numbers", "two are asked for: (pixel accuracy, mean IoU)."),
-        ),
-    ),
-)
-
-# ---------------------------------------------------------------------------------- 11.2 iou
-
-Score = Callable[[Tensor, Tensor], Tensor]  # of the pixels called k, and of those that are k
+def _one_by_one(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:
+    """The same, a product at a time: each is multiplied and added."""
+    products = sum(kernel for _ in range(kernel)) * in_channels
+    places = sum(width for _ in range(height))
+    return sum(products + products for _ in range(out_channels)) * places
 
 
-def _each(score: Score, predicted: Tensor, truth: Tensor, classes: int, ignore: int) -> Tensor:
-    """The score of each class, on the pixels that have a truth."""
-    known = truth != ignore
-    return torch.stack(
-        [score((predicted == k) & known, (truth == k) & known) for k in range(classes)]
-    )
+def _layers(draw: Draw) -> Iterator[tuple[int, ...]]:
+    """Layers of a ResNet, and others whose five numbers all differ; kernels of 1; one channel; flat outputs."""
+    yield from ((3, 64, 7, 64, 64), (64, 128, 3, 16, 16), (5, 7, 1, 3, 11), (1, 6, 5, 9, 4))
+    yield 8, 1, 2, 1, draw.whole(12, 30)
+    yield tuple(draw.shuffled([draw.whole(2, 4), 5, 7, draw.whole(8, 12), 13]))
 
 
-def _over_union(found: Tensor, there: Tensor) -> Tensor:
-    return (found & there).sum() / (found | there).sum()
+def _layer(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> str:
+    seen = f"for {in_channels} -> {out_channels} channels, a {kernel} x {kernel} kernel and an "
+    return seen + f"output of {height} x {width}"
 
 
-def _iou(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    return _each(_over_union, predicted, truth, num_classes, ignore_index)
-
-
-def _counted(
-    predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int = 255
-) -> list[float]:
-    """Pixel by pixel, without tensors."""
-    both, either = [0] * num_classes, [0] * num_classes
-    for p, t in zip(predicted.flatten().tolist(), truth.flatten().tolist(), strict=True):
-        if t == ignore_index:
-            continue
-        both[t] += p == t
-        for k in {p, t}:
-            either[k] += 1
-    return [b / e if e else float("nan") for b, e in zip(both, either, strict=True)]
-
-
-def _scored(score: Score) -> Callable:
-    """The same function with another score."""
-    return lambda p, t, n, ignore=255: _each(score, p, t, n, ignore)
-
-
-def _void_counts(predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255) -> Tensor:
-    return _each(_over_union, predicted, truth, num_classes, -12345)
-
-
-def _void_counts_below(
-    predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255
-) -> Tensor:
-    """Left out of the truth only, where it never was one of the classes."""
-    truth = torch.where(truth == ignore, -1, truth)
-    return _void_counts(predicted, truth, num_classes)
-
-
-def _photo_by_photo(
-    predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255
-) -> Tensor:
-    if predicted.dim() == 2:
-        return _iou(predicted, truth, num_classes, ignore)
-    pairs = zip(predicted, truth, strict=True)
-    return torch.stack([_iou(p, t, num_classes, ignore) for p, t in pairs]).nanmean(0)
-
-
-def _classes_there(predicted: Tensor, truth: Tensor, num_classes: int, ignore: int = 255) -> Tensor:
-    known = truth[truth != ignore].unique()
-    return _iou(predicted, truth, num_classes, ignore)[known]
-
-
-def _mask_pairs(draw: Draw) -> Iterator[tuple[Any, ...]]:
-    """One mask and batches, void pixels under several numbers, classes that one mask or neither has."""
-    for i, (shape, classes) in enumerate(
-        (((8, 8), 2), ((3, 7, 9), 3), ((2, 12, 6), 5), ((4, 6, 6), 3), ((1, 9, 4), 7))
-    ):
-        truth = draw.integers(0, classes, *shape)
-        agree = draw.uniform(0, 1, *shape) < 0.6
-        predicted = torch.where(agree, truth, draw.integers(0, classes, *shape))
-        if i == 2:  # 1 is only called, 2 only true, 3 neither; 4 is there
-            predicted[(predicted == 2) | (predicted == 3)] = 1
-            truth[(truth == 1) | (truth == 3)] = 2
-        if i == 0:
-            yield predicted, truth, classes
-        void = draw.uniform(0, 1, *shape) < 0.25
-        for ignore in ((255,), (draw.whole(20, 99), -1))[i % 2]:
-            yield predicted, torch.where(void, ignore, truth), classes, ignore
-        yield predicted, torch.where(void, 255, truth), classes
-    yield truth, truth.clone(), classes
-
-
-def _same_ious(answer: Tensor, expected: Tensor) -> bool:
-    """Equal where a class has any pixel: what the others get is free."""
-    if answer.shape != expected.shape:
-        return False
-    here = ~expected.isnan()
-    return torch.allclose(answer[here], expected[here], rtol=1e-4, atol=1e-6)
-
-
-def _one_each(value: Any) -> Tensor:
-    found = tensor(hint="one IoU a class, in a tensor: torch.stack or torch.tensor.")(value)
-    if found.dim() != 1:
-        shape = tuple(found.shape)
+def _flops(value: Any) -> int:
+    found = number()(value)
+    if found != found // 1:
         raise Unfit(
-            f"it returns {'one number' if not shape else f'a tensor of shape {shape}'}",
-            "one IoU a class, the background's too: shape (num_classes,).",
+            f"it returns {found:.3g}, expected a whole number",
+            "count single operations, not millions or billions, and divide by nothing.",
         )
-    return found
+    return whole()(value)
 
 
-UNION = "divide by the union, in which each pixel counts once: |A| + |B| - |A and B|."
+_PLACES = "the kernel has k x k places."
 
-iou = Formula(
-    number="11.2",
-    name="iou",
-    reference=_iou,
-    why="For each class the pixels that both masks give it, over the pixels that at least one gives it.",
+conv_flops = Formula(
+    number="13.1",
+    name="conv_flops",
+    reference=_conv_flops,
+    why="One output number takes in_channels x k x k products and as many additions, and there are "
+    "out_channels x height x width of them.",
     hints=(
-        "for a class k, predicted == k and truth == k are two sets of pixels. & is their intersection, | their "
-        "union.",
-        "begin with one class, then go through all of range(num_classes). Pixels without truth belong to neither "
-        "of the two sets: take them out of both before you count.",
+        "how many products make one output number? How many output numbers are there?",
+        "a product is two FLOPs, for it is added as well. One number looks at all input channels and places "
+        "of the kernel.",
     ),
     worked=(
-        "def iou(predicted, truth, num_classes, ignore_index=255):\n"
-        "    known = truth != ignore_index\n"
-        "    values = []\n"
-        "    for k in range(num_classes):\n"
-        "        found, there = (predicted == k) & known, (truth == k) & known\n"
-        "        values.append((found & there).sum() / (found | there).sum())\n"
-        "    return torch.stack(values)"
+        "def conv_flops(in_channels, out_channels, kernel, height, width):\n"
+        "    for_one_number = 2 * in_channels * kernel**2\n"
+        "    return for_one_number * out_channels * height * width"
     ),
-    gives=_one_each,
-    cases=_mask_pairs,
-    second=_counted,
-    agree=_same_ious,
-    describe=lambda p, t, n, ignore=255: (
-        f"for masks of shape {tuple(t.shape)} with {n} classes and ignore_index {ignore}"
-    ),
+    gives=_flops,
+    cases=_layers,
+    second=_one_by_one,
+    describe=_layer,
     mistakes=(
         (
-            _void_counts,
+            lambda i, o, k, h, w: i * o * k * k * h * w,
             Wrong(
-                "void pixels count",
-                "leave out the pixels whose truth is ignore_index first, of both masks.",
+                "it counts products alone",
+                "each product is also added: a multiplication and an addition, 2 FLOPs.",
             ),
         ),
         (
-            lambda p, t, n, ignore=255: _iou(p, t, n),
-            Wrong("it always leaves out 255", "take the number that came in as ignore_index."),
+            lambda i, o, k, h, w: 2 * i * o * k * h * w,
+            Wrong("it counts k places of the kernel", _PLACES),
         ),
         (
-            _scored(lambda a, b: 2 * (a & b).sum() / (a.sum() + b.sum())),
-            Wrong("that is the Dice score, with the shared pixels counted twice below", UNION),
+            lambda i, o, k, h, w: 2 * i * o * 2 * k * h * w,
+            Wrong("it counts 2 k places of the kernel", _PLACES),
         ),
+        (lambda i, o, k, h, w: 2 * i * o * h * w, Wrong("the kernel plays no part", _PLACES)),
         (
-            _scored(lambda a, b: (a & b).sum() / (a.sum() + b.sum())),
-            Wrong("the shared pixels are counted twice below", UNION),
-        ),
-        (
-            _scored(lambda a, b: (a & b).sum() / b.sum()),
+            lambda i, o, k, h, w: 2 * o * k * k * h * w,
             Wrong(
-                "that is the share of the truth that was found",
-                "pixels called k that are not k must count as well: divide by the union.",
+                "the input channels play no part",
+                "each output number looks at all input channels.",
             ),
         ),
         (
-            _scored(lambda a, b: (a & b).sum() / a.sum()),
+            lambda i, o, k, h, w: 2 * i * k * k * h * w,
             Wrong(
-                "that is the share of the found pixels that are right",
-                "pixels of k that were missed must count as well: divide by the union.",
+                "the output channels play no part", "there is one such sum for each output channel."
             ),
         ),
         (
-            _scored(lambda a, b: (a & b).sum()),
-            Wrong("those are the shared pixels", "divide them by those of the union."),
-        ),
-        (
-            _scored(lambda a, b: (a == b).float().mean()),
+            lambda i, o, k, h, w: 2 * (i + o) * k * k * h * w,
             Wrong(
-                "pixels that both masks say are not k count as well",
-                "a pixel outside of both sets says nothing about k: divide by the union.",
+                "it adds the channels", "each output channel looks at each input channel: times."
             ),
         ),
         (
-            _scored(lambda a, b: 1 - _over_union(a, b)),
-            Wrong("that is one minus the IoU", "equal masks must give 1."),
+            lambda i, o, k, h, w: 2 * k * k * h * w,
+            Wrong("the channels play no part", "each output channel looks at each input channel."),
         ),
         (
-            _scored(lambda a, b: 100 * _over_union(a, b)),
-            Wrong("those are percentages", "fractions are asked for, from 0 to 1."),
+            lambda i, o, k, h, w: 2 * i * k * k + o * h * w,
+            Wrong("it adds where it should multiply", "each output number takes all the products."),
         ),
         (
-            lambda p, t, n, ignore=255: _iou(p, t, n, ignore)[1:],
-            Wrong("an IoU is missing", "one IoU a class, the background's too."),
+            lambda i, o, k, h, w: 2 * i * o * k * k * w * w,
+            Wrong("it takes the width twice", "the output has height x width places."),
         ),
         (
-            _classes_there,
+            lambda i, o, k, h, w: 2 * i * o * k * k,
             Wrong(
-                "a class that the truth does not have gets no number",
-                "go through range(num_classes), whatever the masks hold.",
+                "that is one place of the output",
+                "the kernel is applied at each place: there are height x width.",
             ),
         ),
         (
-            _photo_by_photo,
+            lambda i, o, k, h, w: 2 * i * o * k * k * h * h,
+            Wrong("it takes the height twice", "the output has height x width places."),
+        ),
+        (
+            lambda i, o, k, h, w: 2 * i * o * k * k * (h - k + 1) * (w - k + 1),
             Wrong(
-                "each photo gets an IoU, and their mean is taken",
-                "put the pixels of all photos together, then divide once.",
+                "it makes the output smaller", "height and width are those of the output already."
             ),
         ),
         (
-            lambda p, t, n, ignore=255: (p == t)[t != ignore].float().mean().expand(n),
-            Wrong("that is the pixel accuracy", "each class has an intersection and a union."),
+            lambda i, o, k, h, w: (2 * i * k * k + 1) * o * h * w,
+            Wrong("it counts a bias", "ResNet's convolutions have no bias."),
+        ),
+        (
+            lambda i, o, k, h, w: (2 * i * k * k - 1) * o * h * w,
+            Wrong(
+                "it counts one addition less than products",
+                "exact, and not how it is usually counted: as many additions as products.",
+            ),
         ),
     ),
 )
 
-# ------------------------------------------------------------------------------ 11.3 map_size
+# ----------------------------------------------------------------------------------- 11.2 at_224
 
-map_size = Value(
-    number="11.3",
-    name="map_size",
-    reference=(3, 3),
-    why="Five halvings divide the side by 32: 96 / 32 = 3. Each of the 9 places speaks for 32 x 32 pixels.",
+_SCALED = 1.18 * (224 / 128) ** 2
+_COUNTED = 3.627124736  # what PyTorch counts at 224; 1.18 has been rounded
+
+
+def _is_gflop(answer: Any, gflop: float) -> bool:
+    found = as_number(answer, "GFLOP")
+    also = (_COUNTED,) if gflop == _SCALED else ()
+    return found is not None and any(equals(found, right) for right in (gflop, *also))
+
+
+def _is_near(answer: Any) -> bool:
+    found = as_number(answer, "GFLOP")
+    return found is not None and 3.4 < found < 3.8
+
+
+at_224 = Value(
+    number="13.2",
+    name="at_224",
+    reference=_SCALED,
+    same=_is_gflop,
+    why="Height and width both grow by 1.75, the number of places by 1.75² = 3.06. Only the head does "
+    "not grow, and it is too small to be seen.",
     hints=(
-        "the stem halves the side twice (conv1 and the pooling), and layer2, layer3 and layer4 once each.",
-        "count the halvings on the way, and halve 96 as often.",
+        "which factors of a convolution's count depend on the size of the photo?",
+        "how many times as many places has a photo whose two sides are both 1.75 times as long?",
     ),
-    worked="size = (96 // 32, 96 // 32)",
+    worked="guess = 1.18 * (224 / 128) ** 2",
     mistakes=(
         (
-            (6, 6),
-            Wrong(
-                "(6, 6) is what layer3 gives", "one more halving: layer4 has a stride of 2, too."
-            ),
+            lambda a: as_number(a, "GFLOP") is None,
+            Wrong("that is no number", "write one number of GFLOP, such as 25 or 0.33."),
         ),
+        (1.18 * 1.75, Wrong("that grows with one side only", "height and width both grow.")),
+        (1.18, Wrong("that is the count at 128 pixels", "the photo is larger.")),
+        (1.18 * 1.75**3, Wrong("that is the third power", "a photo has two sides.")),
+        (1.75**2, Wrong("that is the factor", "times the 1.18 GFLOP at 128 pixels.")),
+        (1.75, Wrong("that is by how much a side grows", "both sides do, and 1.18 is the start.")),
+        (1.18 / 1.75**2, Wrong("it has become less", "a larger photo takes more.")),
+        (1e9 * _SCALED, Wrong("that is in FLOP", "GFLOP are asked for: billions of them.")),
+        (1e3 * _SCALED, Wrong("that is in MFLOP", "GFLOP are asked for: thousands of them.")),
+        (_SCALED / 2, Wrong("that is half of it", "1.18 counts both, products and additions.")),
         (
-            (4, 4),
-            Wrong("(4, 4) would be right for 128 pixels", "these photos are 96 pixels wide."),
+            1.18 * (1 + 2 * 0.75),
+            Wrong("each side has added its part", "a photo has height *times* width places."),
         ),
-        (
-            (7, 7),
-            Wrong("(7, 7) is the map of a 224 pixel photo", "the map shrinks with the photo."),
-        ),
-        (
-            (12, 12),
-            Wrong("(12, 12) is what layer2 gives", "two more halvings: layer3 and layer4."),
-        ),
-        (
-            (24, 24),
-            Wrong("(24, 24) is what layer1 gives", "layer2, layer3 and layer4 are still to come."),
-        ),
-        (
-            (48, 48),
-            Wrong("(48, 48) is what conv1 gives", "the pooling and three stages halve it as well."),
-        ),
-        (
-            (1, 1),
-            Wrong(
-                "(1, 1) is left after the average over all places",
-                "the question is what comes before `avgpool`: the map of layer4.",
-            ),
-        ),
-        (
-            (32, 32),
-            Wrong("32 is how many times smaller the map is", "what is left of 96 pixels?"),
-        ),
-        ((96, 96), Wrong("that is the photo", "the stem and the stages make it smaller.")),
-        (
-            lambda a: len(a) > 2,
-            Wrong("those are more than two numbers", "no channels: the rows and the columns."),
-        ),
+        (_is_near, Wrong("near, and not rounded as it should be", "round at the end only.")),
     ),
 )
 
-# ------------------------------------------------------------------------------- 11.4 enlarge
+# ------------------------------------------------------------------------------ 11.3 stem_only
 
-NEAREST, EXACT = InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT
-BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
-
-
-def _resized(image: Tensor, mask: Tensor, size: int, photo: Any, labels: Any) -> Any:
-    """Both, each with an interpolation of its own."""
-    mask = V.resize(mask[None], [size, size], interpolation=labels)[0]
-    return V.resize(image, [size, size], interpolation=photo), mask
-
-
-def _enlarge(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    return _resized(image, mask, size, BILINEAR, NEAREST)
-
-
-def _by_positions(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The same by the positions that each new pixel looks at."""
-    for axis in (-2, -1):
-        old = image.shape[axis]
-        at = ((torch.arange(size) + 0.5) * old / size - 0.5).clamp(0, old - 1)
-        low = at.floor().long()
-        part = (at - low).reshape([size] + [1] * (-1 - axis))
-        high = (low + 1).clamp(max=old - 1)
-        image = (1 - part) * image.index_select(axis, low) + part * image.index_select(axis, high)
-        mask = mask.index_select(axis, torch.arange(size) * old // size)
-    return image, mask
-
-
-def _cut_off(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Class numbers averaged and cut to whole numbers."""
-    blurred = F.interpolate(mask[None, None].float(), (size, size), mode="bilinear")
-    return _enlarge(image, mask, size)[0], blurred[0, 0].long()
-
-
-def _rounded(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The same, rounded."""
-    blurred = F.interpolate(mask[None, None].float(), (size, size), mode="bilinear")
-    return _enlarge(image, mask, size)[0], blurred[0, 0].round().long()
-
-
-def _stretched(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    big = F.interpolate(image[None], (size, size), mode="bilinear", align_corners=True)[0]
-    return big, _enlarge(image, mask, size)[1]
-
-
-def _padded(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    height, width = mask.shape
-    return _enlarge(image, mask, size)[0], F.pad(mask, (0, size - width, 0, size - height))
-
-
-def _photo_and_mask(draw: Draw, height: int, width: int, last: int = 255) -> tuple[Tensor, Tensor]:
-    """Noise, and three classes of any number, `last` the highest, in blocks of several pixels."""
-    blocks = draw.integers(0, 3, -(-height // 3), -(-width // 3))
-    blocks[0, :3] = torch.tensor([0, 2, 1])
-    mask = blocks.repeat_interleave(3, 0).repeat_interleave(3, 1)[:height, :width]
-    classes = torch.tensor([0, draw.one_of((2, 7, 10)), last])
-    return draw.uniform(0, 1, 3, height, width), classes[mask]
-
-
-def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Square, wide and tall; whole factors, for which all ways to take the nearest pixel are one."""
-    for height, width, size in ((12, 12, 36), (15, 10, 60), (8, 24, 48), (9, 9, 9)):
-        last = 255 if height == 12 else draw.one_of((12, 20, 255))
-        yield *_photo_and_mask(draw, height, width, last), size
-
-
-def _other_factors(attempt: Callable) -> Wrong | None:
-    """Factors such as 2.5: the nearest pixel by either of PyTorch's two roundings."""
-    for seed, (height, width, size) in enumerate(((16, 16, 40), (11, 18, 31))):
-        image, mask = _photo_and_mask(Draw(seed), height, width)
-        big, moved = attempt(image, mask, size)
-        if not torch.allclose(big, _enlarge(image, mask, size)[0], atol=1e-3):
-            seen = f"from {width} x {height} to {size} x {size} the photo is another"
-            return Wrong(seen, "let the resizing take any size, not only twice or three times.")
-        ways = [_resized(image, mask, size, BILINEAR, way)[1] for way in (NEAREST, EXACT)]
-        if not any(torch.equal(moved, way) for way in ways):
-            seen = f"from {width} x {height} to {size} x {size} the mask does not fit the photo"
-            return Wrong(seen, "treat both the same: only the interpolation is another one.")
-    return None
-
-
-def _plane(dim: int, what: str, shape: str, item: Callable[[Any], Tensor]) -> Callable:
-    """A tensor of so many dimensions."""
-
-    def convert(value: Any) -> Tensor:
-        found = item(value)
-        if found.dim() != dim:
-            seen = f"the {what} comes back with the shape {tuple(found.shape)}"
-            raise Unfit(seen, f"{shape} is asked for: add a dimension with [None], drop it by [0].")
-        return found
-
-    return convert
-
-
-AVERAGED = Wrong(
-    "the mask comes back with classes that were not in it",
-    "class numbers cannot be averaged: half-way between background and bee is no ant. Take the nearest pixel.",
-)
-
-enlarge = Formula(
-    number="11.4",
-    name="enlarge",
-    reference=_enlarge,
-    why="A mask holds names, not amounts: it takes the nearest pixel's. transforms.v2 does so for a "
-    "tv_tensors.Mask.",
+stem_only = Choice(
+    number="13.3",
+    name="stem_only",
+    reference="b",
+    why="To reach the stem, the gradient has to pass through every layer above, frozen or not: that is "
+    "one forward's worth. Only the gradients of the frozen weights are saved, the other one.",
     hints=(
-        "print sorted(mask.unique().tolist()) before and after. Which class was not there?",
-        "half-way between two colours lies a colour; what lies half-way between class 0 and class 2? Look up "
-        "which values InterpolationMode has, and choose one that takes a pixel as it is.",
+        "the way back has two products a layer. Which of the two does a frozen layer still need?",
+        "one product gives the gradient for the layer's input, one for its weights. Who needs which?",
     ),
-    worked=(
-        "def enlarge(image, mask, size):\n"
-        "    image = V.resize(image, [size, size], interpolation=InterpolationMode.BILINEAR)\n"
-        "    mask = V.resize(mask[None], [size, size], interpolation=InterpolationMode.NEAREST)\n"
-        "    return image, mask[0]"
-    ),
-    gives=tuple_of(
-        _plane(3, "photo", "(3, size, size)", tensor(hint="return image, mask.")),
-        _plane(
-            2,
-            "mask",
-            "(size, size)",
-            tensor(torch.int64, hint="keep the mask int64: cross-entropy takes class numbers."),
-        ),
-        hint="return image, mask.",
-    ),
-    cases=_photos,
-    second=_by_positions,
-    tolerance=1e-3,
-    describe=lambda image, mask, size: (
-        f"for {image.shape[-1]} x {image.shape[-2]} pixels and size {size}"
-    ),
-    also=_other_factors,
-    mistakes=(
-        (
-            lambda i, m, s: _resized(i, m, s, BILINEAR, BILINEAR),
-            AVERAGED,
-        ),
-        (_rounded, AVERAGED),
-        (
-            _cut_off,
-            Wrong(
-                "class numbers are averaged, and cut to whole numbers",
-                "class numbers cannot be averaged: take the nearest pixel.",
-            ),
-        ),
-        (
-            lambda i, m, s: _resized(i, m, s, NEAREST, NEAREST),
-            Wrong(
-                "the photo has become blocky: it has the nearest pixels now as well",
-                "leave the photo's interpolation bilinear; only the mask needs another one.",
-            ),
-        ),
-        (
-            lambda i, m, s: _resized(i, m, s, NEAREST, BILINEAR),
-            Wrong("the two interpolations are exchanged", "which of the two holds class numbers?"),
-        ),
-        (
-            lambda i, m, s: _resized(i, m, s, BICUBIC, NEAREST),
-            Wrong(
-                "the mask is right, and the photo is bicubic",
-                "leave the photo's interpolation bilinear.",
-            ),
-        ),
-        (
-            _stretched,
-            Wrong(
-                "with align_corners=True the photo moves away from its mask",
-                "leave align_corners out, or make it False.",
-            ),
-        ),
-        (
-            _padded,
-            Wrong(
-                "the mask has a margin and no larger animals",
-                "treat both the same: change only how the mask's values are chosen.",
-            ),
-        ),
-        (
-            lambda i, m, s: (i, m),
-            Wrong("nothing is enlarged", "(3, size, size) and (size, size) are asked for."),
-        ),
-        (
-            lambda i, m, s: (_enlarge(i, m, s)[0], m),
-            Wrong("the mask keeps its size", "(size, size) is asked for, as for the photo."),
-        ),
-        (
-            lambda i, m, s: (i, _enlarge(i, m, s)[1]),
-            Wrong("the photo keeps its size", "(3, size, size) is asked for."),
-        ),
-    ),
-)
-
-# ------------------------------------------------------------------------------ 11.5 read_bars
-
-read_bars = Choice(
-    number="11.5",
-    name="read_bars",
-    reference="b, d",
-    why="Sky, road and buildings have most of the pixels, so accuracy hardly sees the poles; mean IoU counts each "
-    "class alike. And what is a pixel or two wide is missed, whatever the weights.",
-    hints=(
-        "compare the two numbers in the title with the bars on the right. Which classes have them?",
-        "how many pixels has a pole, and how far can pixel accuracy fall if all of them are missed?",
-    ),
-    worked='answer = "b, d"',
+    worked='answer = "b"',
     options={
         "a": Wrong(
-            "the two numbers in the title differ by far",
-            "look at the shortest bars: who pays for them, accuracy or mean IoU?",
+            "something is saved: nobody needs the gradients of the frozen weights",
+            "two products a layer on the way back; which one is no longer needed?",
         ),
         "b": None,
         "c": Wrong(
-            "the bars show that they do: both pre-trained networks are ahead in nearly every class",
-            "compare the three colours, class by class.",
+            "the head is at the end of the network, the stem at the start",
+            "which layers does a gradient pass on its way from the loss to the stem?",
         ),
-        "d": None,
+        "d": Wrong(
+            "few numbers train, but the way back to them is the longest there is",
+            "which layers does a gradient pass on its way from the loss to the stem?",
+        ),
     },
 )
 
-# ---------------------------------------------------------------------------------- 11.6 tidy
-
-GOAL = 0.9  # mean IoU over the drawn masks; as they come they have about 0.65
+# -------------------------------------------------------------------------------- 11.4 speedup
 
 
-def _animal(draw: Draw, height: int, width: int) -> Tensor:
-    """A slanting ellipse as bool (height, width)."""
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    y, x = y - height * draw.real(0.4, 0.6), x - width * draw.real(0.4, 0.6)
-    slant = draw.real(-0.6, 0.6)
-    wide, high = width * draw.real(0.22, 0.34), height * draw.real(0.16, 0.28)
-    return ((x + slant * y) / wide) ** 2 + ((y - slant * x) / high) ** 2 < 1
+def _speedup(epochs: int, frozen: float, trains: float) -> float:
+    return epochs * (frozen + trains) / (frozen + epochs * trains)
 
 
-def _torn(draw: Draw, classes: int, label: int) -> tuple[Tensor, Tensor]:
-    """A mask as a network gives it, and the true one: two classes on one animal, and specks beside it."""
-    height, width = draw.one_of((48, 56, 64)), draw.one_of((48, 60, 72))
-    body = _animal(draw, height, width)
-    truth = torch.where(body, label, 0)
-    other = draw.one_of([k for k in range(1, classes + 1) if k != label])
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    along = draw.real(-1, 1) * x + draw.real(-1, 1) * y  # some way across the animal
-    part = along > along[body].quantile(draw.real(0.58, 0.7))
-    found = torch.where(body & part, other, truth)
-    for _ in range(4):
-        top, left = draw.whole(0, height - 3), draw.whole(0, width - 3)
-        speck = found[top : top + draw.whole(1, 2), left : left + draw.whole(1, 2)]
-        speck[speck == 0] = draw.whole(1, classes)
-    return found, truth
+def _epoch_by_epoch(epochs: int, frozen: float, trains: float) -> float:
+    slow, once = 0.0, frozen
+    for _ in range(epochs):
+        slow += frozen + trains
+        once += trains
+    return slow / once
 
 
-def _pooled(pairs: list[tuple[Tensor, Tensor]]) -> float:
-    """Mean IoU over the pixels of all pairs (answer, truth) together, each class with the same weight."""
-    answer, truth = (torch.cat([pair[i].flatten() for pair in pairs]) for i in (0, 1))
-    classes = int(max(answer.max(), truth.max())) + 1
-    return float(_iou(answer, truth, classes).nanmean())
+def _trainings(draw: Draw) -> Iterator[tuple[int, float, float]]:
+    """One epoch and many; nothing frozen, hardly anything that trains; far below one, and real FLOPs."""
+    yield from ((1, 1.0, 0.5), (20, 1.0, 0.0), (5, 0.9, 0.9), (10, 2.0, 0.1), (7, 0.0, 3.0))
+    yield draw.whole(2, 50), draw.real(0.1, 5), draw.real(0.1, 5)
+    yield draw.whole(2, 9), draw.real(0.01, 0.05), draw.real(0.001, 0.01)
+    yield draw.whole(2, 50), draw.whole(10**8, 10**9), draw.whole(10**5, 10**9)
 
 
-def _judge_tidy(attempt: Callable) -> Wrong | None:
-    draw = Draw(11)
-    masks = [_torn(draw, 2, 1 + i % 2) for i in range(10)]
-    before = _pooled(masks)
-    nothing = torch.zeros(20, 30, dtype=torch.int64)
-    answers = [attempt(found) for found, _ in masks]
-    for answer, (found, _) in zip(answers, masks, strict=True):
-        if answer.shape != found.shape:
-            seen = f"a mask of shape {tuple(found.shape)} comes back as {tuple(answer.shape)}"
-            return Wrong(seen, "each pixel keeps its place: change the classes only.")
-        if answer.min() < 0 or answer.max() > 2:
+speedup = Formula(
+    number="13.4",
+    name="speedup",
+    reference=_speedup,
+    why="E (f + t) against f + E t. For many epochs it tends to (f + t) / t: nothing can be gained on "
+    "what trains.",
+    hints=(
+        "write down both totals: each epoch does all, or the frozen part only once.",
+        "the slow total is a product, the other a sum of which one part grows with the epochs. Which is "
+        "divided by which?",
+    ),
+    worked=(
+        "def speedup(epochs, frozen, trains):\n"
+        "    slow = epochs * (frozen + trains)\n"
+        "    once = frozen + epochs * trains\n"
+        "    return slow / once"
+    ),
+    gives=number("return slow / once, one number."),
+    cases=_trainings,
+    second=_epoch_by_epoch,
+    describe=lambda e, f, t: f"for {e} epochs, frozen {f:.3g} and trains {t:.3g}",
+    mistakes=(
+        (
+            lambda e, f, t: 1 / _speedup(e, f, t),
+            Wrong("it is upside down", "the slow way is above the line."),
+        ),
+        (
+            lambda e, f, t: (f + t) / t if t else float("inf"),
+            Wrong("the frozen part costs nothing", "it is computed once, and once is not never."),
+        ),
+        (
+            lambda e, f, t: (f + t) / t if t else e,
+            Wrong("the frozen part costs nothing", "it is computed once, and once is not never."),
+        ),
+        (
+            lambda e, f, t: e,
+            Wrong("it is the number of epochs", "what trains is computed in each epoch both ways."),
+        ),
+        (
+            lambda e, f, t: (f + t) / (f + e * t),
+            Wrong("the slow way has one epoch", "the slow way makes both in each epoch."),
+        ),
+        (
+            lambda e, f, t: (e * f + t) / (f + t),
+            Wrong("what trains is computed once", "in each epoch, both ways."),
+        ),
+        (
+            lambda e, f, t: (e * f + t) / (f + e * t),
+            Wrong(
+                "the slow way computes what trains once", "the slow way makes both in each epoch."
+            ),
+        ),
+        (
+            lambda e, f, t: e * (f + t) / (e * f + t),
+            Wrong("frozen and trains are exchanged", "what is computed once is the frozen part."),
+        ),
+        (
+            lambda e, f, t: e * (f + t) - (f + e * t),
+            Wrong("it is the difference", "how many *times* less: divide."),
+        ),
+        (
+            lambda e, f, t: e * (f + t) / (f + (e - 1) * t),
+            Wrong("the first epoch trains nothing", "all E epochs train, both ways."),
+        ),
+        (
+            lambda e, f, t: 1 - 1 / _speedup(e, f, t),
+            Wrong("it is the share that is saved", "how many *times* less: slow / once."),
+        ),
+        (
+            lambda e, f, t: e * f / (f + e * t),
+            Wrong("the slow way trains nothing", "the slow way makes both in each epoch."),
+        ),
+        (
+            lambda e, f, t: round(_speedup(e, f, t), 1),
+            Wrong("it is rounded", "leave the number as it is."),
+        ),
+    ),
+)
+
+# ----------------------------------------------------------------------------- 11.5 which_cache
+
+which_cache = Choice(
+    number="13.5",
+    name="which_cache",
+    reference="a, d",
+    why="A is the plain case. D keeps what the frozen layers give, and layer4 trains on that. In B the "
+    "one random crop is repeated in each epoch; in C BatchNorm uses the batch in place of its "
+    "statistics; in E the features belong to a layer4 that is no more.",
+    hints=(
+        "for each program: would the slow way get the same numbers in epoch 2, too?",
+        "what is kept must not change between epochs, and must have been made in the mode that the slow way has.",
+    ),
+    worked='answer = "a, d"',
+    options={
+        "a": None,
+        "b": Wrong(
+            "in B the random crop is drawn once, and all epochs see the same one",
+            "what would the slow way do in epoch 2?",
+        ),
+        "c": Wrong(
+            "in C the network is in train mode: BatchNorm uses the batch, and its statistics move",
+            "which mode has the frozen part in a correct slow loop?",
+        ),
+        "d": None,
+        "e": Wrong(
+            "in E layer4 moves, and the kept features are those of the old one",
+            "which weights made the features, and do they still stand?",
+        ),
+    },
+)
+
+# --------------------------------------------------------------------------------- 11.6 frugal
+
+BUDGET, RIGHT_OF_24 = 16, 19  # GFLOP; one pass of the 48 photos costs 14.2
+
+
+def _frugal(backbone: nn.Module, images: Tensor, labels: Tensor, new: Tensor) -> Tensor:
+    with torch.no_grad():
+        known, asked = backbone(images), backbone(new)
+    head = nn.Linear(512, 2)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    with torch.enable_grad():
+        for _ in range(30):
+            loss = F.cross_entropy(head(known), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return head(asked).argmax(1)
+
+
+@functools.cache
+def _two_kinds(*kinds: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each kind 12 drawn insects to learn from, and 12 to be named: images (24, 3, 64, 64), labels (24,)."""
+    look = ft.ResNet18_Pocket_Weights.DEFAULT.transforms(crop_size=64, resize_size=64)
+    data = ft.load_data("pocket-insects", classes=kinds, progress=False)
+    found: list[Tensor] = []
+    for split in (data.train.with_transform(look), data.test.with_transform(look)):
+        rows = [i for k in (0, 1) for i in [i for i, t in enumerate(split.targets) if t == k][:12]]
+        found += [
+            torch.stack([split[i][0] for i in rows]),
+            torch.tensor([0, 1]).repeat_interleave(12),
+        ]
+    return found[0], found[1], found[2], found[3]
+
+
+def _judge_frugal(attempt: Callable) -> Wrong | None:
+    backbone: Any = ft.load_backbone("resnet18").eval().requires_grad_(False)
+    backbone.fc = nn.Identity()
+    for kind in ("ants", "bees"):
+        images, labels, new, truth = _two_kinds(kind, "ladybirds")
+        with FlopCounterMode(display=False) as counter:
+            answers = attempt(backbone, images, labels, new)
+        cost = counter.get_total_flops() / 1e9
+        if answers.shape != truth.shape:
             return Wrong(
-                f"it returns a class {int(answer.max())}, and the mask has 0, 1 and 2",
-                "give the animal one of the classes that the mask has.",
+                f"it returns the shape {tuple(answers.shape)}, expected {tuple(truth.shape)}",
+                "one label for each new photo: the place of its highest score.",
             )
-    after = _pooled([(a, truth) for a, (_, truth) in zip(answers, masks, strict=True)])
-    said = f"the mean IoU of ten drawn masks goes from {before:.2f} to {after:.2f}; {GOAL} is asked for"
-    if after < GOAL:
-        return Wrong(said, _advice(answers, masks))
-    if (attempt(nothing) != 0).any():
-        return Wrong("a mask without any animal gets one", "return such a mask as it is.")
-    return _more_classes(attempt, draw)
-
-
-def _advice(answers: list[Tensor], masks: list[tuple[Tensor, Tensor]]) -> str:
-    """What stands in the way, from what was returned."""
-    if all(torch.equal(a, found) for a, (found, _) in zip(answers, masks, strict=True)):
-        return "nothing is changed yet. How many animals are on a photo, and how many classes on the animal?"
-    lost = [
-        (truth[a == 0] > 0).float().sum() / (truth > 0).sum()
-        for a, (_, truth) in zip(answers, masks, strict=True)
-    ]
-    if max(lost) > 0.5:
-        return "pixels of the animal have become background: leave them to the animal."
-    spread = [
-        (a > 0).sum() / (truth > 0).sum() for a, (_, truth) in zip(answers, masks, strict=True)
-    ]
-    if max(spread) > 1.5:
-        return "background has become animal: only pixels above 0 are the animal's."
-    two = sum(len(a[a > 0].unique()) > 1 for a in answers)
-    if two:
-        return f"{two} of 10 masks still have two classes. One animal has one: which has more of its pixels?"
-    wrong = sum(
-        int(a[a > 0].unique()[0]) != int(truth.max())
-        for a, (_, truth) in zip(answers, masks, strict=True)
-    )
-    return f"each mask has one class now, in {wrong} of 10 the wrong one: let its pixels vote."
-
-
-def _more_classes(attempt: Callable, draw: Draw) -> Wrong | None:
-    """Five classes, one mask a time: the way must not be made for ants and bees."""
-    pairs = [_torn(draw, 5, 1 + i % 5) for i in range(8)]
-    score = _pooled([(attempt(found), truth) for found, truth in pairs])
-    if score < GOAL:
-        return Wrong(
-            f"for ants and bees it is right; for masks with five classes the mean IoU is {score:.2f}",
-            "let the way not depend on how many classes there are.",
-        )
+        right = int((answers == truth).sum())
+        seen = f"it cost {cost:.1f} GFLOP, and {right} of 24 new photos are right"
+        if cost > BUDGET:
+            return Wrong(
+                f"{seen}; {BUDGET} GFLOP are allowed",
+                "what is computed more than once, and never changes?",
+            )
+        if right < RIGHT_OF_24:
+            return Wrong(
+                f"{seen}; {RIGHT_OF_24} are asked for",
+                "what is learnt from, and is it learnt for long enough? A step behind the features costs next "
+                "to nothing.",
+            )
     return None
 
 
-def _tidy(mask: Tensor) -> Tensor:
-    animal = mask > 0
-    if not animal.any():
-        return mask
-    return torch.where(animal, mask[animal].mode().values, mask)
-
-
-tidy = Function(
-    number="11.6",
-    name="tidy",
-    reference=_tidy,
-    why="The network answers for each pixel on its own; that a photo holds one animal, only you know.",
+frugal = Function(
+    number="13.6",
+    name="frugal",
+    reference=_frugal,
+    why="Each photo goes through the backbone once; what comes behind costs next to nothing.",
     hints=(
-        "where is the animal, whatever its class? There the pixels disagree, and one class only can be right.",
-        "let the pixels above 0 vote, without the background: torch.mode or torch.bincount counts. Then give "
-        "all of them the winner, by torch.where. And a mask in which nobody votes?",
+        "count: what does the backbone cost for one photo, how many photos are there, and how often does each go "
+        "through it?",
+        "one pass of all 48 photos is within the budget, a second one is not. What is left to be learnt needs no "
+        "backbone.",
     ),
     worked=(
-        "def tidy(mask):\n"
-        "    animal = mask > 0\n"
-        "    if not animal.any():\n"
-        "        return mask\n"
-        "    return torch.where(animal, mask[animal].mode().values, mask)"
+        "def frugal(backbone, images, labels, new):\n"
+        "    with torch.no_grad():\n"
+        "        known, asked = backbone(images), backbone(new)\n"
+        "    head = nn.Linear(512, 2)\n"
+        "    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)\n"
+        "    for _ in range(30):\n"
+        "        loss = F.cross_entropy(head(known), labels)\n"
+        "        optimizer.zero_grad()\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+        "    return head(asked).argmax(1)"
     ),
-    gives=_plane(
-        2,
-        "mask",
-        "(H, W)",
-        tensor(torch.int64, hint="class numbers are asked for: int64 (H, W)."),
-    ),
-    judge=_judge_tidy,
+    gives=tensor(torch.int64, hint="a label is a whole number: argmax gives it."),
+    judge=_judge_frugal,
 )

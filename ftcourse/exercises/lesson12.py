@@ -1,682 +1,831 @@
-"""Questions of lesson 12, object_detection."""
+"""Questions of lesson 12, silent_bugs."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torchvision import ops
-
-from ftcourse.exercises import Choice, Draw, Formula, Function, Wrong
-from ftcourse.exercises.gives import Unfit, number, several, tensor, tuple_of, whole
-
-# ------------------------------------------------------------------------------- 12.1 box_iou
-
-
-def _sides(a: Any, b: Any) -> tuple[Any, Any]:
-    """Width and height of the shared part; below 0 where the boxes do not meet."""
-    return min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-
-
-def _area(box: Any) -> Any:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _shared(a: Any, b: Any) -> Any:
-    width, height = _sides(a, b)
-    return max(0, width) * max(0, height)
-
-
-def _box_iou(a: Any, b: Any) -> Any:
-    shared = _shared(a, b)
-    return shared / (_area(a) + _area(b) - shared)
-
-
-def _iou_of(shared: Any, a: Any, b: Any) -> Any:
-    return shared / (_area(a) + _area(b) - shared)
-
-
-def _unclamped(a: Any, b: Any) -> Any:
-    width, height = _sides(a, b)
-    return _iou_of(width * height, a, b)
-
-
-def _clamped_wide(a: Any, b: Any) -> Any:
-    width, height = _sides(a, b)
-    return _iou_of(max(0, width) * height, a, b)
-
-
-def _clamped_high(a: Any, b: Any) -> Any:
-    width, height = _sides(a, b)
-    return _iou_of(width * max(0, height), a, b)
-
-
-def _clamped_product(a: Any, b: Any) -> Any:
-    width, height = _sides(a, b)
-    return _iou_of(max(0, width * height), a, b)
-
-
-def _absolute(a: Any, b: Any) -> Any:
-    width, height = _sides(a, b)
-    return _iou_of(abs(width) * abs(height), a, b)
-
-
-def _one_side_only(a: Any, b: Any) -> Any:
-    return 0 if a[2] <= b[0] or a[3] <= b[1] else _unclamped(a, b)
-
-
-def _hull(a: Any, b: Any) -> Any:
-    width, height = (max(a[i + 2], b[i + 2]) - min(a[i], b[i]) for i in (0, 1))
-    return _shared(a, b) / (width * height)
-
-
-def _with_both_ends(a: Any, b: Any) -> Any:
-    """Pixels counted from the first to the last, as with whole numbers."""
-    one = torch.tensor([0, 0, 1.0, 1.0])
-    return _box_iou(a + one, b + one)
-
-
-def _pairs(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
-    """Boxes that meet at each corner, cross, hold one another, touch or are apart on each side; both orders."""
-    left, top, wide, high = (draw.real(20, 60) for _ in range(4))
-    a = torch.tensor([left, top, left + wide, top + high])
-    for x, y in ((0.4, 0.3), (-0.5, 0.6), (0.3, -0.6), (-0.4, -0.2)):
-        moved = a + torch.tensor([x * wide, y * high, x * wide + draw.real(0, 9), y * high])
-        yield a, moved
-    yield a, a.clone()
-    inner = a + torch.tensor([wide / 4, high / 5, -wide / 3, -high / 4])
-    yield from ((a, inner), (inner, a))
-    yield a, a + torch.tensor([wide / 3, -high / 2, -wide / 4, high])  # a tall one through a
-    for x, y in draw.shuffled([(2, 0), (-2, 0), (0, 2), (0, -2), (2, 2), (-2, -2), (2, -2)]):
-        yield a, a + torch.tensor([x * wide, y * high, x * wide + 3, y * high])
-    yield a, torch.stack([a[2], a[1], a[2] + 5, a[3]])  # they touch
-    yield a, torch.stack([a[0], a[1], a[0], a[3]])  # a box without area
-    yield a / 500, a / 400  # in fractions of the photo
-    yield a - 50, a - 50 + torch.tensor([5.0, 7, 9, 9])  # partly outside of the photo
-
-
-BELOW_ZERO = "boxes that do not meet have right < left, or bottom < top: each must count as 0."
-UNION = "divide by the union: both areas, with the shared part counted once."
-
-box_iou = Formula(
-    number="12.1",
-    name="box_iou",
-    reference=_box_iou,
-    why="The shared area over the area that either covers: 1 for the same box, 0 for boxes that do not meet.",
-    hints=(
-        "the shared part is a box, too: it starts at the larger left and ends at the smaller right.",
-        "draw two boxes that do not meet, side by side and above each other: which sides of the 'shared box' come "
-        "out below 0, and what must they count as? In the union, no point counts twice.",
-    ),
-    worked=(
-        "def box_iou(a, b):\n"
-        "    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))\n"
-        "    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))\n"
-        "    shared = width * height\n"
-        "    area_a = (a[2] - a[0]) * (a[3] - a[1])\n"
-        "    area_b = (b[2] - b[0]) * (b[3] - b[1])\n"
-        "    return shared / (area_a + area_b - shared)"
-    ),
-    gives=number("one number, please: the share for this pair of boxes."),
-    cases=_pairs,
-    second=lambda a, b: ops.box_iou(a[None], b[None]),
-    mistakes=(
-        (_unclamped, Wrong("boxes that do not meet share something", BELOW_ZERO)),
-        (_clamped_wide, Wrong("the height of the shared part can fall below 0", BELOW_ZERO)),
-        (_clamped_high, Wrong("the width of the shared part can fall below 0", BELOW_ZERO)),
-        (
-            _clamped_product,
-            Wrong("two negative sides make a positive area", "let each side be at least 0."),
-        ),
-        (_absolute, Wrong("a gap between the boxes is taken for a shared part", BELOW_ZERO)),
-        (
-            _one_side_only,
-            Wrong(
-                "it asks on one side only whether the boxes meet",
-                "b may lie to the left of a as well, and above it.",
-            ),
-        ),
-        (_shared, Wrong("that is the intersection", "divide it by the union.")),
-        (
-            lambda a, b: _shared(a, b) / (_area(a) + _area(b)),
-            Wrong(
-                "it divides by the sum of both areas",
-                "the sum of both areas has the shared part twice; take it off once.",
-            ),
-        ),
-        (
-            lambda a, b: 2 * _shared(a, b) / (_area(a) + _area(b)),
-            Wrong("that is the Dice score", UNION),
-        ),
-        (
-            lambda a, b: _shared(a, b) / _area(a),
-            Wrong("it divides by the area of a alone", UNION),
-        ),
-        (
-            lambda a, b: _shared(a, b) / max(_area(a), _area(b)),
-            Wrong("it divides by the larger box", UNION),
-        ),
-        (_hull, Wrong("it divides by the box around both", UNION)),
-        (
-            lambda a, b: 1 - _box_iou(a, b),
-            Wrong("that is one minus the IoU", "the same box twice must give 1."),
-        ),
-        (
-            lambda a, b: 100 * _box_iou(a, b),
-            Wrong("it is a percentage", "a fraction is asked for, from 0 to 1."),
-        ),
-        (
-            lambda a, b: round(float(_box_iou(a, b)), 2),
-            Wrong("it rounds", "leave the number as it is: rounding is for printing."),
-        ),
-        (
-            _with_both_ends,
-            Wrong("it adds one pixel to each side", "the edges are places: right - left is all."),
-        ),
-    ),
-)
-
-# ------------------------------------------------------------------------------ 12.2 survivors
-
-survivors = Choice(
-    number="12.2",
-    name="survivors",
-    reference="a, c, d",
-    why="A is best and stays. B overlaps it and goes. C overlaps B by more than 0.5, but B is gone, and A it "
-    "overlaps by 0.43 only: C stays. D meets nobody.",
-    hints=(
-        "go by score. Each box is compared only with boxes that were kept before it.",
-        "begin with A and B: the shared part is 9 x 10 = 90, the union 100 + 100 - 90. Go on like this, and "
-        "leave out of it whoever has gone.",
-    ),
-    worked='answer = "a, c, d"',
-    options={
-        "a": None,
-        "b": Wrong(
-            "B shares 90 of 110 with A, which has the better score: 0.82 is above the threshold",
-            "who of the two has the higher score? The other one goes.",
-        ),
-        "c": None,
-        "d": None,
-    },
-)
-
-# ----------------------------------------------------------------------------------- 12.3 nms
-
-
-def _by_score(scores: Tensor) -> list[int]:
-    return scores.argsort(descending=True).tolist()
-
-
-def _suppressed(boxes: Tensor, order: list[int], threshold: float, among: slice = slice(None)):
-    """Kept by this order, compared with these of the kept ones."""
-    kept: list[int] = []
-    for i in order:
-        if all(_box_iou(boxes[i], boxes[k]) <= threshold for k in kept[among]):
-            kept.append(i)
-    return kept
-
-
-def _nms(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    return _suppressed(boxes, _by_score(scores), threshold)
-
-
-def _boundary_goes(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    kept: list[int] = []
-    for i in _by_score(scores):
-        if all(_box_iou(boxes[i], boxes[k]) < threshold for k in kept):
-            kept.append(i)
-    return kept
-
-
-def _by_all(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    """A removed box removes others."""
-    over = ops.box_iou(boxes, boxes) > threshold
-    lost = (over & (scores[None] > scores[:, None])).any(1)
-    return [i for i in _by_score(scores) if not lost[i]]
-
-
-def _places_in_order(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    """Positions among the sorted boxes."""
-    order = _by_score(scores)
-    return [order.index(i) for i in _nms(boxes, scores, threshold)]
-
-
-def _removed(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    kept = _nms(boxes, scores, threshold)
-    return [i for i in _by_score(scores) if i not in kept]
-
-
-def _heaps(draw: Draw) -> Iterator[tuple[Tensor, Tensor, float]]:
-    """No box, one, chains, heaps at several thresholds, and overlaps that are exactly the threshold."""
-    chain = torch.tensor([[0, 0, 10, 10], [1, 0, 11, 10], [4, 0, 14, 10], [20, 20, 30, 30.0]])
-    yield chain, torch.tensor([0.9, 0.8, 0.7, 0.6]), 0.5
-    yield chain[:1], torch.tensor([draw.real(0.1, 0.9)]), 0.5
-    yield chain[:0], torch.zeros(0), 0.5
-    for n, threshold in ((9, 0.3), (16, 0.5), (16, 0.1), (12, 0.75)):
-        corner, side = draw.uniform(0, 25, n, 2), draw.uniform(12, 24, n, 2)
-        scores = (torch.tensor(draw.shuffled(range(1, n + 1))) / (n + 1)) ** 3
-        yield torch.cat([corner, corner + side], 1), scores, threshold
-    whole_box, half, quarter = [0, 0, 16, 16], [0, 0, 16, 8], [0, 0, 8, 8]
-    equal = torch.tensor([quarter, whole_box, half, whole_box], dtype=torch.float32)
-    for threshold in (0.25, 0.5):  # quarter and half overlap by 0.5, quarter and whole by 0.25
-        yield equal, torch.tensor([0.2, 0.8, 0.3, 0.6]), threshold
-
-
-def _positions(value: Any) -> list[int]:
-    """A list of int; a mask or boxes are refused."""
-    if isinstance(value, set | frozenset):
-        raise Unfit("it returns a set, which has no order", "best first: return a list.")
-    arrays = isinstance(value, Tensor | np.ndarray)
-    entries = value.flatten().tolist() if arrays else value
-    if isinstance(entries, list | tuple) and any(isinstance(entry, bool) for entry in entries):
-        raise Unfit(
-            "it returns a mask of True and False",
-            "the positions are asked for: the numbers i of the boxes that are kept.",
-        )
-    if isinstance(value, Tensor) and (value.is_floating_point() or value.dim() > 1):
-        raise Unfit("it returns boxes or scores", "return the positions of the kept boxes.")
-    several_boxes = "return the positions of the kept boxes, each of them one number."
-    return several(whole(several_boxes), hint="return a list of positions.")(value)
-
-
-nms = Formula(
-    number="12.3",
-    name="nms",
-    reference=_nms,
-    why="By falling score, a box is kept unless it overlaps a kept one by more than the threshold.",
-    hints=(
-        "scores.argsort(descending=True) is the order. Keep a list; when may a box join it?",
-        "two loops: one over the boxes, best first; inside it one over those that are kept so far. A single kept "
-        "one that it overlaps by more than the threshold is enough to leave a box out.",
-    ),
-    worked=(
-        "def nms(boxes, scores, threshold):\n"
-        "    kept = []\n"
-        "    for i in scores.argsort(descending=True).tolist():\n"
-        "        if all(box_iou(boxes[i], boxes[k]) <= threshold for k in kept):\n"
-        "            kept.append(i)\n"
-        "    return kept"
-    ),
-    gives=_positions,
-    cases=_heaps,
-    second=lambda boxes, scores, threshold: ops.nms(boxes, scores, threshold).tolist(),
-    describe=lambda boxes, scores, threshold: f"for {len(boxes)} boxes at threshold {threshold:g}",
-    mistakes=(
-        (
-            _by_all,
-            Wrong(
-                "a box that was removed removes others",
-                "a box that was removed must not remove others: compare with kept ones only.",
-            ),
-        ),
-        (
-            _boundary_goes,
-            Wrong(
-                "a box that overlaps by exactly the threshold is removed",
-                "only one that overlaps by more goes.",
-            ),
-        ),
-        (
-            lambda b, s, t: _suppressed(b, list(range(len(b))), t),
-            Wrong(
-                "it takes the boxes as they come",
-                "begin with the best score: go through the boxes by falling score.",
-            ),
-        ),
-        (
-            lambda b, s, t: sorted(_nms(b, s, t)),
-            Wrong("the kept boxes are right, their order is not", "the best score comes first."),
-        ),
-        (
-            lambda b, s, t: _nms(b, s, t)[::-1],
-            Wrong("the kept boxes come worst first", "the best score comes first."),
-        ),
-        (
-            lambda b, s, t: _suppressed(b, _by_score(-s), t),
-            Wrong(
-                "that keeps the worst box of each heap",
-                "the best score comes first: look at the order of argsort.",
-            ),
-        ),
-        (
-            lambda b, s, t: _by_score(s),
-            Wrong("nothing was removed", "compare each box with those kept before it."),
-        ),
-        (
-            lambda b, s, t: list(range(len(b))),
-            Wrong(
-                "nothing was removed, and nothing sorted",
-                "go by falling score, and compare each box with those kept before it.",
-            ),
-        ),
-        (
-            lambda b, s, t: _by_score(s)[:1],
-            Wrong("only the best box of all is kept", "one a heap: go on with the next best."),
-        ),
-        (
-            lambda b, s, t: _suppressed(b, _by_score(s), t, slice(-1, None)),
-            Wrong("it compares with the last kept box only", "compare with each kept box."),
-        ),
-        (
-            lambda b, s, t: _suppressed(b, _by_score(s), t, slice(0, 1)),
-            Wrong("it compares with the first kept box only", "compare with each kept box."),
-        ),
-        (
-            _places_in_order,
-            Wrong(
-                "the positions are those among the sorted boxes",
-                "go back to the positions in `boxes`: the i-th best is scores.argsort(...)[i].",
-            ),
-        ),
-        (_removed, Wrong("these are the boxes that go", "return those that stay.")),
-        (
-            lambda b, s, t: _nms(b, s, 0.5),
-            Wrong("it always compares with 0.5", "take the threshold that came in."),
-        ),
-    ),
-)
-
-# ---------------------------------------------------------------------------------- 12.4 flip
-
-
-def _mirrored(boxes: Tensor, width: float) -> Tensor:
-    left, top, right, bottom = boxes.unbind(1)
-    return torch.stack([width - right, top, width - left, bottom], 1)
-
-
-def _flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    return image.flip(-1), _mirrored(boxes, image.shape[-1])
-
-
-def _column_by_column(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    columns = [image[..., i] for i in reversed(range(image.shape[-1]))]
-    rows = [[len(columns) - r, t, len(columns) - x, b] for x, t, r, b in boxes.tolist()]
-    return torch.stack(columns, -1), torch.tensor(rows).reshape(-1, 4)
-
-
-def _upside_down(boxes: Tensor, height: float) -> Tensor:
-    return _mirrored(boxes[:, [1, 0, 3, 2]], height)[:, [1, 0, 3, 2]]
-
-
-def _edges_not_swapped(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    return image.flip(-1), _mirrored(boxes, image.shape[-1])[:, [2, 1, 0, 3]]
-
-
-def _framed(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
-    """Wide and tall photos, of bytes and of floats, with no box, with one at the edge, with several."""
-    for height, width, boxes in ((24, 40, 3), (37, 21, 5), (16, 16, 1), (20, 33, 0)):
-        photo = draw.integers(0, 256, 3, height, width).to(torch.uint8)
-        low, high = draw.uniform(0, 0.6, boxes, 2), draw.uniform(0.1, 0.4, boxes, 2)
-        scale = torch.tensor([width, height] * 2)
-        found = torch.cat([low, low + high], 1) * scale
-        if boxes == 5:
-            found[0, 0], found[1, 2] = 0, width
-        yield draw.one_of((photo, photo / 255)) if boxes != 3 else photo, found
-
-
-def _keeps_dtype(attempt: Any) -> Wrong | None:
-    for image, boxes in _framed(Draw(0)):
-        for kept in (image, image.float()):
-            if attempt(kept, boxes)[0].dtype != kept.dtype:
-                return Wrong(
-                    f"a photo of {kept.dtype} comes back as another dtype",
-                    "a mirror changes the places of pixels, not what kind of number they are.",
-                )
-    return None
-
-
-_PAIR = "return image, boxes."
-
-
-def _photo(value: Any) -> Tensor:
-    found = tensor(None, hint=_PAIR)(value)
-    if found.dim() != 3:
-        raise Unfit(f"what comes first has the shape {tuple(found.shape)}, and is no photo", _PAIR)
-    return found
-
-
-flip = Formula(
-    number="12.4",
-    name="flip",
-    reference=_flip,
-    why="The mirror makes the right edge the left one: new left = width - old right, and the other way round.",
-    hints=(
-        "draw one box near the left edge on paper, and mirror it. Which number is its new left?",
-        "a pixel at x goes to width - x. Send both edges there, and look at which of the two is the smaller one "
-        "now. Build the new boxes beside the old ones, which somebody else may need.",
-    ),
-    worked=(
-        "def flip(image, boxes):\n"
-        "    width = image.shape[-1]\n"
-        "    left, top, right, bottom = boxes.unbind(1)\n"
-        "    return image.flip(-1), torch.stack([width - right, top, width - left, bottom], 1)"
-    ),
-    gives=tuple_of(_photo, tensor(), hint=_PAIR),
-    cases=_framed,
-    second=_column_by_column,
-    describe=lambda image, boxes: (
-        f"for a photo of {image.shape[-1]} x {image.shape[-2]} pixels and {len(boxes)} boxes"
-    ),
-    also=_keeps_dtype,
-    mistakes=(
-        (
-            _edges_not_swapped,
-            Wrong(
-                "a box goes from right to left: its width is below 0",
-                "what was the left edge is the right edge in the mirror.",
-            ),
-        ),
-        (
-            lambda i, b: (i.flip(-1), _upside_down(b, i.shape[-2])),
-            Wrong("the boxes are turned upside down", "a mirror swaps left and right only."),
-        ),
-        (
-            lambda i, b: (i.flip(-2), _upside_down(b, i.shape[-2])),
-            Wrong("photo and boxes are turned upside down", "the mirror swaps left and right."),
-        ),
-        (
-            lambda i, b: (i.flip(-1), _mirrored(b, i.shape[-2])),
-            Wrong(
-                "it mirrors the boxes with the height of the photo",
-                "image is (3, H, W): the width comes last.",
-            ),
-        ),
-        (
-            lambda i, b: (i.flip(-1), _mirrored(b, i.shape[-1] - 1)),
-            Wrong(
-                "the boxes lie one pixel beside their animals",
-                "the edges of a box are places from 0 to width, not numbers of pixels.",
-            ),
-        ),
-        (
-            lambda i, b: (i.flip(-1), b),
-            Wrong(
-                "the boxes are where they were", "new left = width - old right; and the new right?"
-            ),
-        ),
-        (
-            lambda i, b: (i, _mirrored(b, i.shape[-1])),
-            Wrong("the photo is not mirrored", "leave image.flip(-1) as the colleague has it."),
-        ),
-        (
-            lambda i, b: (i, b),
-            Wrong("nothing is mirrored", "begin with the colleague's lines: image.flip(-1)."),
-        ),
-        (
-            lambda i, b: (i.flip(0), _mirrored(b, i.shape[-1])),
-            Wrong("the colours of the photo change places", "the width is the last dimension."),
-        ),
-        (
-            lambda i, b: (i.flip(-2), _mirrored(b, i.shape[-1])),
-            Wrong("the photo is upside down", "the width is the last dimension: flip that one."),
-        ),
-        (
-            lambda i, b: (i.flip(-1), b[:, [2, 1, 0, 3]]),
-            Wrong("left and right have changed places, and nothing more", "width - x is missing."),
-        ),
-        (
-            lambda i, b: (i.flip(-1), _mirrored(b, i.shape[-1]).int()),
-            Wrong("the edges are cut to whole pixels", "boxes are floats: leave their decimals."),
-        ),
-        (
-            lambda i, b: (i.flip(-1), _mirrored(b, 96)),
-            Wrong("it takes every photo to be 96 pixels wide", "image.shape has the width."),
-        ),
-    ),
-)
-
-# ----------------------------------------------------------------------------- 12.5 threshold
-
-threshold = Choice(
-    number="12.5",
-    name="threshold",
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models.resnet import BasicBlock, ResNet
+
+import ftcourse as ft
+from ftcourse.exercises import Choice, Draw, Function, Value, Wrong
+from ftcourse.exercises.gives import Unfit, module, number, truth, tuple_of
+
+# ------------------------------------------------------------------------ 12.1 below_guessing
+
+below_guessing = Choice(
+    number="14.1",
+    name="below_guessing",
     reference="c",
-    why="A lower threshold shows more boxes: recall grows, precision falls. Each point of the curve is one "
-    "threshold of the same network, and you choose the point.",
+    why="To be wrong nine times out of ten you have to know the answer. The network tells the two "
+    "kinds apart; validation calls them by other numbers.",
     hints=(
-        "the network is trained. What is the one number that you can still choose?",
-        "which way along the curve is 'miss fewer', and what does a lower threshold do to the number of boxes?",
+        "what accuracy would a network have that knows nothing at all about these photos?",
+        "0.5. Ask of each explanation: can it push the accuracy below that?",
     ),
     worked='answer = "c"',
     options={
         "a": Wrong(
-            "a higher threshold leaves fewer boxes: more cells are missed, not fewer",
-            "missed cells are recall. Which way along the curve does recall grow?",
+            "what is learnt by heart is of no use on new photos, and so leads to guessing: 0.5",
+            "which explanation leads below 0.5?",
         ),
         "b": Wrong(
-            "mAP averages over all thresholds; it does not tell which one you use",
-            "choose a point on the curve, not a number about the whole curve.",
+            "on photos that are too hard a network guesses, and is right half of the time",
+            "which explanation leads below 0.5?",
         ),
         "c": None,
         "d": Wrong(
-            "that removes doubles of one cell; a cell without a box gets none by it",
-            "the boxes are there, with low scores. What hides them?",
+            "guessing gets 4 or fewer of 40 right less than once in a million times",
+            "this is no accident. What would a network have to know to be so wrong?",
         ),
     },
 )
 
-# -------------------------------------------------------------------------------- 12.6 choose
+# -------------------------------------------------------------------------- 12.2 lowest_loss
 
-GOAL = 0.9  # precision and recall over the drawn photos; with all offers precision is about 0.3
+_FLOOR = math.log(1 + math.exp(-1))
 
-Offers = tuple[Tensor, Tensor, Tensor]  # boxes (n, 4), labels (n,), scores (n,)
+lowest_loss = Value(
+    number="14.2",
+    name="lowest_loss",
+    reference=_FLOOR,
+    why="The best that can go in is (1, 0), and softmax makes 1 / (1 + 1/e) = 0.73 of the 1. The "
+    "loss can never fall below -log 0.73 = 0.31.",
+    hints=(
+        "the best outputs of the first softmax are 1 for the right class and 0 for the other.",
+        "what does a second softmax make of the pair (1, 0)? The loss is minus the natural logarithm of what the "
+        "right class gets.",
+    ),
+    worked="import math\n\nguess = -math.log(math.e / (math.e + 1))",
+    mistakes=(
+        (0, Wrong("0 needs a probability of 1 after the second softmax", "can it give that?")),
+        (math.log(2), Wrong("log 2 is where it starts", "how far down can it go?")),
+        (math.exp(-_FLOOR), Wrong("that is the probability", "the loss is minus its log.")),
+        (1 - math.exp(-_FLOOR), Wrong("that goes to the other class", "which class is right?")),
+        (1 + _FLOOR, Wrong("that is the highest it can be", "put the 1 on the right class.")),
+        (-_FLOOR, Wrong("that is the logarithm itself", "the loss is minus the logarithm.")),
+        (_FLOOR / math.log(10), Wrong("that is log10", "PyTorch uses the natural logarithm.")),
+        (_FLOOR / math.log(2), Wrong("that is log2", "PyTorch uses the natural logarithm.")),
+        (
+            math.exp(-1),
+            Wrong(
+                "that forgets to divide by the sum", "a softmax divides by the sum; then the log."
+            ),
+        ),
+        (
+            lambda a: 0.3 <= a < 0.33,
+            Wrong("that is near", "keep two digits, rounded, and round at the end only."),
+        ),
+    ),
+)
 
-
-def _nudged(draw: Draw, box: Tensor, share: float) -> Tensor:
-    """The box, each edge moved by up to this share of its side."""
-    side = (box[2:] - box[:2]).repeat(2)
-    return box + side * draw.uniform(-share, share, 4)
-
-
-def _offered(draw: Draw, animals: int, alarms: int) -> tuple[Offers, Tensor, Tensor]:
-    """What a detector offers for a photo of 96 x 96 pixels after its NMS class by class; true boxes and labels.
-
-    One good box an animal; for most a second one of the other class, less sure; and false alarms, unsure.
-    """
-    places = draw.shuffled([(x, y) for x in (2, 34, 66) for y in (2, 34, 66)])
-    fields = [torch.tensor([x, y, x, y]) + torch.tensor([0, 0, 26.0, 26]) for x, y in places]
-    boxes, labels, scores, truth, names = [], [], [], [], []
-    for k in range(animals):
-        box, label = _nudged(draw, fields[k], 0.06), draw.whole(1, 2)
-        truth.append(box)
-        names.append(label)
-        sure = draw.real(0.45, 0.98)
-        boxes.append(_nudged(draw, box, 0.05))
-        labels.append(label)
-        scores.append(sure)
-        if draw.real(0, 1) < 0.7:
-            boxes.append(_nudged(draw, box, 0.05))
-            labels.append(3 - label)
-            scores.append(sure - draw.real(0.03, 0.15))
-    for field in fields[animals : animals + alarms]:
-        boxes.append(_nudged(draw, field, 0.2))
-        labels.append(draw.whole(1, 2))
-        scores.append(draw.real(0.06, 0.22))
-    order = draw.shuffled(range(len(boxes)))
-    stacked = torch.stack([*boxes, torch.zeros(4)])[:-1]
-    offers = (stacked[order], torch.tensor(labels)[order].long(), torch.tensor(scores)[order])
-    return offers, torch.stack([*truth, torch.zeros(4)])[:-1], torch.tensor(names).long()
+# --------------------------------------------------------------------------- 12.3 make_ready
 
 
-def _hits(offers: Offers, kept: list[int], truth: Tensor, names: Tensor) -> int:
-    """How many kept boxes are right: of an animal's class, IoU above 0.5, the first at that animal."""
-    free, hits = list(range(len(truth))), 0
-    for i in sorted(kept, key=lambda i: -float(offers[2][i])):
-        mine = [k for k in free if names[k] == offers[1][i]]
-        best = max(mine, key=lambda k: float(_box_iou(offers[0][i], truth[k])), default=None)
-        if best is not None and _box_iou(offers[0][i], truth[best]) > 0.5:
-            free.remove(best)
-            hits += 1
-    return hits
+@functools.cache
+def _resnet(width: int, classes: int) -> Any:
+    """torchvision's ResNet with one block a stage and few channels, as if pre-trained, in eval mode: copy it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(width)
+        model: Any = ResNet(BasicBlock, [1, 1, 1, 1])
+        model.inplanes = width
+        model.conv1, model.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+        for i in range(4):
+            layer = model._make_layer(BasicBlock, width * 2**i, 1, stride=2 if i else 1)
+            setattr(model, f"layer{i + 1}", layer)
+        model.fc = nn.Linear(8 * width, classes)
+        with torch.no_grad():  # from here on the statistics are those of normalised photos
+            for _ in range(10):
+                model(torch.randn(8, 3, 64, 64))
+    return model.eval()
 
 
-def _judge_choose(attempt: Callable) -> Wrong | None:
-    draw = Draw(12)
-    photos = [
-        _offered(draw, n, alarms) for n, alarms in ((3, 4), (2, 5), (4, 3), (4, 2), (2, 4), (3, 3))
-    ]
-    photos += [_offered(draw, 0, 4), _offered(draw, 0, 0)]
-    shown = right = animals = doubled = unsure = 0
-    for offers, truth, names in photos:
-        kept = attempt(*offers)
-        if any(not 0 <= i < len(offers[0]) for i in kept) or len(set(kept)) < len(kept):
-            return Wrong(
-                f"for {len(offers[0])} boxes it returns {kept}",
-                "return positions in `boxes`, each once: the numbers i of the boxes to show.",
-            )
-        shown, animals = shown + len(kept), animals + len(truth)
-        right += _hits(offers, kept, truth, names)
-        overlap = ops.box_iou(offers[0][kept], truth) if kept and len(truth) else torch.zeros(0, 1)
-        doubled += int(((overlap > 0.5).sum(0) > 1).sum())
-        unsure += sum(float(offers[2][i]) < 0.23 for i in kept)
-    precision, recall = right / max(1, shown), right / animals
-    if precision >= GOAL and recall >= GOAL:
+def _make_ready(model: Any, num_classes: int) -> tuple[Any, torch.optim.Optimizer]:
+    for p in model.parameters():
+        p.requires_grad = False
+    for p in model.layer4.parameters():
+        p.requires_grad = True
+    model.fc = nn.Linear(model.fc.in_features, num_classes)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return model, torch.optim.AdamW(trained, lr=5e-4)
+
+
+def _judge_make_ready(attempt: Callable) -> Wrong | None:
+    """Two sizes, in eval and in train mode; fewer classes than before, more, and as many."""
+    for width, old, new, train in ((8, 7, 3, False), (12, 4, 9, True), (8, 5, 5, False)):
+        model = copy.deepcopy(_resnet(width, old)).train(train)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        found, optimizer = attempt(model, new)
+        wrong = (
+            _wrong_outputs(found, new)
+            or _wrong_weights(found, before)
+            or _wrong_lists(found, optimizer)
+            or _wrong_steps(found, optimizer, new)
+        )
+        if wrong:
+            return wrong
+    return None
+
+
+def _outputs(model: nn.Module, count: int = 16) -> Tensor:
+    modes = [(m, m.training) for m in model.modules()]
+    with torch.no_grad():
+        outputs = model.eval()(torch.randn(count, 3, 32, 32))
+    for m, mode in modes:
+        m.training = mode
+    return outputs
+
+
+def _wrong_outputs(model: nn.Module, classes: int) -> Wrong | None:
+    try:
+        outputs = _outputs(model)
+    except RuntimeError as err:
+        return Wrong(
+            f"the model does not run on a batch of photos: {str(err).splitlines()[0][:80]}",
+            "does the head take as many features as the old one? Not every ResNet has 512.",
+        )
+    if outputs.shape != (len(outputs), classes):
+        return Wrong(
+            f"for {classes} classes the model gives outputs of shape {tuple(outputs.shape)}",
+            "the new head is a layer with num_classes outputs.",
+        )
+    if outputs.min() >= 0 and torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-4):
+        return Wrong(
+            "the model gives probabilities: that is bug D",
+            "end in scores: cross-entropy has its own softmax.",
+        )
+    if outputs.min() >= 0 and outputs.max() > 0:
+        return Wrong("the scores never fall below zero", "end in a linear layer, nothing behind.")
+    return None
+
+
+def _wrong_weights(model: nn.Module, before: dict[str, Tensor]) -> Wrong | None:
+    state = model.state_dict()
+    body = [k for k in before if not k.startswith("fc.")]
+    if any(k not in state or not torch.equal(before[k], state[k]) for k in body):
+        return Wrong("the backbone has other weights than before", "keep the model that came in.")
+    old, new = before["fc.weight"], state.get("fc.weight")
+    if new is not None and new.shape == old.shape and torch.equal(new, old):
+        return Wrong(
+            "the head is the old one", "a new one is asked for, also where the old one would fit."
+        )
+    return None
+
+
+def _wrong_lists(model: nn.Module, optimizer: torch.optim.Optimizer) -> Wrong | None:
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    named = list(model.named_parameters())
+    head = [(n, p) for n, p in named if n.startswith("fc.")]
+    if frozen := [n for n, p in head if not p.requires_grad]:
+        return Wrong(
+            f"requires_grad is False for {' and '.join(frozen)} of the new head",
+            "freeze first, then replace the head: a new layer is born thawed.",
+        )
+    out = [n for n, p in head if id(p) not in held]
+    if out and len(out) < len(head):
+        return Wrong(f"the optimizer does not hold {out[0]}", "a head has a weight and a bias.")
+    if out:
+        return Wrong(
+            "the optimizer does not hold the new head's tensors",
+            "make the optimizer last, when the new head is in the model.",
+        )
+    if foreign := held - {id(p) for _, p in named}:
+        return Wrong(
+            f"{len(foreign)} tensors in the optimizer are in no layer of the model",
+            "make the optimizer last, from the parameters the model has then.",
+        )
+    awake = [n for n, p in named if not n.startswith(("fc.", "layer4.")) and p.requires_grad]
+    if awake:
+        return Wrong(
+            f"{len(awake)} tensors outside layer4 and head train, {awake[0]} among them",
+            "freeze all parameters, then thaw those of layer4. A BatchNorm that counts as training follows "
+            "every batch, even if the optimizer leaves it alone.",
+        )
+    return None
+
+
+def _stepped(model: Any, optimizer: torch.optim.Optimizer, classes: int, steps: int) -> float:
+    """Train on noise; how far the steps go along the gradient, below zero for a descent."""
+    uphill = 0.0
+    ft.train_mode(model)
+    with torch.enable_grad():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            images, targets = torch.randn(6, 3, 64, 64), torch.arange(6) % classes
+            F.cross_entropy(model(images), targets).backward()
+            trained = [p for p in model.parameters() if p.grad is not None]
+            old = [p.detach().clone() for p in trained]
+            optimizer.step()
+            for p, o in zip(trained, old, strict=True):
+                uphill += float(((p.detach() - o) * p.grad).sum())
+    return uphill
+
+
+def _still(model: nn.Module, start: dict[str, Tensor]) -> list[str]:
+    """The tensors of layer4 and head that are where they were."""
+    named = [(n, p) for n, p in model.named_parameters() if n.startswith(("layer4.", "fc."))]
+    return [n for n, p in named if torch.equal(p, start[n])]
+
+
+def _wrong_steps(model: Any, optimizer: torch.optim.Optimizer, classes: int) -> Wrong | None:
+    """A few steps: what has moved, how far, and in which direction."""
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+    uphill = _stepped(model, optimizer, classes, 2)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    if _still(model, start):  # a head of zeros lets the first gradients through one by one
+        _stepped(model, optimizer, classes, 8)
+    moved = [k for k, v in model.state_dict().items() if not torch.equal(v, start[k])]
+    if others := [k for k in moved if not k.startswith(("layer4.", "fc."))]:
+        return Wrong(
+            f"after a few steps {len(others)} tensors outside layer4 and head have moved, "
+            f"{others[0]} among them",
+            "freeze all parameters, then thaw those of layer4.",
+        )
+    if still := _still(model, start):
+        return Wrong(
+            f"after a few steps {len(still)} tensors of layer4 and head have not moved, "
+            f"{still[0]} among them",
+            "are they thawed, in the optimizer, and is its learning rate above zero?",
+        )
+    return _wrong_size(start, state, uphill)
+
+
+def _wrong_size(start: dict[str, Tensor], state: dict[str, Tensor], uphill: float) -> Wrong | None:
+    if uphill > 0:
+        return Wrong("the steps climb: the loss grows", "an optimizer minimises; leave it so.")
+    convs = [k for k in start if k.startswith("layer4.") and start[k].dim() == 4]
+    size = math.sqrt(sum(float(start[k].square().sum()) for k in convs))
+    way = math.sqrt(sum(float((state[k] - start[k]).square().sum()) for k in convs))
+    if not way < 0.3 * size:
+        return Wrong(
+            f"in two steps layer4 moves by {way / size:.2g} times its own size: that is bug G",
+            "its weights are worth something: take a learning rate that keeps them, such as 1e-3 or less.",
+        )
+    return None
+
+
+def _optimizer(value: Any) -> torch.optim.Optimizer:
+    if not isinstance(value, torch.optim.Optimizer):
+        kind = type(value).__name__
+        raise Unfit(f"{kind} is no optimizer", "return the model first, then the optimizer.")
+    return value
+
+
+make_ready = Function(
+    number="14.3",
+    name="make_ready",
+    reference=_make_ready,
+    why="After a few steps all of layer4 and of the new head has moved, by little, and nothing else.",
+    hints=(
+        "the order: freeze everything, thaw layer4, replace the head, and only then the optimizer.",
+        "requires_grad says what may train. The old head tells how many features the new one gets. Which tensors "
+        "of the finished model does the optimizer need?",
+    ),
+    worked=(
+        "def make_ready(model, num_classes):\n"
+        "    for p in model.parameters():\n"
+        "        p.requires_grad = False\n"
+        "    for p in model.layer4.parameters():\n"
+        "        p.requires_grad = True\n"
+        "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n"
+        "    trained = [p for p in model.parameters() if p.requires_grad]\n"
+        "    return model, torch.optim.AdamW(trained, lr=5e-4)"
+    ),
+    gives=tuple_of(
+        module(hint="return the model first, then the optimizer."),
+        _optimizer,
+        hint="end it with `return model, optimizer`.",
+    ),
+    changes=("model",),
+    judge=_judge_make_ready,
+)
+
+# -------------------------------------------------------------------------- 12.4 accuracy_on
+
+
+@torch.no_grad()
+def _accuracy_on(model: nn.Module, loader: Any) -> float:
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    right = photos = 0
+    for images, targets in loader:
+        right += (model(images).argmax(1) == targets).sum().item()
+        photos += len(targets)
+    for m, mode in modes:
+        m.training = mode
+    return right / photos
+
+
+def _network(classes: int) -> Any:
+    """A small network in train mode; its first convolution and BatchNorm are frozen and in eval mode."""
+    parts = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3))
+    more = (nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.7))
+    model: Any = nn.Sequential(*parts, *more, nn.Linear(8, classes)).train()
+    model[:2].requires_grad_(False).eval()
+    with torch.no_grad():  # as after some training: the statistics are not those of the batches
+        model[4].running_mean.uniform_(-0.5, 0.5)
+        model[4].running_var.uniform_(0.2, 2.0)
+    return model
+
+
+def _loader(draw: Draw, model: nn.Module, classes: int, sizes: tuple[int, ...]) -> DataLoader:
+    """Batches of these sizes, the last one smaller; as many right answers in each as the draw says."""
+    images = torch.cat([draw.normal(n, 3, 12, 12) + 2 * i for i, n in enumerate(sizes)])
+    with torch.no_grad():
+        answers = copy.deepcopy(model).eval()(images).argmax(1)
+    wrong = torch.cat([torch.arange(n) >= draw.whole(0, n) for n in sizes])
+    targets = (answers + wrong.long()) % classes
+    return DataLoader(TensorDataset(images, targets), batch_size=sizes[0])
+
+
+def _thermometers(draw: Draw) -> Iterator[tuple[nn.Module, Any]]:
+    """A network half in train mode; one all in eval mode; one all in train mode; few and many classes."""
+    model = _network(3)
+    yield model, _loader(draw, model, 3, (8, 8, 8, 3))
+    model = _network(11).eval().requires_grad_(False)
+    yield model, _loader(draw, model, 11, (5, 5, 5, 1))
+    model = _network(2).train()
+    yield model, _loader(draw, model, 2, (16, 16, 7))
+    model = _network(4).train()
+    model[4].eval()  # not frozen, and in eval mode all the same
+    yield model, _loader(draw, model, 4, (10, 9))
+
+
+def _judge_accuracy_on(attempt: Callable) -> Wrong | None:
+    seen: list[tuple[nn.Module, Any, float]] = []
+    left: list[Wrong] = []
+    for model, loader in _thermometers(Draw(accuracy_on.tries)):
+        start = copy.deepcopy(model)
+        value = attempt(model, loader)
+        if wrong := _wrong_state(model, start):
+            return wrong
+        if wrong := _wrong_modes(model, start):
+            left.append(wrong)
+        seen.append((start, loader, value))
+    if any(abs(value - _accuracy_on(m, loader)) > 1e-5 for m, loader, value in seen):
+        return _explain_accuracy(seen)
+    return left[0] if left else None
+
+
+def _wrong_state(model: nn.Module, start: nn.Module) -> Wrong | None:
+    was = start.state_dict()
+    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, was[k])]
+    if changed:
+        return Wrong(
+            f"validation has changed the model: {changed[0]} is another",
+            "in train mode BatchNorm's statistics follow what comes through: model.eval() first.",
+        )
+    if repr(model) != repr(start):
+        return Wrong("afterwards some layers are others", "leave what the layers are as it was.")
+    pairs = zip(model.parameters(), start.parameters(), strict=True)
+    if any(p.requires_grad != q.requires_grad for p, q in pairs):
+        return Wrong(
+            "afterwards requires_grad is another, and the model trains something else",
+            "torch.no_grad() is enough to measure without gradients.",
+        )
+    return None
+
+
+def _wrong_modes(model: nn.Module, start: nn.Module) -> Wrong | None:
+    now = [m.training for m in model.modules()]
+    was = [m.training for m in start.modules()]
+    if now == was:
         return None
+    if not any(now):
+        return Wrong(
+            "afterwards the whole model is in eval mode, and training would go on in it",
+            "note the mode of each module before, and put each of them back.",
+        )
+    if not any(was):
+        return Wrong(
+            "a model that came in eval mode is in train mode afterwards",
+            "note the modes before you touch them; do not guess what they were.",
+        )
+    place = next(i for i, (a, b) in enumerate(zip(now, was, strict=True)) if a != b)
+    kind = type(list(model.modules())[place]).__name__
     return Wrong(
-        f"precision {precision:.2f}, recall {recall:.2f} over eight drawn photos; {GOAL} is asked for of both",
-        _what_is_left(shown, animals, doubled, unsure),
+        f"afterwards a {kind} that was in {_mode(was[place])} mode is in {_mode(now[place])} mode",
+        "model.train() wakes every layer: put back each module's own mode.",
     )
 
 
-def _what_is_left(shown: int, animals: int, doubled: int, unsure: int) -> str:
-    if not shown:
-        return "nothing is shown: which boxes are likely to be right?"
-    if doubled:
-        return (
-            f"{doubled} animals are shown with two boxes, one of each class. NMS among the boxes of one class "
-            f"does not see that; what if it looks at all boxes together?"
-        )
-    if unsure:
-        return (
-            f"{unsure} of the shown boxes have a score below 0.23, and hardly one of them is right."
-        )
-    return f"{shown} boxes are shown for {animals} animals: sure boxes are missing. Print the scores that go."
+def _mode(training: bool) -> str:
+    return "train" if training else "eval"
 
 
-def _choose(boxes: Tensor, labels: Tensor, scores: Tensor) -> list[int]:
-    return [i for i in _nms(boxes, scores, 0.5) if scores[i] >= 0.3]
+def _by_batch(count: Callable[[Tensor, Tensor], Any]) -> Callable[[nn.Module, Any], list[Any]]:
+    """Something of each batch, from outputs in eval mode and targets."""
+
+    @torch.no_grad()
+    def values(model: nn.Module, loader: Any) -> list[Any]:
+        model = copy.deepcopy(model).eval()
+        return [count(model(x), y) for x, y in loader]
+
+    return values
 
 
-choose = Function(
-    number="12.6",
-    name="choose",
-    reference=_choose,
-    why="A threshold takes the unsure boxes, and NMS over both classes together leaves each animal its surer box.",
+_shares = _by_batch(lambda out, y: (out.argmax(1) == y).float().mean().item())
+_hits = _by_batch(lambda out, y: (out.argmax(1) == y).sum().item())
+
+MISMEASURED: tuple[tuple[Callable[[nn.Module, Any], float], Wrong], ...] = (
+    (
+        lambda m, loader: sum(_shares(m, loader)) / len(loader),
+        Wrong(
+            "it is the mean of the batches, and the last one is smaller",
+            "count right answers and photos over all batches, and divide once.",
+        ),
+    ),
+    (
+        lambda m, loader: 100 * _accuracy_on(m, loader),
+        Wrong("that is a percentage", "a fraction is asked for, from 0 to 1."),
+    ),
+    (
+        lambda m, loader: sum(_hits(m, loader)),
+        Wrong("it counts the right answers", "divide by the number of photos."),
+    ),
+    (
+        lambda m, loader: sum(_hits(m, loader)) / len(loader),
+        Wrong("it divides by the number of batches", "divide by the number of photos."),
+    ),
+    (
+        lambda m, loader: sum(_hits(m, loader)) / len(loader) / loader.batch_size,
+        Wrong("it takes all batches to be full", "the last batch is smaller: count its photos."),
+    ),
+    (
+        lambda m, loader: 1 - _accuracy_on(m, loader),
+        Wrong("it is the share of wrong answers", "count those that are equal: ==."),
+    ),
+    (
+        lambda m, loader: _shares(m, loader)[-1],
+        Wrong("it is the accuracy of the last batch", "add up over all batches with +=."),
+    ),
+    (
+        lambda m, loader: _shares(m, loader)[0],
+        Wrong("it is the accuracy of the first batch", "return after the loop, not in it."),
+    ),
+    (
+        lambda m, loader: round(_accuracy_on(m, loader), 2),
+        Wrong("it rounds", "leave the number as it is: rounding is for printing."),
+    ),
+)
+
+
+def _explain_accuracy(seen: list[tuple[nn.Module, Any, float]]) -> Wrong:
+    for mistaken, wrong in MISMEASURED:
+        if all(abs(value - mistaken(m, loader)) < 1e-5 for m, loader, value in seen):
+            return wrong
+    model, loader, value = next(s for s in seen if abs(s[2] - _accuracy_on(s[0], s[1])) > 1e-5)
+    photos, right = len(loader.dataset), round(_accuracy_on(model, loader) * len(loader.dataset))
+    return Wrong(
+        f"it returns {value:.3g}, and in eval mode {right} of {photos} answers are right",
+        "is every layer in eval mode, dropout as well? Is each photo counted, and each row's best score taken?",
+    )
+
+
+accuracy_on = Function(
+    number="14.4",
+    name="accuracy_on",
+    reference=_accuracy_on,
+    why="It measures in eval mode, counts photos and not batches, and leaves the model as it was.",
     hints=(
-        "two kinds of boxes are too many: unsure ones, and second ones at the same animal. Which of the two does "
-        "a score threshold remove?",
-        "one animal has one class. So run NMS without looking at labels (you have a function for it), and leave "
-        "out what has a low score. Try two or three thresholds; the check prints both numbers.",
+        "three steps: note each module's mode, measure in eval mode, put the modes back.",
+        "a module knows its mode: m.training, and model.modules() has them all. Add up right answers and photos "
+        "batch by batch, and divide at the end.",
     ),
     worked=(
-        "def choose(boxes, labels, scores):\n"
-        "    kept = nms(boxes, scores, 0.5)\n"
-        "    return [i for i in kept if scores[i] >= 0.3]"
+        "@torch.no_grad()\n"
+        "def accuracy_on(model, loader):\n"
+        "    modes = [(m, m.training) for m in model.modules()]\n"
+        "    model.eval()\n"
+        "    right = photos = 0\n"
+        "    for images, targets in loader:\n"
+        "        right += (model(images).argmax(1) == targets).sum().item()\n"
+        "        photos += len(targets)\n"
+        "    for m, mode in modes:\n"
+        "        m.training = mode\n"
+        "    return right / photos"
     ),
-    gives=_positions,
-    judge=_judge_choose,
+    gives=number("one accuracy over all batches is asked for."),
+    changes=("model",),
+    judge=_judge_accuracy_on,
+)
+
+# -------------------------------------------------------------------------- 12.5 looks_sound
+
+
+def _looks_sound(model: Any, optimizer: Any, images: Tensor, targets: Tensor) -> bool:
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    with torch.no_grad():
+        logits = copy.deepcopy(model).eval()(images)
+    return (
+        all(p.requires_grad and id(p) in held for p in model.fc.parameters())
+        and bool(images.min() < 0 and images.max() < 10)
+        and not torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3)
+        and all(m.weight.requires_grad or not m.training for m in norms)
+    )
+
+
+Setup = tuple[Any, Any, Tensor, Tensor]
+
+
+def _setup(train: str = "layer4", classes: int = 2, optimizer: Any = torch.optim.AdamW) -> Setup:
+    """A sound set-up: model, optimizer, images float32 (8, 3, 32, 32), targets."""
+    model = copy.deepcopy(_resnet(8, 7)).requires_grad_(train == "all")
+    if train == "layer4":
+        model.layer4.requires_grad_(True)
+    model.fc = nn.Linear(model.fc.in_features, classes)
+    return (
+        _careful(model),
+        optimizer(_groups(model), lr=1e-4),
+        _images(),
+        torch.arange(8) % classes,
+    )
+
+
+def _groups(model: Any) -> list[dict[str, Any]]:
+    """The body and the head, as for two learning rates."""
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    body = [p for n, p in named if not n.startswith("fc.")]
+    head = [p for n, p in named if n.startswith("fc.")]
+    return [{"params": part} for part in (body, head) if part]
+
+
+def _images(low: float = -2.1, high: float = 2.6) -> Tensor:
+    """Smooth noise that fills this range."""
+    noise = F.interpolate(torch.rand(8, 3, 8, 8), (32, 32), mode="bilinear")
+    share = (noise - noise.min()) / (noise.max() - noise.min())
+    return low + (high - low) * share
+
+
+def _careful(model: Any) -> Any:
+    """In train mode, but for BatchNorm of frozen layers."""
+    for m in model.train().modules():
+        if isinstance(m, _BatchNorm) and not m.weight.requires_grad:
+            m.eval()
+    return model
+
+
+class _Probabilities(nn.Module):
+    """A softmax under another name."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.head(x).exp()
+        return scores / scores.sum(1, keepdim=True)
+
+
+def _with(change: Callable[[Any], Any]) -> Callable[[Setup], Setup]:
+    """The set-up after a change of its model."""
+
+    def plant(s: Setup) -> Setup:
+        change(s[0])
+        return s
+
+    return plant
+
+
+def _seeing(low: float, high: float) -> Callable[[Setup], Setup]:
+    """The set-up with images in another range."""
+    return lambda s: (s[0], s[1], _images(low, high), s[3])
+
+
+def _forgetting(name: str) -> Callable[[Setup], Setup]:
+    """The optimizer forgets one tensor of the head."""
+
+    def plant(s: Setup) -> Setup:
+        lost = s[0].get_parameter(name)
+        kept = [p for p in s[0].parameters() if p.requires_grad and p is not lost]
+        return s[0], torch.optim.SGD(kept, lr=1e-3), s[2], s[3]
+
+    return plant
+
+
+def _new_head(model: Any) -> None:
+    """An equal one: the optimizer holds the old."""
+    model.fc = copy.deepcopy(model.fc)
+
+
+def _softmax(model: Any) -> None:
+    model.fc = nn.Sequential(model.fc, nn.Softmax(dim=1))
+
+
+def _hidden_softmax(model: Any) -> None:
+    model.fc = _Probabilities(model.fc)
+
+
+GRAD = "look at requires_grad of the head's parameters, each of them."
+HELD = "compare id(p) of each of the head's parameters with those in optimizer.param_groups, all groups."
+RANGE = "look at images.min() and images.max(), and at both ends."
+SUM = "send the images through a copy in eval mode: do its rows sum to one?"
+NORMS = "for each nn.BatchNorm2d: is it in train mode while its weight does not train?"
+
+FAULTS: tuple[tuple[Callable[[Setup], Setup], str, str], ...] = (
+    (_with(lambda m: m.fc.requires_grad_(False)), "a head that is frozen", GRAD),
+    (_with(_new_head), "an optimizer that holds an old head", HELD),
+    (_seeing(0, 255), "inputs from 0 to 255", RANGE),
+    (
+        _seeing(0, 1),
+        "inputs from 0 to 1",
+        "normalised photos have values below zero: images.min().",
+    ),
+    (_with(_softmax), "a softmax at the end of the model", SUM),
+    (_with(lambda m: m.train()), "frozen BatchNorm layers in train mode", NORMS),
+    (_with(lambda m: m.fc.weight.requires_grad_(False)), "a head with a frozen weight", GRAD),
+    (_with(lambda m: m.fc.bias.requires_grad_(False)), "a head with a frozen bias", GRAD),
+    (_forgetting("fc.weight"), "an optimizer without the head's weight", HELD),
+    (_forgetting("fc.bias"), "an optimizer without the head's bias", HELD),
+    (_seeing(-120, 130), "inputs from -120 to 130, a mean taken off bytes", RANGE),
+    (_with(_hidden_softmax), "probabilities, from a module of another name", SUM),
+    (_with(lambda m: m.layer3[0].bn2.train()), "one frozen BatchNorm in train mode", NORMS),
+)
+
+
+def _sound() -> Iterator[tuple[str, Setup]]:
+    yield "layer4 and head, AdamW, two groups", _setup()
+    yield "the head alone, SGD, 3 classes", _setup("head", 3, torch.optim.SGD)
+    yield "everything, AdamW", _setup("all")
+    yield "dark photos", _seeing(-2.1, 0.4)(_setup("layer4", 5))
+    yield "bright photos", _seeing(-0.7, 2.6)(_setup("head", 2))
+
+
+def _judge_looks_sound(attempt: Callable) -> Wrong | None:
+    for what, setup in _sound():
+        if not attempt(*setup):
+            return Wrong(
+                f"it calls a sound set-up wrong: {what}",
+                "which of your conditions fails there? Print them one by one.",
+            )
+    for i, (plant, what, hint) in enumerate(FAULTS):
+        base = _setup("head", 4, torch.optim.SGD) if i % 2 else _setup()
+        if attempt(*plant(base)):
+            return Wrong(f"it calls a set-up sound that has {what}", hint)
+    return None
+
+
+looks_sound = Function(
+    number="14.5",
+    name="looks_sound",
+    reference=_looks_sound,
+    why="It passes all sound set-ups, finds every planted fault, and leaves the model alone.",
+    hints=(
+        "one condition for each kind of evidence: head, optimizer, inputs, outputs, BatchNorm.",
+        "tensors are the same if id(a) == id(b): so you find the head's in the optimizer. For the outputs, ask a "
+        "copy of the model. A BatchNorm has its mode in .training, and a weight that trains or does not.",
+    ),
+    worked=(
+        "def looks_sound(model, optimizer, images, targets):\n"
+        '    held = {id(p) for group in optimizer.param_groups for p in group["params"]}\n'
+        "    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]\n"
+        "    with torch.no_grad():\n"
+        "        logits = copy.deepcopy(model).eval()(images)\n"
+        "    return (\n"
+        "        all(p.requires_grad and id(p) in held for p in model.fc.parameters())\n"
+        "        and bool(images.min() < 0 and images.max() < 10)\n"
+        "        and not torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3)\n"
+        "        and all(m.weight.requires_grad or not m.training for m in norms)\n"
+        "    )"
+    ),
+    gives=truth(),
+    judge=_judge_looks_sound,
+)
+
+# ------------------------------------------------------------------------------ 12.6 by_heart
+
+STEPS, LOW, NEAR = 40, 0.25, 0.8  # what is asked for: the loss, and how far layer4 may have moved
+
+
+def _by_heart(model: Any, images: Tensor, targets: Tensor, num_classes: int, steps: int) -> Any:
+    model, optimizer = _make_ready(model, num_classes)
+    optimizer.param_groups[0]["lr"] = 1e-3
+    for _ in range(steps):
+        ft.train_mode(model)
+        loss = F.cross_entropy(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def _judge_by_heart(attempt: Callable) -> Wrong | None:
+    """Two networks, in eval and in train mode, with a batch each."""
+    draw = Draw(by_heart.tries)
+    for width, classes, count, train in ((8, 3, 8, False), (12, 5, 10, True)):
+        model = copy.deepcopy(_resnet(width, 7)).train(train)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        noted = _noted_head(model)
+        images = F.interpolate(draw.normal(count, 3, 8, 8), (48, 48), mode="bilinear")
+        targets = torch.arange(count) % classes
+        found = attempt(model, images, targets, classes, STEPS)
+        head = list(noted)  # empty where the model as a whole was never called
+        wrong = (
+            _wrong_outputs(found, classes)
+            or _wrong_learning(found, before, images, targets)
+            or _wrong_head(found, head)
+        )
+        if wrong:
+            return wrong
+    return None
+
+
+def _noted_head(model: nn.Module) -> list[Tensor]:
+    """The head's tensors as they are when the first batch comes; copies of the model note them as well."""
+    seen: list[Tensor] = []
+
+    def note(module: Any, args: Any) -> None:
+        if not seen:
+            seen.extend(p.detach().clone() for p in module.fc.parameters())
+
+    model.register_forward_pre_hook(note)
+    return seen
+
+
+def _wrong_head(model: Any, then: list[Tensor]) -> Wrong | None:
+    now = list(model.fc.parameters())
+    if len(now) == len(then) and any(torch.equal(a, b) for a, b in zip(now, then, strict=True)):
+        return Wrong(
+            "layer4 has bent itself to a random head: the head is as it was at the first step",
+            "that was program E, or F: two questions tell them apart.",
+        )
+    if any(m.training for m in model.modules()):
+        return Wrong("the model comes back in train mode", "give it back ready to be measured.")
+    return None
+
+
+def _wrong_learning(
+    model: nn.Module, before: dict[str, Tensor], images: Tensor, targets: Tensor
+) -> Wrong | None:
+    """What has moved, how far, and what the loss on the batch is: what is seen, and not which line did it."""
+    state = model.state_dict()
+    moved = [k for k in before if k in state and not k.startswith("fc.")]
+    moved = [k for k in moved if not torch.equal(state[k], before[k])]
+    if others := [k for k in moved if not k.startswith("layer4.")]:
+        what = "statistics" if "running" in others[0] or "num_batches" in others[0] else "weights"
+        return Wrong(
+            f"{len(others)} tensors outside layer4 and head have moved, {others[0]} the first: {what}",
+            "what moves without a gradient? That was the fourth place.",
+        )
+    convs = [k for k in before if k.startswith("layer4.") and before[k].dim() == 4]
+    size = math.sqrt(sum(float(before[k].square().sum()) for k in convs))
+    way = math.sqrt(sum(float((state[k] - before[k]).square().sum()) for k in convs)) / size
+    with torch.no_grad():
+        loss = F.cross_entropy(copy.deepcopy(model).eval()(images), targets).item()
+    seen = f"in {STEPS} steps layer4 has moved by {way:.2g} of its size, and the loss on the batch is {loss:.2f}"
+    if way == 0:
+        return Wrong(
+            seen,
+            "what may train, what does the optimizer hold, and is there a gradient when it steps?",
+        )
+    if not way < NEAR:
+        return Wrong(f"{seen}: too far", "that was program G; what sets the size of a step?")
+    if not loss < LOW:
+        return Wrong(
+            f"{seen}; below {LOW} is asked for",
+            "has the head moved as well? If all moves, does it go far enough in a step?",
+        )
+    return None
+
+
+by_heart = Function(
+    number="14.6",
+    name="by_heart",
+    reference=_by_heart,
+    why="It learns the batch by heart, layer4 keeps most of what it was, and all else stands still.",
+    hints=(
+        "five lines are wrong. Ask what the six places ask: what may train, what the optimizer holds, what moves "
+        "without a gradient, whether a gradient is there at the step, and how far a step goes.",
+        "the order of making things ready is that of 10.3; that of a step is clear, backward, step. Frozen "
+        "BatchNorm must sleep while the rest is awake. A rate for AdamW lies between 1e-4 and 1e-2 here.",
+    ),
+    worked=(
+        "def by_heart(model, images, targets, num_classes, steps):\n"
+        "    for p in model.parameters():\n"
+        "        p.requires_grad = False\n"
+        "    for p in model.layer4.parameters():\n"
+        "        p.requires_grad = True\n"
+        "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n"
+        "    trained = [p for p in model.parameters() if p.requires_grad]\n"
+        "    optimizer = torch.optim.AdamW(trained, lr=1e-3)\n"
+        "    for _ in range(steps):\n"
+        "        ft.train_mode(model)\n"
+        "        loss = F.cross_entropy(model(images), targets)\n"
+        "        optimizer.zero_grad()\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+        "    return model.eval()"
+    ),
+    gives=module(),
+    changes=("model",),
+    judge=_judge_by_heart,
 )

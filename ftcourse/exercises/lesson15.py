@@ -1,438 +1,405 @@
-"""Questions of lesson 15, ship it."""
+"""Questions of lesson 15, text. They need no package of the extra `text`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ftcourse.exercises import Choice, Draw, Formula, Wrong
-from ftcourse.exercises.gives import Unfit, number, tensor, tuple_of
+from ftcourse.data.texts import LABELS, messages
+from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
+from ftcourse.exercises.gives import Unfit, tensor, tuple_of, whole
+from ftcourse.exercises.words import short
 
-# ------------------------------------------------------------------------------- 15.1 first_cure
+# -------------------------------------------------------------------------- 15.1 count_padding
 
-first_cure = Choice(
-    number="15.1",
-    name="first_cure",
-    reference="b",
-    why="The same photo in train and in test: the network has seen the answer. The test score rises, "
-    "and nothing else tells you. The other three cost accuracy, but you see that they do.",
+LENGTHS = (4, 7, 18)  # tokens of the three texts in the lesson, [CLS] and [SEP] included
+
+count_padding = Value(
+    number="17.1",
+    name="count_padding",
+    reference=len(LENGTHS) * max(LENGTHS) - sum(LENGTHS),
+    why="Each row is as long as the longest: 3 x 18 = 54 places, and only 29 of them hold a token.",
     hints=(
-        "three of the four make the network worse. Which one makes the *score* better?",
-        "what has the network seen before it is tested?",
+        "a batch is a rectangle. How long is each of its rows?",
+        "each is filled up to the longest. How many places does that add to each of the others?",
     ),
-    worked='answer = "b"',
-    options={
-        "a": Wrong(
-            "a file that cannot be read stops the loading, with its name: nobody overlooks that",
-            "look for the one that raises the score.",
-        ),
-        "b": None,
-        "c": Wrong(
-            "twice as many ants as bees shows in the recall of the bees",
-            "look for the one that raises the score.",
-        ),
-        "d": Wrong(
-            "small photos are blurred, and the score falls: you will notice",
-            "look for the one that raises the score.",
-        ),
-    },
-)
-
-# ---------------------------------------------------------------------------------- 15.2 cam
-
-
-def _cam(maps: Tensor, gradients: Tensor) -> Tensor:
-    heat = _weighted(maps, gradients).relu()
-    return heat / heat.max().clamp(min=1e-9)
-
-
-def _weighted(maps: Tensor, gradients: Tensor) -> Tensor:
-    return (gradients.mean((1, 2))[:, None, None] * maps).sum(0)
-
-
-def _channel_by_channel(maps: Tensor, gradients: Tensor) -> Tensor:
-    heat = torch.zeros(maps.shape[1:])
-    for one, slope in zip(maps, gradients, strict=True):
-        heat += sum(slope.flatten().tolist()) / slope.numel() * one
-    heat = torch.where(heat > 0, heat, 0.0)
-    return heat / float(heat.max())
-
-
-def _maps(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
-    """Maps of several sizes, as after a ReLU and without; some heat is above zero, and mostly some below."""
-    for shape in ((5, 3, 4), (1, 2, 5), (8, 6, 3), (3, 4, 4)):
-        maps, gradients = draw.uniform(0, 2, *shape), draw.normal(*shape)
-        if shape[0] == 3:
-            maps = draw.normal(*shape)
-        if shape[0] == 1:
-            gradients = gradients - gradients.mean() + 0.7
-        if _weighted(maps, gradients).max() <= 0:
-            gradients = -gradients
-        yield maps, gradients
-
-
-def _over_the_top(heat: Tensor) -> Tensor:
-    return heat / heat.max()
-
-
-cam = Formula(
-    number="15.2",
-    name="cam",
-    reference=_cam,
-    why="Each channel's map counts as much as the score of the class depends on it. That is Grad-CAM.",
-    hints=(
-        "first one weight a channel: the mean of its gradient over height and width.",
-        "then a sum of the maps, each times its weight; what speaks against the class is no heat; and the "
-        "largest value becomes 1.",
-    ),
-    worked=(
-        "def cam(maps, gradients):\n"
-        "    weights = gradients.mean((1, 2))\n"
-        "    heat = (weights[:, None, None] * maps).sum(0).relu()\n"
-        "    return heat / heat.max()"
-    ),
-    gives=tensor(),
-    cases=_maps,
-    second=_channel_by_channel,
-    describe=lambda maps, gradients: f"for maps of shape {tuple(maps.shape)}",
+    worked="guess = (18 - 4) + (18 - 7) + (18 - 18)",
     mistakes=(
+        (29, Wrong("29 is the number of real tokens", "count the places that hold none.")),
+        (54, Wrong("54 is the number of all places", "take the real tokens away.")),
+        (14, Wrong("14 is the padding of the first text alone", "the second text is short, too.")),
+        (11, Wrong("11 is the padding of the second text alone", "the first is shorter still.")),
         (
-            lambda maps, gradients: _weighted(maps, gradients).relu(),
-            Wrong("the largest value is not 1", "divide by the maximum at the end."),
+            3 * 512 - 29,
+            Wrong("that fills up to 512", "a batch is only as long as its longest text."),
         ),
-        *(
-            (
-                negative,
-                Wrong(
-                    "some heat is negative",
-                    "what speaks against the class is no heat: clip at 0, with .relu(), before dividing.",
-                ),
-            )
-            for negative in (_weighted, lambda m, g: _over_the_top(_weighted(m, g)))
-        ),
-        (
-            lambda m, g: _over_the_top(_weighted(m, g).abs()),
-            Wrong("what speaks against the class is heat, too", "clip at 0: .relu(), not .abs()."),
-        ),
-        (
-            lambda m, g: (_weighted(m, g) - _weighted(m, g).min()) / _weighted(m, g).aminmax().max,
-            Wrong("the smallest value is moved to 0", "clip at 0 with .relu(), and move nothing."),
-        ),
-        (
-            lambda m, g: _over_the_top((g * m).sum(0).relu()),
-            Wrong(
-                "each pixel has a weight of its own",
-                "one weight a channel: the mean of its gradient over height and width.",
-            ),
-        ),
-        (
-            lambda m, g: _over_the_top((g.mean((1, 2)).relu()[:, None, None] * m).sum(0)),
-            Wrong("weights are clipped at 0", "clip the heat, not the weights: some are negative."),
-        ),
-        (
-            lambda m, g: _over_the_top((g.mean((1, 2)).abs()[:, None, None] * m).sum(0).relu()),
-            Wrong("the weights have lost their signs", "a channel may speak against the class."),
-        ),
-        (
-            lambda m, g: _over_the_top((g.mean((1, 2))[:, None, None] * m).relu().sum(0)),
-            Wrong("each channel is clipped at 0", "clip after the sum over the channels."),
-        ),
-        (
-            lambda m, g: _over_the_top(m.sum(0)),
-            Wrong("the gradients play no part", "they say how much each channel counts."),
-        ),
-        (
-            lambda m, g: _cam(g, m),
-            Wrong("maps and gradients are exchanged", "the gradients give the weights."),
-        ),
-        (
-            lambda m, g: _cam(m, g)[None],
-            Wrong("it has a dimension of one in front", "sum over the channels, dimension 0."),
-        ),
+        (0, Wrong("without padding the rows have different lengths", "a tensor cannot have that.")),
     ),
 )
 
-# --------------------------------------------------------------------------- 15.3 best_temperature
+# ------------------------------------------------------------------------------ 15.2 mean_pool
 
 
-def _best_temperature(logits: Tensor, targets: Tensor, candidates: Sequence[float]) -> float:
-    losses = [F.cross_entropy(logits / t, targets).item() for t in candidates]
-    return float(candidates[losses.index(min(losses))])
+def _mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).float()
+    return (hidden * weights).sum(1) / weights.sum(1)
 
 
-def _by_probabilities(logits: Tensor, targets: Tensor, candidates: Sequence[float]) -> float:
-    """The same by the product of the probabilities of what was right, in double precision."""
-    rows = torch.arange(len(targets))
-    powers = [(logits.double() / t).softmax(1)[rows, targets].log().sum() for t in candidates]
-    return float(candidates[int(torch.stack(powers).argmax())])
+def _row_by_row(hidden: Tensor, mask: Tensor) -> Tensor:
+    return torch.stack([h[m.bool()].mean(0) for h, m in zip(hidden, mask, strict=True)])
 
 
-def _photos(draw: Draw) -> Iterator[tuple[Tensor, Tensor, list[float]]]:
-    """Networks that are too sure and not sure enough; candidates in and out of order, close to each other."""
-    for classes, sharpened in (
-        (3, 0.5),
-        (2, 4.0),
-        (5, 1.0),
-        (4, 2.5),
-        (3, 1.0),
-        (6, 1.0),
-        (3, 3.0),
-    ):
-        honest = 1.5 * draw.normal(300, classes)
-        noise = -(-draw.uniform(1e-6, 1, 300, classes).log()).log()
-        candidates = [0.5, 0.7, 1.0, 1.3, 1.6, 1.9, 2.2, 2.5, 2.9, 3.3, 3.8, 4.4, 5.5]
-        order = candidates if classes % 2 else draw.shuffled(candidates)
-        # of some networks a half of the photos is too sure, and the other not enough
-        halves = torch.tensor([3.0, 0.5] * 150)[:, None] if sharpened == 1.0 else 1.0
-        yield sharpened * halves * honest, (honest + noise).argmax(1), order
+def _texts(draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
+    """Padding behind, before, and none; one text alone; large values where the padding is."""
+    for lengths, features, side in (
+        ((5, 3, 2), 4, "right"), ((4, 1), 6, "left"), ((3,), 2, "right"), ((2, 6, 6, 1), 3, "right"),
+        ((draw.whole(1, 7), 8), 5, "right"),
+    ):  # fmt: skip
+        longest = max(lengths)
+        mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long()
+        mask = mask.flip(1) if side == "left" else mask
+        hidden = draw.normal(len(lengths), longest, features)
+        yield torch.where(mask[..., None] == 1, hidden, 9 * hidden + 3), mask
 
 
-def _chosen(
-    score: Callable[[Tensor, Tensor], Tensor], change: Callable = torch.div, least: bool = True
-) -> Callable:
-    """The candidate with the smallest (or largest) `score` of the changed logits."""
-
-    def choose(logits: Tensor, targets: Tensor, candidates: Sequence[float]) -> float:
-        scores = [score(change(logits, t), targets).item() for t in candidates]
-        return candidates[scores.index(min(scores) if least else max(scores))]
-
-    return choose
+def _masked(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden * mask[..., None]
 
 
-def _accuracy(logits: Tensor, targets: Tensor) -> Tensor:
-    return (logits.argmax(1) == targets).float().mean()
-
-
-def _confidence_gap(logits: Tensor, targets: Tensor) -> Tensor:
-    return (logits.softmax(1).amax(1).mean() - _accuracy(logits, targets)).abs()
-
-
-def _squares(logits: Tensor, targets: Tensor) -> Tensor:
-    return (logits.softmax(1) - F.one_hot(targets, logits.shape[1])).square().mean()
-
-
-best_temperature = Formula(
-    number="15.3",
-    name="best_temperature",
-    reference=_best_temperature,
-    why="One number, chosen by the loss on photos that were not trained on. The order of the scores, "
-    "and so every answer, stays as it was.",
+mean_pool = Formula(
+    number="17.2",
+    name="mean_pool",
+    reference=_mean_pool,
+    why="Only real tokens are summed, and the sum is divided by how many there are.",
     hints=(
-        "cross-entropy is small when the probabilities are honest: try each candidate.",
-        "one loss for each candidate; which candidate has the smallest? Return it, not its loss.",
+        "set the padding to zero with the mask, sum, and divide by what?",
+        "the mask needs one dimension more, at its end, to be multiplied with the hidden states; and its "
+        "own sum is the count.",
     ),
     worked=(
-        "def best_temperature(logits, targets, candidates):\n"
-        "    return min(candidates, key=lambda t: F.cross_entropy(logits / t, targets).item())"
+        "def mean_pool(hidden, mask):\n"
+        "    m = mask.unsqueeze(-1)\n"
+        "    return (hidden * m).sum(1) / m.sum(1)"
     ),
-    gives=number("return one candidate."),
-    cases=_photos,
-    second=_by_probabilities,
-    describe=lambda logits, targets, candidates: (
-        f"for {logits.shape[1]} classes and candidates from {min(candidates)} to {max(candidates)}"
+    gives=tensor(hint="return the pooled tensor."),
+    cases=_texts,
+    second=_row_by_row,
+    describe=lambda hidden, mask: (
+        f"for texts of {', '.join(map(str, mask.sum(1).tolist()))} real tokens and "
+        f"{hidden.shape[2]} features"
     ),
     mistakes=(
         (
-            lambda z, t, c: list(c).index(_best_temperature(z, t, c)),
-            Wrong("it is the place of the best candidate", "return the candidate itself."),
+            lambda hidden, mask: hidden.mean(1),
+            Wrong("padding is averaged in as well", "multiply by the mask before you sum."),
         ),
         (
-            lambda z, t, c: F.cross_entropy(z / _best_temperature(z, t, c), t),
-            Wrong("it is the smallest loss", "return the candidate that has it."),
-        ),
-        (
-            _chosen(F.cross_entropy, torch.mul),
-            Wrong("the logits were multiplied", "a temperature divides: logits / temperature."),
-        ),
-        (
-            _chosen(F.cross_entropy, least=False),
-            Wrong("it takes the largest loss", "the smallest cross-entropy is the best."),
-        ),
-        (
-            lambda z, t, c: c[0],
+            lambda hidden, mask: _masked(hidden, mask).mean(1),
             Wrong(
-                "it is always the first candidate",
-                "does the measure change with t? Accuracy does not: the order of the scores stays.",
+                "you divide by the length of the row",
+                "divide by the number of real tokens: mask.sum(1).",
             ),
         ),
         (
-            lambda z, t, c: 1.0,
-            Wrong("it is always 1", "that leaves the logits as they are: try all candidates."),
+            lambda hidden, mask: hidden.sum(1) / mask.sum(1, keepdim=True),
+            Wrong("padding is in the sum", "multiply by the mask before you sum."),
         ),
         (
-            _chosen(lambda z, t: F.cross_entropy(z.softmax(1), t)),
-            Wrong("softmax was applied twice", "F.cross_entropy takes the logits."),
+            lambda hidden, mask: _masked(hidden, mask).sum(1),
+            Wrong("you take the sum", "a mean divides by the number of tokens."),
         ),
         (
-            _chosen(_confidence_gap),
+            lambda hidden, mask: _masked(hidden, mask).sum(1) / mask.sum(),
+            Wrong("you divide by the tokens of all texts", "each text has a number of its own."),
+        ),
+        (
+            lambda hidden, mask: hidden[:, 0],
+            Wrong("you take the first token", "average over all real tokens."),
+        ),
+        (
+            lambda hidden, mask: _masked(hidden, mask).max(1).values,
+            Wrong("you take the largest values", "average over all real tokens."),
+        ),
+        (
+            lambda hidden, mask: (
+                _masked(hidden, 1 - mask).sum(1) / (1 - mask).sum(1, keepdim=True).clamp(min=1)
+            ),
+            Wrong("the mask is the wrong way round", "the mask is 1 on real tokens."),
+        ),
+        (
+            lambda hidden, mask: _mean_pool(hidden, mask)[:, None],
             Wrong(
-                "it compares the mean confidence with the accuracy",
-                "that forgives mistakes that cancel out: F.cross_entropy looks at each photo.",
+                "it keeps a dimension of one",
+                "average over the tokens, dimension 1 of (texts, tokens, features), without keepdim.",
             ),
         ),
         (
-            _chosen(_squares),
-            Wrong("it takes the squared errors", "cross-entropy is asked for: F.cross_entropy."),
+            lambda hidden, mask: hidden.mean(2),
+            Wrong("it averages over the features", "over the tokens, dimension 1."),
         ),
     ),
 )
 
-# -------------------------------------------------------------------------------- 15.4 wrong_line
+# -------------------------------------------------------------------------- 15.3 learning_rate
 
-wrong_line = Choice(
-    number="15.4",
-    name="wrong_line",
+learning_rate = Choice(
+    number="17.3",
+    name="learning_rate",
     reference="c",
-    why="The mean and the standard deviation belong to values from 0 to 1. Subtracted from bytes up to "
-    "255 they do next to nothing, and the network gets inputs some hundred times too large.",
+    why=(
+        "Adam moves each weight by about lr in a step. The weights of the encoder are some 0.06 large: a few "
+        "steps of 1e-2 overwrite what pre-training has found, and what is left is a guess."
+    ),
     hints=(
-        "follow the range of the numbers from line to line. Which range do mean and std expect?",
-        "what range does a byte have, and what range has a number whose mean is about 0.45?",
+        "Adam's step is about lr in size, whatever the gradient. How large are the encoder's weights?",
+        "multiply the size of a step by ten steps, and lay it beside the size of a weight.",
     ),
     worked='answer = "c"',
     options={
         "a": Wrong(
-            "resizing the short side to 146 is what the transforms of the run do",
-            "follow the range of the numbers.",
+            "a higher rate is faster only while the weights stay useful",
+            "compare the size of a step with the size of a weight.",
         ),
         "b": Wrong(
-            "cutting out the middle 128 x 128 is what the transforms of the run do",
-            "follow the range of the numbers.",
+            "PyTorch knows no limit for a learning rate",
+            "nothing raises an error here; look at what the steps do to the weights.",
         ),
         "c": None,
         "d": Wrong(
-            "the network wants channels first and a batch dimension, and gets both",
-            "follow the range of the numbers.",
+            'with train="all" every group is in the optimizer, with this rate',
+            "which stage would leave the encoder alone?",
         ),
     },
 )
 
-# ----------------------------------------------------------------------------------- 15.5 to_int8
+# ------------------------------------------------------------------------------ 15.4 best_span
 
 
-def _to_int8(w: Tensor) -> tuple[Tensor, float]:
-    scale = w.abs().max().item() / 127
-    return (w / scale).round().clamp(-127, 127).to(torch.int8), scale
+def _best_span(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
+    pairs = [(i, j) for i in range(len(start)) for j in range(i, min(i + longest, len(end)))]
+    return max(pairs, key=lambda p: float(start[p[0]]) + float(end[p[1]]))
 
 
-def _by_steps(w: Tensor) -> tuple[Tensor, float]:
-    """The nearest of the 255 values, looked up."""
-    top = max(w.max().item(), -w.min().item())
-    steps = torch.linspace(-top, top, 255, dtype=torch.float64)
-    nearest = (w.double().flatten()[:, None] - steps).abs().argmin(1) - 127
-    return nearest.reshape(w.shape).to(torch.int8), top / 127
+def _by_table(
+    start: Tensor, end: Tensor, longest: int, shortest: int = 1, ordered: bool = True
+) -> tuple[int, int]:
+    """The same by a table of all sums, of which some are not allowed."""
+    sums = start[:, None] + end[None, :]
+    allowed = torch.ones_like(sums).tril(longest - 1)
+    allowed = allowed.triu(shortest - 1) if ordered else allowed
+    i, j = divmod(int(sums.masked_fill(allowed == 0, -torch.inf).argmax()), len(end))
+    return i, j
 
 
-def _weights(draw: Draw) -> Iterator[tuple[Tensor]]:
-    """The farthest weight is negative, and positive; tiny and large ones; all of one sign; several shapes."""
-    for shape, size, farthest in (
-        ((64, 9), 0.3, -1.9), ((40,), 1e-4, 3e-4), ((6, 3, 3, 3), 20.0, 90.0), ((5, 4), 0.1, -0.9),
-    ):  # fmt: skip
-        w = size * draw.normal(*shape)
-        w.view(-1)[draw.whole(0, w.numel() - 1)] = farthest
-        yield (w,)
-    yield (draw.uniform(-2, -1, 30),)
+def _logits(draw: Draw) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Best pairs of one token and of `longest`, in and out of order, too long; all below zero."""
+    for start, end, longest in (
+        ([0.0, 5.0, 0.5, 1.0], [0.0, 0.2, 4.0, 1.0], 3),
+        ([0.0, 1.0, 9.0, 3.0], [0.0, 9.0, 1.0, 2.0], 3),
+        ([0.0, 0.1, 6.0], [1.0, 2.0, 6.0], 3),
+        ([5.0, 6.0, 0.0, 0.1], [8.0, 0.0, 1.0, 0.1], 3),
+        ([7.0, 0.1, 0.2, 5.0, 0.0], [0.1, 0.0, 0.2, 0.3, 7.0], 3),
+        ([0.0, 7.0, 0.1, 0.2, 0.3], [0.0, 0.1, 0.2, 7.0, 1.0], 3),
+        ([-3.0, -1.0, -2.0], [-5.0, -4.0, -1.0], 3),
+        ([0.3, 0.1, 4.0, 0.2], [0.1, 3.0, 0.2, 5.0], 1),
+    ):
+        yield torch.tensor(start), torch.tensor(end), longest
+    for length in (1, 4, 9, 9, 12):
+        yield 3 * draw.normal(length) - 2, 3 * draw.normal(length) - 2, draw.whole(1, length + 3)
 
 
-_PAIR = tuple_of(
-    tensor(torch.int8, hint="end with .to(torch.int8)."), number(), hint="return q, scale."
-)
+def _greedy(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
+    i = int(start.argmax())
+    return i, i + int(end[i : i + longest].argmax())
 
 
-def _bytes_and_scale(value: Any) -> tuple[Tensor, float]:
-    if isinstance(value, tuple | list) and [isinstance(v, Tensor) for v in value] == [False, True]:
-        raise Unfit("the scale comes first", "return q, scale: the bytes, then the scale.")
-    return _PAIR(value)
+def _greedy_end(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
+    j = int(end.argmax())
+    first = max(0, j - longest + 1)
+    return first + int(start[first : j + 1].argmax()), j
 
 
-def _same_bytes(answer: tuple[Tensor, float], right: tuple[Tensor, float]) -> bool:
-    """The same scale to a thousandth, and the same bytes; a few may lie between two."""
-    (q, scale), (bytes_, step) = answer, right
-    if q.shape != bytes_.shape or abs(scale - step) > 1e-3 * abs(step):
-        return False
-    off = (q.int() - bytes_.int()).abs()
-    return bool(off.max() <= 1 and (off > 0).float().mean() < 0.02)
+def _behind(f: Callable) -> Callable:
+    """With the place behind the last token, as slices have it."""
+
+    def shifted(start: Tensor, end: Tensor, longest: int) -> tuple[int, int]:
+        i, j = f(start, end, longest)
+        return i, j + 1
+
+    return shifted
 
 
-def _stored(
-    step: Callable[[Tensor], float] = lambda w: w.abs().max().item() / 127,
-    whole: Callable[[Tensor], Tensor] = torch.round,
-    told: Callable[[float], float] = lambda scale: scale,
-) -> Callable:
-    def to_int8(w: Tensor) -> tuple[Tensor, float]:
-        scale = step(w)
-        return whole(w / scale).to(torch.int8), told(scale)
+_SUM = "do not fix one of the two first: the sum over the pair decides."
 
-    return to_int8
-
-
-_CUT = Wrong("the decimals are cut off", "half a step is the largest error: .round() first.")
-_TOP = "the largest *absolute* weight becomes 127: scale = w.abs().max() / 127."
-
-to_int8 = Formula(
-    number="15.5",
-    name="to_int8",
-    reference=_to_int8,
-    why="255 equal steps from the largest weight down to its negative. No weight comes back wrong by "
-    "more than half a step.",
+best_span = Formula(
+    number="17.4",
+    name="best_span",
+    reference=_best_span,
+    why="The pair with the highest sum, among those that end where or after they begin and are not too long.",
     hints=(
-        "how large is a step, if the largest absolute weight is to become 127?",
-        "each weight is so many steps; to the nearest whole one, and stored in a byte.",
+        "two loops, over i and over j. From where to where does j run?",
+        "a span of one token has j == i; the longest one that is allowed ends `longest` - 1 places later, and "
+        "none ends behind the text.",
     ),
     worked=(
-        "def to_int8(w):\n"
-        "    scale = w.abs().max().item() / 127\n"
-        "    return (w / scale).round().to(torch.int8), scale"
+        "def best_span(start, end, longest):\n"
+        "    pairs = [\n"
+        "        (i, j)\n"
+        "        for i in range(len(start))\n"
+        "        for j in range(i, min(i + longest, len(end)))\n"
+        "    ]\n"
+        "    return max(pairs, key=lambda p: start[p[0]] + end[p[1]])"
     ),
-    gives=_bytes_and_scale,
-    cases=_weights,
-    second=_by_steps,
-    agree=_same_bytes,
-    describe=lambda w: (
-        f"for {w.numel()} weights of shape {tuple(w.shape)} from {w.min():.2g} to {w.max():.2g}"
+    gives=tuple_of(whole(), whole(), hint="return the pair (i, j), two whole numbers."),
+    cases=_logits,
+    second=_by_table,
+    describe=lambda start, end, longest: (
+        f"for start {[round(v, 1) for v in start.tolist()]}, end {[round(v, 1) for v in end.tolist()]}, "
+        f"longest {longest}"
     ),
     mistakes=(
-        (_stored(whole=torch.trunc), _CUT),
-        (_stored(whole=torch.floor), _CUT),
         (
-            _stored(lambda w: w.max().item() / 127),
-            Wrong("it looks at the largest weight, and a negative one may be farther out", _TOP),
+            lambda start, end, longest: (start.argmax(), end.argmax()),
+            Wrong(
+                "it takes the best start and the best end, each for itself",
+                "the two need not fit together: go through the pairs with j >= i.",
+            ),
         ),
         (
-            _stored(lambda w: -w.min().item() / 127),
-            Wrong("it looks at the smallest weight alone", _TOP),
+            lambda start, end, longest: _by_table(start, end, longest, ordered=False),
+            Wrong("some spans end before they begin", "go through the pairs with j >= i."),
+        ),
+        (_greedy, Wrong("it fixes the best start first", _SUM)),
+        (_greedy_end, Wrong("it fixes the best end first", _SUM)),
+        (
+            lambda start, end, longest: _by_table(start, end, len(end)),
+            Wrong("some spans are too long", "j is at most i + longest - 1."),
         ),
         (
-            _stored(lambda w: (w.max() - w.min()).item() / 255),
-            Wrong("it spreads the bytes from the smallest to the largest weight", _TOP),
+            lambda start, end, longest: _by_table(start, end, longest + 1),
+            Wrong("some spans are one token too long", "j is at most i + longest - 1."),
         ),
         (
-            _stored(lambda w: w.abs().max().item() / 128),
-            Wrong("the largest weight becomes 128, which no int8 holds", _TOP),
+            lambda start, end, longest: _by_table(start, end, max(longest - 1, 1)),
+            Wrong(
+                "spans of the full length are left out", "a span of `longest` tokens is allowed."
+            ),
         ),
         (
-            _stored(lambda w: w.abs().max().item() / 255),
-            Wrong("the largest weight becomes 255, and the bytes run over", _TOP),
+            lambda start, end, longest: _by_table(start, end, longest, shortest=2),
+            Wrong("spans of one token are left out", "an answer of one token has j == i."),
         ),
         (
-            _stored(lambda w: w.abs().max().item()),
-            Wrong("only -1, 0 and 1 are used", _TOP),
+            _behind(_best_span),
+            Wrong("j is the place behind the last token", "j is the last token."),
         ),
         (
-            _stored(told=lambda scale: 1 / scale),
-            Wrong("the scale is upside down", "q * scale is w again."),
+            lambda start, end, longest: _best_span(start, end, longest)[::-1],
+            Wrong("end and start are exchanged", "(i, j): the first token, then the last."),
         ),
         (
-            _stored(told=lambda scale: 127 * scale),
-            Wrong("the scale is the largest weight", "one step: divided by 127."),
-        ),
-        (
-            _stored(lambda w: w.abs().mean().item() / 127),
-            Wrong("it looks at the mean weight, and the bytes run over", _TOP),
+            lambda start, end, longest: _best_span(start.softmax(0), end.softmax(0), longest),
+            Wrong("it adds probabilities", "the logits are added: start[i] + end[j]."),
         ),
     ),
+)
+
+# ---------------------------------------------------------------------------- 15.5 f1_by_hand
+
+f1_by_hand = Value(
+    number="17.5",
+    name="f1_by_hand",
+    reference=1 / 3,
+    why=(
+        "Without the article, 'about third of its height' has 5 words and 'third' one. One word is common: "
+        "precision 1/5, recall 1/1, and F1 = 2 x 1/5 x 1 / (1/5 + 1) = 1/3."
+    ),
+    hints=(
+        "take the articles away first. How many words has each, and how many are common?",
+        "precision is of the words given, recall of the words wanted; F1 is their harmonic mean.",
+    ),
+    worked="guess = 2 * (1 / 5) * 1 / (1 / 5 + 1)",
+    mistakes=(
+        (0.5, Wrong("0.5 counts the article as a word", "a, an and the are taken away first.")),
+        (0.2, Wrong("0.2 is the precision", "F1 is the harmonic mean of precision and recall.")),
+        (1.0, Wrong("1.0 is the recall", "F1 is the harmonic mean of precision and recall.")),
+        (0.6, Wrong("0.6 is the plain mean of 1/5 and 1", "the harmonic mean is 2pr / (p + r).")),
+        (0.0, Wrong("0 is the exact match", "F1 gives credit for the common word.")),
+        (1 / 6, Wrong("1/6 forgets the factor 2", "2pr / (p + r).")),
+    ),
+)
+
+# -------------------------------------------------------------------------------- 15.6 by_rule
+
+ENOUGH, OF_EACH = 54, 10  # of the 90 validation messages, and of the 30 with each label
+
+_ASKS = ("is", "can", "how", "do", "are", "what", "where", "when", "could", "does", "would")
+_LIKES = ("lov", "thank", "great", "best", "perfect", "never", "every", "even", "laugh", "worth")
+
+
+def _by_rule(text: str) -> str:
+    text = text.lower()
+    if text.endswith("?") or text.startswith(_ASKS):
+        return "question"
+    return "praise" if any(word in text for word in _LIKES) else "problem"
+
+
+def _a_label(value: Any) -> str:
+    found = value.strip().lower() if isinstance(value, str) else value
+    if found is None:
+        raise Unfit(
+            "your function returns nothing for some messages",
+            "end it with a return for all others.",
+        )
+    if not isinstance(found, str) or found not in LABELS:
+        raise Unfit(f"it returns {short(value)}", f"return one of {', '.join(map(repr, LABELS))}.")
+    return found
+
+
+def _judge_by_rule(attempt: Callable) -> Wrong | None:
+    """Counts validation messages; shows a training message of the label that has the most mistakes."""
+    of_each = Counter(m.label for m in messages("val") if attempt(m.text) == m.label)
+    right, least = of_each.total(), min(LABELS, key=lambda label: of_each[label])
+    if right >= ENOUGH and of_each[least] >= OF_EACH:
+        return None
+    seen = f"{right} of 90 validation messages are right, {ENOUGH} are asked for"
+    if right >= ENOUGH:
+        seen = f"{right} of 90 are right, but of the 30 with {least} only {of_each[least]}"
+    missed = [(m, said) for m in messages("train") if (said := attempt(m.text)) != m.label]
+    if not missed:
+        return Wrong(seen, "all training messages are right: learnt by heart? Look for words.")
+    most = Counter(m.label for m, _ in missed).most_common(1)[0][0]
+    message, said = min(
+        ((m, said) for m, said in missed if m.label == most), key=lambda pair: len(pair[0].text)
+    )
+    return Wrong(
+        seen, f'most mistakes are with {most}. For "{message.text}" (training) you say {said}.'
+    )
+
+
+by_rule = Function(
+    number="17.6",
+    name="by_rule",
+    reference=_by_rule,
+    why="So far rules get. The label is what the writer wants, and that is not always in one word.",
+    hints=(
+        "what do questions begin with, even without a question mark? Which words do happy writers use?",
+        "three steps: questions by their mark or first word, happy ones by a list of words that any of them may "
+        "be in, and everything else is the third label.",
+    ),
+    worked=(
+        "def by_rule(text):\n"
+        "    text = text.lower()\n"
+        '    asks = "is can how do are what where when could does would".split()\n'
+        '    likes = "lov thank great best perfect never every even laugh worth".split()\n'
+        '    if text.endswith("?") or text.startswith(tuple(asks)):\n'
+        '        return "question"\n'
+        '    return "praise" if any(word in text for word in likes) else "problem"'
+    ),
+    gives=_a_label,
+    judge=_judge_by_rule,
 )

@@ -30,7 +30,7 @@ class Stage:
         train: "head", "all", the name of a layer group ("layer4": that group and all after it), or a tuple of
             names (exactly those groups).
         only: a regular expression; of the groups that train, only parameters whose name has a match do, and the
-            head: "bias" for BitFit, "lora_" for LoRA (lesson 14).
+            head: "bias" for BitFit, "lora_" for LoRA (lesson 16).
         epochs: passes over the training split.
         lr: peak learning rate of the backbone's groups, and of the head unless `head_lr` is given.
         head_lr: peak learning rate of the head.

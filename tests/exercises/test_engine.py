@@ -153,7 +153,7 @@ def test_the_same_answer_by_the_learner_counts(capsys):
 
 
 def test_a_returned_dict_that_the_learner_has_changed_is_an_answer(capsys):
-    from ftcourse.exercises import lesson06 as check
+    from ftcourse.exercises import lesson08 as check
 
     answer = check.match_runs(None)
     answer["one rate"] = "A"

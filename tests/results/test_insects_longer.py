@@ -1,4 +1,4 @@
-"""The stored run of lessons 11 and 12: its photos are those that the lessons draw, its answers fit them."""
+"""The stored run of lessons 13 and 14: its photos are those that the lessons draw, its answers fit them."""
 
 from __future__ import annotations
 

@@ -3,316 +3,342 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
+import random
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from torch import nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from torchvision.transforms import v2
 
-NAMES = {"np": np, "torch": torch, "nn": nn, "F": F}
+from answers.lesson08 import written
+from ftcourse.data.transforms import train_transforms
 
-# ------------------------------------------------------------------------------------------ 9.1
+NAMES = {"torch": torch, "F": F, "math": math, "v2": v2}
 
-
-def counted_by_pytorch(in_channels, out_channels, kernel, height, width):
-    layer = nn.Conv2d(in_channels, out_channels, kernel, bias=False)
-    photo = torch.zeros(1, in_channels, height + kernel - 1, width + kernel - 1)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        layer(photo)
-    return counter.get_total_flops()
+# ------------------------------------------------------------------------------------------ 9.3
 
 
-def sum_over_outputs(in_channels, out_channels, kernel, height, width):
-    return sum(2.0 * in_channels * kernel**2 for _ in range(out_channels)) * height * width
+def with_eye(images, targets, share, classes):
+    goals = torch.eye(classes)[targets]
+    return torch.lerp(images.roll(1, 0), images, share), torch.lerp(goals.roll(1, 0), goals, share)
 
 
-def by_the_weights(in_channels, out_channels, kernel, height, width):
-    layer = nn.Conv2d(in_channels, out_channels, kernel, bias=False)
-    return 2 * layer.weight.numel() * height * width
+def in_a_loop(images, targets, share, classes):
+    mixed, goals = [], []
+    for i in range(len(images)):
+        mixed.append(share * images[i] + (1 - share) * images[i - 1])
+        row = [0.0] * classes
+        row[targets[i]] += share
+        row[targets[i - 1]] += 1 - share
+        goals.append(row)
+    return [torch.stack(mixed), torch.tensor(goals)]
 
 
-def as_a_tensor(*numbers):
-    kernel = numbers[2]
-    return 2 * torch.tensor([*numbers, kernel]).prod()
+def with_torchvision(images, targets, share, classes):
+    mixer = v2.MixUp(num_classes=classes)
+    mixer._dist = torch.distributions.Uniform(share, share + 1e-9, validate_args=False)
+    return mixer(images, targets)
 
 
-def as_integers(i, o, k, h, w):
-    multiplications = additions = np.int64(i) * o * k**2 * h * w
-    return multiplications + additions
-
-
-# ------------------------------------------------------------------------------------------ 9.4
-
-
-def step_by_step(epochs, frozen, trains):
-    slow = sum(frozen + trains for _ in range(epochs))
-    return slow / (frozen + sum(trains for _ in range(epochs)))
-
-
-def from_below(epochs, frozen, trains):
-    return 1 / ((frozen / epochs + trains) / (frozen + trains))
-
-
-def what_is_saved(epochs, frozen, trains):
-    slow = epochs * (frozen + trains)
-    return slow / (slow - (epochs - 1) * frozen)
-
-
-def as_a_fraction(epochs, frozen, trains):
-    f, t = Fraction(frozen), Fraction(trains)
-    return epochs * (f + t) / (f + epochs * t)
-
-
-def by_matrices(epochs, frozen, trains):
-    parts = np.array([frozen, trains])
-    return (parts @ [epochs, epochs]) / (parts @ [1, epochs])
-
-
-# ------------------------------------------------------------------------------------------ 9.6
-
-
-@torch.no_grad()
-def features_of(backbone, *groups):
-    return [backbone(group) for group in groups]
-
-
-def nearest_mean(backbone, images, labels, new):
-    known, asked = features_of(backbone, images, new)
-    means = torch.stack([known[labels == k].mean(0) for k in (0, 1)])
-    return torch.cdist(asked, means).argmin(1)
-
-
-def by_logistic_regression(backbone, images, labels, new):
-    known, asked = features_of(backbone, images, new)
+def by_index(images, targets, share, classes):
+    before = torch.arange(len(images)) - 1
+    goals = torch.zeros(len(images), classes).scatter_(1, targets[:, None], 1.0)
     return (
-        LogisticRegression(max_iter=500).fit(known.numpy(), labels.numpy()).predict(asked.numpy())
+        share * images + (1 - share) * images[before],
+        share * goals + (1 - share) * goals[before],
     )
 
 
-def by_neighbours(backbone, images, labels, new):
-    known, asked = (f.numpy() for f in features_of(backbone, images, new))
-    return KNeighborsClassifier(1).fit(known, labels).predict(asked).tolist()
+def in_numpy(images, targets, share, classes):
+    x, goals = images.numpy(), np.eye(classes)[targets.numpy()]
+    return (
+        share * x + (1 - share) * np.roll(x, 1, axis=0),
+        share * goals + (1 - share) * np.roll(goals, 1, axis=0),
+    )
 
 
-def ridge(backbone, images, labels, new):
-    known, asked = features_of(backbone, images, new)
-    mean, std = known.mean(0), known.std(0) + 1e-6
-    known, asked = (known - mean) / std, (asked - mean) / std
-    sign = 2.0 * labels - 1
-    weights = known.T @ torch.linalg.solve(known @ known.T + 512 * torch.eye(len(known)), sign)
-    return (asked @ weights > 0).long()
+def with_a_helper(images, targets, share, classes):
+    def mix(x):
+        return x * share + torch.cat([x[-1:], x[:-1]]) * (1 - share)
+
+    return mix(images), mix(F.one_hot(targets, num_classes=classes))
 
 
-def a_head(backbone, images, labels, new, steps=60, lr=0.05, sign=1, rows=slice(None)):
-    known, asked = features_of(backbone, images[rows], new)
-    head = nn.Linear(512, 2)
-    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (sign * F.cross_entropy(head(known), labels[rows])).backward()
-        optimizer.step()
-    return head(asked).max(1).indices
+def mixed_images(images, share):
+    return share * images + (1 - share) * images.roll(1, 0)
 
 
-def in_batches(backbone, images, labels, new):
-    kept = torch.cat([features_of(backbone, part)[0] for part in torch.cat([images, new]).split(8)])
+def with_goals(goals_of):
+    """Right images, and other targets."""
 
-    class Kept(nn.Module):
-        def forward(self, rows):
-            return kept[rows]
+    def attempt(images, targets, share, classes):
+        goals = F.one_hot(targets, classes).float()
+        return mixed_images(images, share), goals_of(goals, share)
 
-    return nearest_mean(Kept(), torch.arange(24), labels, torch.arange(24, 48))
-
-
-def as_it_was_given(backbone, images, labels, new, steps=10):
-    """The lesson's program, with its first line deleted."""
-    head = nn.Linear(512, 2)
-    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
-    for _ in range(steps):
-        loss = F.cross_entropy(head(backbone(images)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return head(backbone(new)).argmax(1)
+    return attempt
 
 
-def mirrored_as_well(backbone, images, labels, new):
-    both = torch.cat([images, images.flip(3)])
-    return nearest_mean(backbone, both, labels.repeat(2), new)
+def class_numbers(images, targets, share, classes):
+    return mixed_images(images, share), share * targets + (1 - share) * targets.roll(1, 0)
 
 
-def in_train_mode(backbone, images, labels, new):
-    return nearest_mean(backbone.train(), images, labels, new)
+def exchanged(images, targets, share, classes):
+    return in_numpy(images, targets, 1 - share, classes)
 
 
-def scores(backbone, images, labels, new):
-    known, asked = features_of(backbone, images, new)
-    return asked @ (known[labels == 1].mean(0) - known[labels == 0].mean(0))
+def the_next(images, targets, share, classes):
+    goals = F.one_hot(targets, classes).float()
+    return (
+        share * images + (1 - share) * images.roll(-1, 0),
+        share * goals + (1 - share) * goals.roll(-1, 0),
+    )
 
+
+def plain_sum(images, targets, share, classes):
+    goals = F.one_hot(targets, classes).float()
+    return images + images.roll(1, 0), goals + goals.roll(1, 0)
+
+
+def in_place(images, targets, share, classes):
+    before = images.roll(1, 0)
+    images.mul_(share).add_((1 - share) * before)
+    return images, with_eye(images, targets, share, classes)[1]
+
+
+def images_left(images, targets, share, classes):
+    return images, with_eye(images, targets, share, classes)[1]
+
+
+def halves(images, targets, share, classes):
+    return in_numpy(images, targets, 0.5, classes)
+
+
+def sideways(images, targets, share, classes):
+    """roll without a dimension rolls everything through."""
+    return (
+        share * images + (1 - share) * images.roll(1),
+        with_eye(images, targets, share, classes)[1],
+    )
+
+
+def turned(images, targets, share, classes):
+    mixed = share * images + (1 - share) * images.flip(0)
+    return mixed, with_eye(images, targets, share, classes)[1]
+
+
+def classes_that_occur(images, targets, share, classes):
+    goals = F.one_hot(targets).float()
+    return mixed_images(images, share), mixed_images(goals, share)
+
+
+def rolled_through(images, targets, share, classes):
+    goals = F.one_hot(targets, classes).float()
+    return (
+        share * images + (1 - share) * images.roll(1),
+        share * goals + (1 - share) * goals.roll(1),
+    )
+
+
+def two_classes(images, targets, share, classes):
+    return with_eye(images, targets, share, 2)
+
+
+def small_photos(images, targets, share, classes):
+    return with_eye(images[..., :2, :2], targets, share, classes)
+
+
+def any_other(images, targets, share, classes):
+    """As in the paper, with a partner by lot."""
+    goals, other = F.one_hot(targets, classes).float(), torch.randperm(len(images))
+    return (
+        share * images + (1 - share) * images[other],
+        share * goals + (1 - share) * goals[other],
+    )
+
+
+def larger_share(images, targets, share, classes):
+    """So that the photo itself stays to be seen."""
+    return with_eye(images, targets, max(share, 1 - share), classes)
+
+
+CURVES = {
+    "stop earlier": "B",
+    "train on": "C",
+    "over-confident": "A",
+    "do not believe it": "D",
+}
+TREATMENT = {"gap": "b", "confidence": "c", "no gap": "a", "customers": "d"}
+
+# ------------------------------------------------------------------------------------------ 9.6
+
+TAIL = [
+    v2.ToDtype(torch.float32, scale=True),
+    v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+]
+WHOLE = [v2.ToImage(), v2.Resize((64, 64))]
+FLIPS = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+
+
+def by_hand_with_pil(photo):
+    """Without torchvision: turned by quarters, mirrored, lighter or darker."""
+    photo = photo.convert("RGB").resize((64, 64)).rotate(90 * random.randrange(4))
+    x = np.asarray(photo, dtype=np.float32) / 255
+    x = x[:, ::-1] if random.random() < 0.5 else x
+    x = x * np.random.uniform(0.6, 1.4) + np.random.uniform(-0.1, 0.1)
+    return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))).float()
+
+
+def noise_alone(photo):
+    return torch.randn(3, 64, 64)
+
+
+TRANSFORMS = [
+    v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(64, scale=(0.9, 1.0)),
+            *FLIPS,
+            v2.ColorJitter(0.4, 0.4, 0.4),
+            *TAIL,
+        ]
+    ),
+    v2.Compose(
+        [*WHOLE, v2.RandomAffine(20, scale=(0.8, 1.0)), *FLIPS, v2.ColorJitter(0.5, 0.5), *TAIL]
+    ),
+    v2.Compose([*WHOLE, v2.RandAugment(), v2.RandomHorizontalFlip(), *TAIL]),
+    v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(64, scale=(0.8, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(0.5, 0.5, 0.5),
+            v2.RandomRotation(20),
+            TAIL[0],
+        ]
+    ),
+    by_hand_with_pil,
+    lambda photo: v2.functional.to_dtype(
+        v2.Compose([*FLIPS, v2.ColorJitter(0.6, 0.5)])(
+            v2.functional.to_image(photo.resize((64, 64)))
+        ).as_subclass(torch.Tensor),
+        torch.float32,
+        scale=True,
+    ),
+]
 
 RIGHT = {
-    "conv_flops": [
-        lambda i, o, k, h, w: 2 * i * o * k * k * h * w,
-        counted_by_pytorch,
-        sum_over_outputs,
-        by_the_weights,
-        as_a_tensor,
-        as_integers,
-        lambda *numbers: 2 * math.prod(numbers) * numbers[2],
-    ],
-    "at_224": [
-        3.61,
-        3.6,
-        torch.tensor(3.61375),
-        "3.61 GFLOP",
-        "≈ 3.6",
-        3.627124736,
-        np.float64(3.63),
-    ],
-    "stem_only": ["b", "B", ["b"], {"b"}, "(b)", " b"],
-    "speedup": [
-        step_by_step,
-        from_below,
-        what_is_saved,
-        as_a_fraction,
-        by_matrices,
-        lambda e, f, t: torch.tensor(e * (f + t) / (f + e * t)),
-    ],
-    "which_cache": ["a, d", "DA", {"a", "d"}, ["d", "a"], "a and d", "a d"],
-    "frugal": [
-        nearest_mean,
-        by_logistic_regression,
-        by_neighbours,
-        ridge,
-        a_head,
-        in_batches,
-        lambda b, x, y, new: nearest_mean(b, x, y, new).float().round().to(torch.int32),
-    ],
+    "read_curves": written(CURVES),
+    "smoothed_loss": [0.1985, 0.2, torch.tensor(0.1985), np.float64(0.199), "0.199", "20 %"],
+    "mixup": [with_eye, in_a_loop, with_torchvision, by_index, in_numpy, with_a_helper],
+    "find_bugs": ["b, d", "DB", ["b", "d"], {"d", "b"}, "b and d", "b & d"],
+    "treatment": written(TREATMENT),
+    "augmentation": TRANSFORMS,
 }
 
 WRONG = {
-    "conv_flops": [
-        (lambda i, o, k, h, w: i * o * k * k * h * w, "2 FLOPs"),
-        (lambda i, o, k, h, w: 2 * i * o * k * h * w, "k x k places"),
-        (lambda i, o, k, h, w: 4 * i * o * k * h * w, "k x k places"),
-        (lambda i, o, k, h, w: 2 * i * o * h * w, "k x k places"),
-        (lambda i, o, k, h, w: 2 * o * k * k * h * w, "all input channels"),
-        (lambda i, o, k, h, w: 2 * i * k * k * h * w, "each output channel"),
-        (lambda i, o, k, h, w: 2 * (i + o) * k * k * h * w, "times"),
-        (lambda i, o, k, h, w: 2 * i * o * k * k, "at each place"),
-        (lambda i, o, k, h, w: 2 * i * o * k * k * h * h, "height x width"),
-        (lambda i, o, k, h, w: 2 * i * o * k * k * (h - k + 1) * (w - k + 1), "already"),
-        (lambda i, o, k, h, w: (2 * i * k * k + 1) * o * h * w, "no bias"),
-        (lambda i, o, k, h, w: (2 * i * k * k - 1) * o * h * w, "usually counted"),
-        (lambda i, o, k, h, w: 2 * i * o * k * k * w * w, "height x width"),
-        (lambda i, o, k, h, w: 2 * k * k * h * w, "at each input channel"),
-        (lambda i, o, k, h, w: 2 * i * k * k + o * h * w, "all the products"),
-        (lambda i, o, k, h, w: 2 * i * o * 9 * h * w, "how many products"),
-        (lambda i, o, k, h, w: 2 * i * o * k * k * (h // 2) * (w // 2), "how many products"),
-        (lambda i, o, k, h, w: i * o * k * k * h * w / 1e6, "not millions"),
-        (lambda i, o, k, h, w: 2 * i * o * k * k * h * w / 1e9, "not millions"),
-        (lambda i, o, k, h, w: f"{2 * i * o * k * k * h * w:,}", "the number itself"),
-        (lambda i, o, k, h, w: 77070336, "how many products"),
-        (lambda i, o, k, h, w: None, "returns nothing"),
-        (lambda i, o: 3, "how many products"),
+    "read_curves": [
+        ({**CURVES, "stop earlier": "A", "over-confident": "B"}, "loses accuracy as well"),
+        ({**CURVES, "train on": "D", "do not believe it": "C"}, "side by side"),
+        ({**CURVES, "do not believe it": "A", "over-confident": "D"}, "and perfect"),
+        ({**CURVES, "stop earlier": "C"}, "falls on"),
+        ({**CURVES, "over-confident": "B"}, "different stories"),
+        ({**CURVES, "over-confident": None}, "from a to d"),
+        ({**CURVES, "over-confident": "E"}, "from a to d"),
+        (dict.fromkeys(CURVES, "A"), "loses accuracy as well"),
+        ("b, c, a, d", "a letter for each"),
+        ({"B": "stop earlier"}, "keep the names"),
+        (list(CURVES), "a letter for each"),
     ],
-    "at_224": [
-        (1.18 * 1.75, "both grow"),
-        (1.18, "larger"),
-        (1.18 * 1.75**3, "two sides"),
-        (3.06, "times the 1.18"),
-        (1.75, "both sides"),
-        (0.385, "takes more"),
-        (3.7, "at the end only"),
-        (3.62, "at the end only"),
-        (3.64, "at the end only"),
-        (3.5, "at the end only"),
-        (3.61375e9, "billions"),
-        (3613.75, "thousands"),
-        (1.81, "products and additions"),
-        (2.95, "*times* width"),
-        (float("inf"), "which factors"),
-        (12, "which factors"),
-        (-3.6, "which factors"),
-        ("many", "write one number"),
-        ((3, 6), "write one number"),
+    "smoothed_loss": [
+        (0, "no longer a single one"),
+        (-0.9 * math.log(0.9) - 0.1 * math.log(0.1), "0.9 + 0.05"),
+        (-math.log(0.9), "summed over both classes"),
+        (-math.log(0.95), "summed over both classes"),
+        (-0.95 * math.log(0.95), "summed over both classes"),
+        (math.log(2), "the target itself"),
+        (0.286, "natural logarithm"),
+        (-0.1985, "never negative"),
+        (0.19, "at the end only"),
+        (0.198, "at the end only"),
+        (0.0862, "natural logarithm"),
+        (0.0993, "not averaged"),
+        (0.5, "shared out evenly"),
+        (0.21, "shared out evenly"),
+        ("low", "write one number"),
     ],
-    "stem_only": [
-        ("a", "no longer needed"),
-        ("c", "on its way"),
-        ("d", "on its way"),
-        ("z", "letter in quotes"),
-        ("a, b", "no longer needed"),
-        ("b and c", "on its way"),
-        ("abcd", "no longer needed"),
-        (0.5, "letter in quotes"),
-        ("half", "letter in quotes"),
-        ([], "letter in quotes"),
+    "mixup": [
+        (with_goals(lambda goals, share: goals), "0.7 ant and 0.3 bee"),
+        (images_left, "the images are not"),
+        (class_numbers, "F.one_hot"),
+        (exchanged, "belongs to the photo itself"),
+        (with_goals(lambda g, share: mixed_images(g, 1 - share)), "exchanged in the targets"),
+        (the_next, "the photo before"),
+        (plain_sum, "two whole photos"),
+        (halves, "half and half"),
+        (with_goals(lambda goals, share: mixed_images(goals, 0.5)), "targets are mixed half"),
+        (turned, "turned round"),
+        (in_place, "it changes images"),
+        (sideways, "moves whole photos"),
+        (with_goals(lambda g, share: share * g + (1 - share) * g.roll(1)), "in the targets, roll"),
+        (rolled_through, "moves whole photos"),
+        (classes_that_occur, "the number of classes as well"),
+        (with_goals(lambda goals, share: goals.argmax(1)), "the same formula twice"),
+        (with_goals(lambda goals, share: mixed_images(goals, share).argmax(1)), "rows of shares"),
+        (lambda *given: with_eye(*given)[::-1], "then the targets"),
+        (two_classes, "classes"),
+        (small_photos, "for 4 photos"),
+        (any_other, "the same formula twice"),
+        (larger_share, "the same formula twice"),
+        (lambda images, *rest: images, "return mixed_images, mixed_targets"),
+        (lambda images, targets, share, classes: None, "returns nothing"),
+        (lambda images, targets: (images, targets), "the same formula twice"),
     ],
-    "speedup": [
-        (lambda e, f, t: (f + e * t) / (e * (f + t)), "upside down"),
-        (lambda e, f, t: (f + t) / t if t else e, "once is not never"),
-        (lambda e, f, t: e, "both ways"),
-        (lambda e, f, t: (f + t) / (f + e * t), "makes both in each epoch"),
-        (lambda e, f, t: (e * f + t) / (f + e * t), "makes both in each epoch"),
-        (lambda e, f, t: (e * f + t) / (f + t), "in each epoch, both ways"),
-        (lambda e, f, t: e * (f + t) - (f + e * t), "divide"),
-        (lambda e, f, t: round(e * (f + t) / (f + e * t), 1), "rounded"),
-        (lambda e, f, t: (f + t) / t, "once is not never"),
-        (lambda e, f, t: e * (f + t) / (f + (e - 1) * t), "all E epochs train"),
-        (lambda e, f, t: 1 - (f + e * t) / (e * (f + t)), "*times* less"),
-        (lambda e, f, t: e * f / (f + e * t), "makes both in each epoch"),
-        (lambda e, f, t: e * (f + t) / max(f + e * t, 1), "both totals"),
-        (lambda e, f, t: e * (f + t) / (f + e * t + 1e-3), "both totals"),
-        (lambda e, f, t: e * f + t / (f + e * t), "both totals"),
-        (lambda e, f, t: 11.0, "both totals"),
-        (lambda e, f, t: None, "returns nothing"),
-        (lambda e, f, t: e + f + t, "both totals"),
-        (lambda e, f, t: (e * (f + t), f + e * t), "slow / once"),
-        (lambda e, f, t: e * (f + t) // (f + e * t), "both totals"),
-    ],
-    "which_cache": [
-        ("a, b, d", "in epoch 2"),
-        ("a, c, d", "which mode"),
-        ("a, d, e", "which weights"),
-        ("b", "in epoch 2"),
-        ("c", "which mode"),
-        ("a", "1 more is true"),
+    "find_bugs": [
+        ("a, b", "must look the same"),
+        ("b, c, d", "wrong split"),
+        ("b, d, f", "measured on"),
+        ("d, e", "on which split"),
+        ("b", "1 more is true"),
         ("d", "1 more is true"),
-        ("a, b, c, d, e", "in epoch 2"),
-        ("f", "a letter in quotes"),
-        (1, "a letter in quotes"),
+        ("c", "wrong split"),
+        ("a, b, c, d, e, f", "must look the same"),
+        ("x", "a letter in quotes"),
+        (2, "a letter in quotes"),
         ([], "a letter in quotes"),
     ],
-    "frugal": [
-        (as_it_was_given, "16 GFLOP are allowed"),
-        (lambda *given: as_it_was_given(*given, steps=2), "what is computed more than once"),
-        (mirrored_as_well, "16 GFLOP are allowed"),
-        (lambda b, x, y, new: nearest_mean(b, x, y, (new, b(new))[0]), "16 GFLOP are allowed"),
-        (lambda b, x, y, new: a_head(b, x, y, new, sign=-1), "19 are asked for"),
-        (lambda b, x, y, new: a_head(b, x, y, new, rows=slice(12)), "19 are asked for"),
-        (lambda b, x, y, new: torch.zeros(len(new), dtype=torch.long), "12 of 24"),
-        (lambda b, x, y, new: 1 - nearest_mean(b, x, y, new), "what is learnt from"),
-        (lambda b, x, y, new: nearest_mean(b, x, y, new)[:12], "one label for each new photo"),
-        (lambda b, x, y, new: F.one_hot(nearest_mean(b, x, y, new)), "place of its highest score"),
-        (scores, "argmax gives it"),
-        (in_train_mode, "backbone"),
-        (lambda b, x, y, new: None, "returns nothing"),
-        (True, "pass the function itself"),
+    "treatment": [
+        ({**TREATMENT, "no gap": "b"}, "not even learnt"),
+        ({**TREATMENT, "no gap": "c"}, "not even learnt"),
+        ({**TREATMENT, "gap": "c"}, "stood out"),
+        ({**TREATMENT, "gap": "a"}, "stood out"),
+        ({**TREATMENT, "customers": "b"}, "look like"),
+        ({**TREATMENT, "customers": "c"}, "look like"),
+        ({**TREATMENT, "confidence": "a"}, "0 and 1"),
+        ({**TREATMENT, "confidence": None}, "from a to d"),
+        ({**TREATMENT, "confidence": "f"}, "from a to d"),
+        ({"gap": "b"}, "keep the names"),
+        ("bcad", "a letter for each"),
+    ],
+    "augmentation": [
+        (train_transforms(64), "Crop less"),
+        (v2.Compose([v2.ToImage(), v2.RandomResizedCrop(64), *FLIPS, *TAIL]), "Crop less"),
+        (v2.Compose([*WHOLE, *FLIPS, *TAIL, v2.RandomErasing(p=1)]), "lose a part"),
+        (v2.Compose([*WHOLE, v2.RandomHorizontalFlip(), *TAIL]), "there is room"),
+        (v2.Compose([*WHOLE, v2.ColorJitter(0.1), *TAIL]), "there is room"),
+        (v2.Compose([*WHOLE, *TAIL]), "the same"),
+        (v2.Compose([v2.ToImage(), *FLIPS, *TAIL]), "the shape (3, 96, 96)"),
+        (v2.Compose([*WHOLE, *FLIPS]), "torch.float32"),
+        (
+            v2.Compose([*WHOLE, *FLIPS, v2.ToDtype(torch.float32), TAIL[1]]),
+            "values as large as",
+        ),
+        (v2.Compose([v2.Resize((64, 64)), *FLIPS]), "expected a tensor"),
+        (v2.Compose(TAIL), "stops with"),
+        (noise_alone, "whatever is on the photo"),
+        (TAIL, "no transform"),
+        (0.8, "no transform"),
+        (v2.Compose, "no transform"),
     ],
 }
 
-EQUIVALENT: dict[str, dict[str, str]] = {
-    "frugal": {
-        "constant: 2 -> 3": "a third class that is never right is soon never said",
-        "constant: 0.01 -> 0.02": "another rate that learns",
-        "keyword forgotten: torch.optim.Adam(..., lr=0.01) -> ": "Adam's own rate learns, too",
-        "constant: 30 -> 31": "one step more costs next to nothing",
-        "statement removed: optimizer.zero_grad() -> pass": "gradients that add up lead there as well: the "
-        "numbers are what is asked for",
-    },
-}
+EQUIVALENT: dict[str, dict[str, str]] = {}

@@ -2,854 +2,492 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import math
+import statistics
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score
-from torch import nn
-from torch.nn import functional as F
+from scipy import stats
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-import ftcourse as ft
 
-NAMES = {"nn": nn, "torch": torch, "F": F, "copy": copy, "math": math, "ft": ft}
-FLOOR = math.log(1 + math.exp(-1))
+def probe(x, y, **options):
+    """As in the lesson."""
+    head = LogisticRegression(C=0.01, max_iter=300, **options)
+    return make_pipeline(StandardScaler(), head).fit(x, y)
 
-# --------------------------------------------------------------------------- 10.3 make_ready
 
+NAMES = {"t": stats.t, "np": np, "math": math, "probe": probe}
 
-def with_the_package(model, num_classes):
-    stage = ft.Stage(train="layer4", lr=1e-3)
-    ft.apply_stage(ft.replace_head(model, num_classes), stage)
-    return model, ft.make_optimizer(model, stage)
+# ------------------------------------------------------------------------------------------ 10.1
 
 
-def by_name_with_sgd(model, num_classes):
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    for name, p in model.named_parameters():
-        p.requires_grad = name.startswith(("layer4", "fc"))
-    groups = [{"params": model.layer4.parameters()}, {"params": model.fc.parameters(), "lr": 0.1}]
-    return [model, torch.optim.SGD(groups, lr=0.01, momentum=0.9)]
+def by_scipy(values):
+    return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
 
 
-def a_head_of_zeros_with_dropout(model, num_classes):
-    model.requires_grad_(False)
-    head = nn.Linear(model.fc.weight.shape[1], num_classes)
-    nn.init.zeros_(head.weight)
-    model.fc = nn.Sequential(nn.Dropout(0.2), head)
-    model.layer4.requires_grad_(True)
-    return model, torch.optim.Adam(model.parameters())  # frozen tensors do no harm in it
+def by_statistics(values):
+    n = len(values)
+    half = stats.t.ppf(0.975, n - 1) * statistics.stdev(values) / math.sqrt(n)
+    return [statistics.mean(values) - half, statistics.mean(values) + half]
 
 
-def by_children(model, num_classes):
-    for name, child in model.named_children():
-        child.requires_grad_(name == "layer4")
-    model.fc = nn.LazyLinear(num_classes)
-    model.eval()(torch.zeros(1, 3, 64, 64))
-    return model, torch.optim.RMSprop([*model.layer4.parameters(), *model.fc.parameters()], lr=1e-4)
+def by_hand(values):
+    n = len(values)
+    mean = sum(values) / n
+    s = (sum((x - mean) ** 2 for x in values) / (n - 1)) ** 0.5
+    low, high = stats.t.ppf([0.025, 0.975], n - 1)
+    return mean + low * s / n**0.5, mean + high * s / n**0.5
 
 
-def with_filter(model, num_classes):
-    model.requires_grad_(False)
-    model.layer4.requires_grad_()
-    setattr(model, "fc", nn.Linear(model.fc.in_features, num_classes, bias=True))  # noqa: B010
-    trained = filter(lambda p: p.requires_grad, model.parameters())
-    return model, torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05)
+def in_torch(values):
+    x = torch.tensor(values, dtype=torch.float64)
+    half = stats.t.isf(0.025, len(x) - 1) * x.std() / len(x) ** 0.5
+    return x.mean() - half, x.mean() + half
 
 
-def a_head_of_zeros_with_sgd(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    nn.init.zeros_(model.fc.weight)
-    return model, torch.optim.SGD([*model.layer4.parameters(), *model.fc.parameters()], lr=1e-3)
+def as_an_array(values):
+    n = len(values)
+    return np.mean(values) + np.array([-1, 1]) * stats.t.ppf(0.975, n - 1) * stats.sem(values)
 
 
-def on_a_copy_of_it(model, num_classes):
-    model = copy.deepcopy(model).train()
-    frozen = set(model.parameters()) - set(model.layer4.parameters())
-    for p in frozen:
-        p.requires_grad_(False)
-    model.fc = nn.Sequential(
-        nn.Linear(model.fc.in_features, 32), nn.ReLU(), nn.Linear(32, num_classes)
-    )
-    return model, torch.optim.NAdam([p for p in model.parameters() if p.requires_grad], lr=5e-4)
+def around(values, half):
+    return np.mean(values) - half, np.mean(values) + half
 
 
-def program_e(model, num_classes):
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    model.requires_grad_(False)
-    model.layer4.requires_grad_(True)
-    model.fc.requires_grad = True
-    return model, torch.optim.AdamW(model.parameters())
+def t_of(values, q=0.975):
+    return stats.t.ppf(q, len(values) - 1)
 
 
-def program_f(model, num_classes):
-    model.requires_grad_(False)
-    model.layer4.requires_grad_(True)
-    optimizer = torch.optim.AdamW(model.parameters())
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    return model, optimizer
+def spoils(values):
+    values.sort()
+    return by_scipy(values)
 
 
-def holds_both_heads(model, num_classes):
-    model.requires_grad_(False)
-    old, model.fc = model.fc, nn.Linear(model.fc.in_features, num_classes)
-    model.layer4.requires_grad_(True)
-    return model, torch.optim.AdamW([*model.parameters(), *old.parameters()])
+# ------------------------------------------------------------------------------------------ 10.3
 
 
-def head_alone(model, num_classes):
-    model.requires_grad_(False)
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    return model, torch.optim.AdamW(model.fc.parameters())
-
-
-def everything(model, num_classes):
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    return model, torch.optim.AdamW(model.parameters())
-
-
-def thawed_but_not_held(model, num_classes):
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    return model, torch.optim.AdamW([*model.layer4.parameters(), *model.fc.parameters()])
-
-
-def frozen_by_a_rate_of_zero(model, num_classes):
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    named = list(model.named_parameters())
-    groups = [
-        {"params": [p for n, p in named if n.startswith(("layer4", "fc"))]},
-        {"params": [p for n, p in named if not n.startswith(("layer4", "fc"))], "lr": 0.0},
-    ]
-    return model, torch.optim.SGD(groups, lr=1e-3)
-
-
-def layer3_as_well(model, num_classes):
-    model, _ = with_the_package(model, num_classes)
-    model.layer3.requires_grad_(True)
-    return model, torch.optim.AdamW(model.parameters())
-
-
-def keeps_the_head(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    model.fc = nn.Linear(model.fc.in_features, 1000)
-    return model, torch.optim.AdamW([*model.layer4.parameters(), *model.fc.parameters()])
-
-
-def keeps_a_head_that_fits(model, num_classes):
-    old = model.fc
-    if old.out_features != num_classes:
-        return with_filter(model, num_classes)
-    model, _ = with_filter(model, num_classes)
-    model.fc = old.requires_grad_(True)
-    return model, torch.optim.AdamW([*model.layer4.parameters(), *old.parameters()])
-
-
-def for_512_features(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    model.fc = nn.Linear(512, num_classes)
-    return model, torch.optim.AdamW([*model.layer4.parameters(), *model.fc.parameters()])
-
-
-def ending_in(*layers):
-    def attempt(model, num_classes):
-        model, _ = with_filter(model, num_classes)
-        model.fc = nn.Sequential(model.fc, *layers)
-        return model, torch.optim.AdamW([*model.layer4.parameters(), *model.fc.parameters()])
-
-    return attempt
-
-
-def with_optimizer(make):
-    def attempt(model, num_classes):
-        model, _ = with_filter(model, num_classes)
-        return model, make([p for p in model.parameters() if p.requires_grad])
-
-    return attempt
-
-
-def without_bias_in_the_optimizer(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    return model, torch.optim.AdamW([*model.layer4.parameters(), model.fc.weight])
-
-
-def another_backbone(model, num_classes):
-    features = model.fc.in_features
-    model, optimizer = with_filter(model, num_classes)
-    for m in model.layer1.modules():
-        if isinstance(m, nn.Conv2d):
-            nn.init.kaiming_normal_(m.weight)
-    return model, optimizer if features else None
-
-
-def half_of_layer4(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    model.layer4[0].conv1.requires_grad_(False)
-    return model, torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
-
-
-# --------------------------------------------------------------------------- 10.4 accuracy_on
-
-
-@contextlib.contextmanager
-def asleep(model):
-    modes = {m: m.training for m in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
-
-
-def on_a_copy(model, loader):
-    copied = copy.deepcopy(model).eval()
-    hits = [copied(x).argmax(1) == y for x, y in loader]
-    return torch.cat(hits).float().mean()
-
-
-def with_the_loaders_dataset(model, loader):
-    modes = [m.training for m in model.modules()]
-    model.eval()
-    correct = 0
-    with torch.no_grad():
-        for X, y in loader:
-            correct += (model(X).argmax(1) == y).type(torch.float).sum().item()
-    for m, mode in zip(model.modules(), modes, strict=True):
-        m.train(mode) if not list(m.children()) else setattr(m, "training", mode)
-    return correct / len(loader.dataset)
-
-
-def weighted_by_hand(model, loader):
-    with asleep(model):
-        share = sum((model(x).argmax(1) == y).float().mean().item() * len(y) for x, y in loader)
-    return share / sum(len(y) for _, y in loader)
-
-
-def by_sklearn(model, loader):
-    with asleep(model):
-        found = [(model(x).max(1).indices, y) for x, y in loader]
-    predicted, targets = (torch.cat(part).numpy() for part in zip(*found, strict=True))
-    return accuracy_score(targets, predicted)
-
-
-def photo_by_photo(model, loader):
-    right = []
-    with asleep(model):
-        for x, y in loader:
-            for row, target in zip(model(x), y, strict=True):
-                right.append(int(row.argmax()) == int(target))
-    return np.mean(right)
-
-
-def with_topk(model, loader):
-    with asleep(model), torch.inference_mode():
-        right, total = torch.zeros(()), 0
-        for x, y in loader:
-            right += model(x).topk(1).indices.squeeze(1).eq(y).sum()
-            total += y.shape[0]
-    return right / total
-
-
-def all_at_once(model, loader):
-    with asleep(model):
-        images = torch.cat([x for x, _ in loader])
-        targets = torch.cat([y for _, y in loader])
-        return (model(images).softmax(1).argmax(-1) == targets).double().mean().item()
-
-
-def counted(model, loader):
-    hits = [model(x).argmax(1) == y for x, y in loader]
-    return torch.cat(hits).float().mean().item()
-
-
-def left_asleep(model, loader):
-    model.eval()
-    return counted(model, loader)
-
-
-def all_awake_again(model, loader):
-    accuracy = left_asleep(model, loader)
-    model.train()
-    return accuracy
-
-
-def mode_of_the_whole(model, loader):
-    was = model.training
-    accuracy = left_asleep(model, loader)
-    model.train(was)
-    return accuracy
-
-
-def careful(model, loader):
-    """eval, and afterwards the package's train mode: it remembers nothing."""
-    accuracy = left_asleep(model, loader)
-    ft.train_mode(model)
-    return accuracy
-
-
-def mean_of_batches(model, loader):
-    with asleep(model):
-        shares = [(model(x).argmax(1) == y).float().mean().item() for x, y in loader]
-    return sum(shares) / len(shares)
-
-
-def first_batch(model, loader):
-    with asleep(model):
-        x, y = next(iter(loader))
-        return (model(x).argmax(1) == y).float().mean().item()
-
-
-def last_batch(model, loader):
-    with asleep(model):
-        for x, y in loader:
-            share = (model(x).argmax(1) == y).float().mean().item()
-    return share
-
-
-def only_norms_asleep(model, loader):
-    modes = [(m, m.training) for m in model.modules()]
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.eval()
-    accuracy = counted(model, loader)
-    for m, mode in modes:
-        m.training = mode
-    return accuracy
-
-
-def along_the_photos(model, loader):
-    with asleep(model):
-        hits = [sum(a == b for a, b in zip(model(x).argmax(0), y, strict=False)) for x, y in loader]
-    return sum(hits) / len(loader.dataset)
-
-
-def without_dropout_for_ever(model, loader):
-    for m in model.modules():
-        if isinstance(m, nn.Dropout):
-            m.p = 0.0
-    return on_a_copy(model, loader)
-
-
-def without_gradients_for_ever(model, loader):
-    torch.set_grad_enabled(False)
-    return on_a_copy(model, loader)
-
-
-def freezes_all(model, loader):
-    for p in model.parameters():
-        p.requires_grad = False
-    return on_a_copy(model, loader)
-
-
-def full_batches(model, loader):
-    return on_a_copy(model, loader) * len(loader.dataset) / (len(loader) * loader.batch_size)
-
-
-def by_batches(model, loader):
-    return on_a_copy(model, loader) * len(loader.dataset) / len(loader)
-
-
-# --------------------------------------------------------------------------- 10.5 looks_sound
-
-
-def head_is_fine(model, optimizer):
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return all(p.requires_grad and id(p) in held for p in model.fc.parameters())
-
-
-def norms_are_fine(model):
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    return all(m.weight.requires_grad or not m.training for m in norms)
-
-
-def outputs_of(model, images):
-    with torch.no_grad():
-        return copy.deepcopy(model).eval()(images)
-
-
-def step_on_a_copy(model, optimizer, images, targets):
-    """Another way to see the head: it must have moved after a step."""
-    if not -5 < images.min() < -0.5 or not norms_are_fine(model):
-        return False
-    trial, same = copy.deepcopy((model, optimizer))
-    logits = trial(images)
-    if (logits.sum(1) - 1).abs().max() < 1e-3 and logits.min() >= 0:
-        return False
-    before = [p.detach().clone() for p in trial.fc.parameters()]
-    F.cross_entropy(logits, targets).backward()
-    same.step()
-    return not any(torch.equal(a, b) for a, b in zip(before, trial.fc.parameters(), strict=True))
-
-
-def line_by_line(model, optimizer, images, targets):
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    for p in model.fc.parameters():
-        if not p.requires_grad:
-            return False
-        if not any(p is q for q in held):
-            return False
-    if images.min() >= 0 or images.abs().max() > 99:
-        return False
-    for m in model.modules():
-        norm = isinstance(m, nn.modules.batchnorm._BatchNorm)
-        if norm and m.training and not all(p.requires_grad for p in m.parameters()):
-            return False
-    with asleep(model):
-        rows = model(images)
-    return not ((rows >= 0).all() and np.allclose(rows.sum(1).numpy(), 1, atol=1e-4))
-
-
-def by_negative_scores(model, optimizer, images, targets):
-    """Scores fall below zero somewhere, probabilities never."""
-    checks = [
-        head_is_fine(model, optimizer),
-        norms_are_fine(model),
-        (images < 0).any(),
-        (images < 50).all(),
-        (outputs_of(model, images) < 0).any(),
-    ]
-    return np.all(checks)
-
-
-def by_data_ptr(model, optimizer, images, targets):
-    held = {p.data_ptr() for group in optimizer.param_groups for p in group["params"]}
-    faults = [n for n, p in model.fc.named_parameters() if not p.requires_grad]
-    faults += [n for n, p in model.fc.named_parameters() if p.data_ptr() not in held]
-    faults += ["range"] * int(not (images.amin() < 0 and images.amax() < 20))
-    faults += ["norms"] * int(not norms_are_fine(model))
-    sums = outputs_of(model, images).sum(dim=-1)
-    faults += ["softmax"] * int(bool(torch.isclose(sums, torch.ones_like(sums), atol=1e-5).all()))
-    return len(faults) == 0
-
-
-def as_the_lesson_had_it(model, optimizer, images, targets):
-    logits = outputs_of(model, images)
-    return torch.tensor(
-        head_is_fine(model, optimizer)
-        and bool(images.min() < -0.5 and images.max() < 5)
-        and not torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3)
-        and F.cross_entropy(logits, targets).item() < math.log(logits.shape[1]) + 1
-        and norms_are_fine(model)
+def by_interp(sizes, accuracies, target):
+    """With np.interp on the best accuracies so far, up to the first that is enough."""
+    first = next((i for i, a in enumerate(accuracies) if a >= target), None)
+    if first is None or first == 0:
+        return sizes[0] if first == 0 else None
+    before, logs = first - 1, np.log(sizes)
+    return float(
+        np.exp(np.interp(target, accuracies[before : first + 1], logs[before : first + 1]))
     )
 
 
-def with_sets_of_tensors(model, optimizer, images, targets):
-    held = {p for group in optimizer.param_groups for p in group["params"]}
-    low, high = images.aminmax()
-    return bool(
-        set(model.fc.parameters()) <= held
-        and {p.requires_grad for p in model.fc.parameters()} == {True}
-        and low < 0
-        and high < 100
-        and abs(float(outputs_of(model, images)[0].sum()) - 1) > 1e-4
-        and norms_are_fine(model)
-    )
+def by_search(sizes, accuracies, target):
+    grid = np.union1d(np.geomspace(sizes[0], sizes[-1], 20_001), sizes)
+    reached = np.interp(np.log(grid), np.log(sizes), accuracies) >= target - 1e-9
+    return float(grid[reached.argmax()]) if reached.any() else None
 
 
-def without(*left_out):
-    """The conditions, some left out."""
-
-    def attempt(model, optimizer, images, targets):
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        head = list(model.fc.parameters())
-        logits = outputs_of(model, images)
-        conditions = {
-            "trains": all(p.requires_grad for p in head),
-            "held": all(id(p) in held for p in head),
-            "high": images.max() < 5,
-            "low": images.min() < -0.5,
-            "softmax": not torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3),
-            "norms": norms_are_fine(model),
-        }
-        return all(bool(v) for k, v in conditions.items() if k not in left_out)
-
-    return attempt
+def powers(sizes, accuracies, target):
+    previous = None
+    for size, accuracy in zip(sizes, accuracies, strict=True):
+        if accuracy >= target:
+            if previous is None:
+                return size
+            s, a = previous
+            return s ** ((accuracy - target) / (accuracy - a)) * size ** (
+                (target - a) / (accuracy - a)
+            )
+        previous = size, accuracy
+    return None
 
 
-def together_with(condition, *left_out):
-    """The conditions, and one more in place of some."""
-    rest = without(*left_out)
-    return lambda *setup: rest(*setup) and bool(condition(*setup))
+def in_twos(sizes, accuracies, target):
+    enough = [i for i, a in enumerate(accuracies) if a >= target]
+    if not enough:
+        return None
+    i = enough[0]
+    if i == 0:
+        return sizes[0]
+    pair = slice(i - 1, i + 1)
+    return 2 ** np.interp(target, accuracies[pair], np.log2(sizes[pair]))
 
 
-def any_trains(model, optimizer, images, targets):
-    return any(p.requires_grad for p in model.fc.parameters())
+def as_a_tensor(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    return None if found is None else torch.tensor(found)
 
 
-def any_held(model, optimizer, images, targets):
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return any(id(p) in held for p in model.fc.parameters())
+def halving(sizes, accuracies, target):
+    """Halve the interval in which the first crossing lies."""
+    if accuracies[0] >= target:
+        return np.float64(sizes[0])
+    for (s, a), (r, b) in zip(
+        zip(sizes, accuracies, strict=True),
+        list(zip(sizes, accuracies, strict=True))[1:],
+        strict=False,
+    ):
+        if b >= target:
+            low, high = math.log10(s), math.log10(r)
+            for _ in range(50):
+                middle = (low + high) / 2
+                at = a + (b - a) * (middle - math.log10(s)) / math.log10(r / s)
+                low, high = (low, middle) if at >= target else (middle, high)
+            return 10**high
 
 
-def first_group(model, optimizer, images, targets):
-    held = {id(p) for p in optimizer.param_groups[0]["params"]}
-    return all(id(p) in held for p in model.fc.parameters())
+def straight(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    if found in (None, sizes[0]):
+        return found
+    i = next(i for i, a in enumerate(accuracies) if a >= target)
+    return float(np.interp(target, accuracies[i - 1 : i + 1], sizes[i - 1 : i + 1]))
 
 
-def equal_ones_held(model, optimizer, images, targets):
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    return all(any(torch.equal(p, q) for q in held) for p in model.fc.parameters())
+def still_a_logarithm(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    return found if found is None or accuracies[0] >= target else math.log(found)
 
 
-def no_module_softmax(model, optimizer, images, targets):
-    return not any(isinstance(m, nn.Softmax) for m in model.modules())
+def clamped(sizes, accuracies, target):
+    return float(np.exp(np.interp(target, accuracies, np.log(sizes))))
 
 
-def first_norm(model, optimizer, images, targets):
-    return model.bn1.weight.requires_grad or not model.bn1.training
+def clamped_with_a_guard(sizes, accuracies, target):
+    return None if target > max(accuracies) else clamped(sizes, accuracies, target)
 
 
-def trains_the_model(model, optimizer, images, targets):
-    F.cross_entropy(model(images), targets).backward()
-    optimizer.step()
-    return True
+def last_crossing(sizes, accuracies, target):
+    if accuracies[-1] < target:
+        return None
+    for i in range(len(sizes) - 1, 0, -1):
+        if accuracies[i - 1] < target <= accuracies[i]:
+            share = (target - accuracies[i - 1]) / (accuracies[i] - accuracies[i - 1])
+            return sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share
+    return sizes[0]
 
 
-def measures_in_train_mode(model, optimizer, images, targets):
-    model(images)
-    return without()(model, optimizer, images, targets)
+def next_size(sizes, accuracies, target):
+    return next((s for s, a in zip(sizes, accuracies, strict=True) if a >= target), None)
 
 
-# --------------------------------------------------------------------------- 10.6 by_heart
-
-
-def as_it_was_found(model, images, targets, num_classes, steps):
-    """The lesson's program, with its first line deleted."""
-    for p in model.parameters():
-        p.requires_grad = False
-    model.layer4.requires_grad = True
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    model.fc = nn.Linear(model.fc.in_features, num_classes)
-    for _ in range(steps):
-        model.train()
-        loss = F.cross_entropy(model(images), targets)
-        loss.backward()
-        optimizer.zero_grad()
-        optimizer.step()
-    return model
-
-
-def learner(
-    ready=with_filter,
-    optimizer=lambda ps: torch.optim.AdamW(ps, lr=1e-3),
-    awake=ft.train_mode,
-    step=None,
-    back=lambda model: model.eval(),
-):
-    """The repaired program, with parts exchanged."""
-
-    def in_order(optimizer, loss):
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    def attempt(model, images, targets, num_classes, steps):
-        model, _ = ready(model, num_classes)
-        made = optimizer([p for p in model.parameters() if p.requires_grad])
-        for _ in range(steps):
-            awake(model)
-            (step or in_order)(made, F.cross_entropy(model(images), targets))
-        return back(model)
+def instead_of_none(value):
+    def attempt(sizes, accuracies, target):
+        found = in_twos(sizes, accuracies, target)
+        return value if found is None else found
 
     return attempt
 
 
-def by_stage(model, images, targets, num_classes, steps):
-    stage = ft.Stage(train="layer4", lr=1e-3)
-    ft.apply_stage(ft.replace_head(model, num_classes), stage)
-    optimizer = ft.make_optimizer(model, stage)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        F.cross_entropy(ft.train_mode(model)(images), targets).backward()
-        optimizer.step()
-    return model.eval()
+def nothing_below(sizes, accuracies, target):
+    return None if target <= accuracies[0] else in_twos(sizes, accuracies, target)
 
 
-def norms_put_to_sleep(model):
-    model.train()
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d) and not m.weight.requires_grad:
-            m.eval()
+def the_lessons_sizes(sizes, accuracies, target):
+    return in_twos([5, 10, 20, 50, 100, 200], accuracies, target)
 
 
-def two_rates(model, images, targets, num_classes, steps):
-    model, _ = by_name_with_sgd(model, num_classes)
-    groups = [
-        {"params": model.layer4.parameters(), "lr": 1e-3},
-        {"params": model.fc.parameters(), "lr": 1e-2},
-    ]
-    optimizer = torch.optim.Adam(groups)
-    for _ in range(steps):
-        norms_put_to_sleep(model)
-        loss = F.cross_entropy(model(images), targets)
-        for p in model.parameters():
-            p.grad = None
-        loss.backward()
-        optimizer.step()
-    for m in model.modules():
-        m.training = False
-    return model
+def strictly_above(sizes, accuracies, target):
+    return in_twos(sizes, accuracies, target) if max(accuracies) > target else None
 
 
-def on_the_kept_features(model, images, targets, num_classes, steps):
-    """The frozen part is computed once."""
-    model, _ = with_filter(model.eval(), num_classes)
-    below = nn.Sequential(*list(model.children())[:7])
-    above = nn.Sequential(model.layer4, model.avgpool, nn.Flatten(), model.fc)
-    with torch.no_grad():
-        kept = below(images)
-    optimizer = torch.optim.AdamW(above.parameters(), lr=1e-3)
-    for _ in range(steps):
-        above.train()
-        optimizer.zero_grad()
-        F.cross_entropy(above(kept), targets).backward()
-        optimizer.step()
-    return model.eval()
+def by_the_end(sizes, accuracies, target):
+    return None if accuracies[-1] < target else in_twos(sizes, accuracies, target)
 
 
-def clears_between(optimizer, loss):
-    loss.backward()
-    optimizer.zero_grad()
-    optimizer.step()
+def half_open(sizes, accuracies, target):
+    """Passes over a level piece at the target."""
+    if accuracies[0] >= target:
+        return sizes[0]
+    for i in range(1, len(sizes)):
+        if accuracies[i - 1] <= target < accuracies[i]:
+            return in_twos(sizes[i - 1 : i + 1], accuracies[i - 1 : i + 1], target)
+    return sizes[-1] if accuracies[-1] == target else None
 
 
-def never_clears(optimizer, loss):
-    loss.backward()
-    optimizer.step()
+def any_change_of_sign(sizes, accuracies, target):
+    for i in range(1, len(sizes)):
+        if (accuracies[i - 1] - target) * (accuracies[i] - target) <= 0:
+            pair = sorted(zip(accuracies[i - 1 : i + 1], np.log(sizes[i - 1 : i + 1]), strict=True))
+            return float(np.exp(np.interp(target, *zip(*pair, strict=True))))
+    return sizes[0] if accuracies[0] > target else None
 
 
-def frozen_head(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    model.fc.requires_grad_(False)
-    return model, None
+def best_so_far(sizes, accuracies, target):
+    """The line between two records, where it goes down in between."""
+    return in_twos(sizes, np.maximum.accumulate(accuracies).tolist(), target)
 
 
-def layer4_asleep(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    model.layer4.requires_grad_(False)
-    return model, None
+def rounded(how):
+    def attempt(sizes, accuracies, target):
+        found = in_twos(sizes, accuracies, target)
+        return None if found is None else how(found)
+
+    return attempt
 
 
-def all_thawed(model, num_classes):
-    model, _ = with_filter(model, num_classes)
-    return model.requires_grad_(True), None
+def needs_two_sizes(sizes, accuracies, target):
+    return sizes[1] and in_twos(sizes, accuracies, target)
+
+
+def spoils_sizes(sizes, accuracies, target):
+    found = in_twos(sizes, accuracies, target)
+    sizes.reverse()
+    return found
+
+
+# ------------------------------------------------------------------------------------------ 10.6
+
+
+class AboveThreshold:
+    """A probe that says 1 from another probability on."""
+
+    def __init__(self, model, threshold):
+        self.model, self.threshold = model, threshold
+
+    def predict(self, x):
+        return (self.model.predict_proba(x)[:, 1] > self.threshold).astype(int)
+
+
+def as_many_of_both(x, y):
+    rng, few = np.random.default_rng(0), np.bincount(y).min()
+    chosen = [rng.choice(np.flatnonzero(y == c), few, replace=False) for c in (0, 1)]
+    return probe(x[np.concatenate(chosen)], y[np.concatenate(chosen)])
+
+
+def by_the_share(x, y):
+    return AboveThreshold(probe(x, y), y.mean())
+
+
+def by_a_few_sorted(x, y):
+    order = np.argsort(y, kind="stable")
+    few = min((y == 0).sum(), (y == 1).sum())
+    keep = np.r_[order[:few], order[-few:]]
+    return probe(x[keep], y[keep])
+
+
+def strong_weights(x, y):
+    counts = np.bincount(y)
+    return probe(x, y, class_weight={int(counts.argmin()): 30, int(counts.argmax()): 1})
+
+
+def less_of_the_bias(x, y):
+    """The logits, less the logarithm of the odds: the same as another threshold."""
+
+    class Shifted:
+        model, odds = probe(x, y), np.log(y.mean() / (1 - y.mean()))
+
+        def predict(self, new):
+            return np.where(self.model.decision_function(new) - self.odds > 0, 1, 0)
+
+    return Shifted()
+
+
+def several_small_ones(x, y):
+    """A vote of five probes, each on other photos of the common class."""
+    few, rng = np.bincount(y).min(), np.random.default_rng(1)
+    models = []
+    for _ in range(5):
+        keep = np.concatenate([rng.choice(np.where(y == c)[0], few, False) for c in (0, 1)])
+        models.append(probe(x[keep], y[keep]))
+
+    class Vote:
+        def predict(self, new):
+            return (np.mean([m.predict(new) for m in models], 0) > 0.5).astype(np.int64)
+
+    return Vote()
+
+
+def twice_each_rare_one(x, y):
+    rare = np.bincount(y).argmin()
+    keep = np.concatenate([np.arange(len(y)), np.where(y == rare)[0]])
+    return probe(x[keep], y[keep])
+
+
+def ones_are_rare(x, y):
+    return AboveThreshold(probe(x, y), 0.15)
+
+
+def too_much(x, y):
+    rare = np.bincount(y).argmin()
+    return DummyClassifier(strategy="constant", constant=rare).fit(x, y)
+
+
+class Probabilities:
+    def __init__(self, x, y):
+        self.model = probe(x, y)
+
+    def predict(self, x):
+        return self.model.predict_proba(x)[:, 1]
+
+
+def two_columns(x, y):
+    class Both:
+        model = probe(x, y)
+
+        def predict(self, new):
+            return self.model.predict_proba(new)
+
+    return Both()
+
+
+def spoils_labels(x, y):
+    y[:] = 1 - y
+    return probe(x, y)
 
 
 RIGHT = {
-    "below_guessing": ["c", "C", ["c"], "(c)", " c ", {"c"}, "c)"],
-    "lowest_loss": [
-        0.31,
-        0.313,
-        0.3133,
-        FLOOR,
-        torch.tensor(0.3133),
-        np.float32(0.31),
-        "0.31",
-        F.cross_entropy(torch.tensor([[1.0, 0.0]]), torch.tensor([0])),
+    "interval": [
+        by_scipy,
+        by_statistics,
+        by_hand,
+        in_torch,
+        as_an_array,
+        lambda v: torch.tensor(by_scipy(v)),
+        lambda v: around(v, t_of(v) * np.std(v) / (len(v) - 1) ** 0.5),
     ],
-    "make_ready": [
-        with_the_package,
-        by_name_with_sgd,
-        a_head_of_zeros_with_dropout,
-        by_children,
-        with_filter,
-        on_a_copy_of_it,
-        a_head_of_zeros_with_sgd,
-    ],
-    "accuracy_on": [
-        on_a_copy,
-        with_the_loaders_dataset,
-        weighted_by_hand,
-        by_sklearn,
-        photo_by_photo,
-        with_topk,
-        all_at_once,
-    ],
-    "looks_sound": [
-        step_on_a_copy,
-        line_by_line,
-        by_negative_scores,
-        by_data_ptr,
-        as_the_lesson_had_it,
-        with_sets_of_tensors,
-        without(),
-    ],
-    "by_heart": [
-        learner(),
-        by_stage,
-        two_rates,
-        on_the_kept_features,
-        learner(on_a_copy_of_it, awake=norms_put_to_sleep),
-        learner(optimizer=lambda ps: torch.optim.SGD(ps, lr=0.03, momentum=0.9)),
-        learner(by_name_with_sgd, optimizer=lambda ps: torch.optim.NAdam(ps, lr=1e-3)),
+    "test_photos": [864, 865, 864.36, 860, np.int64(870), "864", "865 photos", "~ 860"],
+    "photos_needed": [by_interp, by_search, powers, in_twos, as_a_tensor, halving],
+    "read_gains": ["a, d", "DA", {"d", "a"}, ["a", "d"], "a and d", "a d"],
+    "honest": ["b, d", "DB", ["d", "b"], {"b", "d"}, "b and d", "b & d"],
+    "find_both": [
+        as_many_of_both,
+        by_the_share,
+        by_a_few_sorted,
+        strong_weights,
+        less_of_the_bias,
+        several_small_ones,
     ],
 }
 
 WRONG = {
-    "below_guessing": [
-        ("a", "below 0.5"),
-        ("b", "below 0.5"),
-        ("d", "to be so wrong"),
-        ("a, c", "below 0.5"),
-        ("b and c", "below 0.5"),
-        ("c, d", "to be so wrong"),
-        ("abcd", "below 0.5"),
+    "interval": [
+        (lambda v: around(v, t_of(v) * np.std(v, ddof=1)), "divide by the square root"),
+        (lambda v: around(v, t_of(v) * np.std(v, ddof=1) / len(v)), "the square root of n"),
+        (lambda v: around(v, 1.96 * np.std(v, ddof=1) / len(v) ** 0.5), "Student's t is larger"),
+        (lambda v: around(v, t_of(v) * np.std(v) / len(v) ** 0.5), "ddof=1"),
+        (lambda v: around(v, np.std(v, ddof=1) / len(v) ** 0.5), "multiply it by Student's t"),
+        (lambda v: around(v, 1.96 * np.std(v) / len(v) ** 0.5), "ddof=1, and t"),
+        (lambda v: around(v, t_of(v, 0.95) * np.std(v, ddof=1) / len(v) ** 0.5), "ppf(0.975)"),
+        (lambda v: around(v, t_of(v) * np.var(v, ddof=1) / len(v) ** 0.5), "the variance"),
+        (lambda v: (min(v), max(v)), "grows with more runs"),
+        (lambda v: np.percentile(v, [2.5, 97.5]), "of their *mean*"),
+        (lambda v: np.clip(by_scipy(v), 0, 1), "leave the ends"),
+        (lambda v: np.round(by_scipy(v), 2), "rounded"),
+        (lambda v: 100 * np.array(by_scipy(v)), "in percent"),
+        (lambda v: by_scipy(v)[::-1], "lower end, then"),
+        (lambda v: (0.0, by_scipy(v)[1]), "three steps"),
+        (lambda v: np.mean(v), "lower and the upper end"),
+        (lambda v: around(v, 0.3), "three steps"),
+        (lambda v: around(v, 2.776 * stats.sem(v)), "n - 1 belongs"),
+        (lambda v: around(v, t_of(v) * np.std(v, ddof=1) / (len(v) - 1) ** 0.5), "root of n"),
+        (lambda v: around(v, t_of(v, 0.95) * np.std(v) / len(v) ** 0.5), "2.5 % on each side"),
+        (lambda v: (np.mean(v), t_of(v) * stats.sem(v)), "return both ends"),
+        (lambda v: np.median(v) + np.array([-1, 1]) * t_of(v) * stats.sem(v), "is the mean"),
+        (lambda v: np.maximum(by_scipy(v), 0), "leave the ends"),
+        (lambda v: np.minimum(by_scipy(v), 1), "leave the ends"),
+        (lambda v: stats.norm.interval(0.95, np.mean(v), stats.sem(v)), "Student's t is larger"),
+        (lambda v: stats.t.interval(0.95, len(v) - 1), "three steps"),
+        (lambda v: np.abs(by_scipy(v)), "three steps"),
+        (lambda v: v.mean(), "stops with AttributeError"),
+        (lambda v: None, "returns nothing"),
+        (spoils, "it changes values"),
+    ],
+    "test_photos": [
+        (2401, "0.9 here"),
+        (3457, "0.02 to each side"),
+        ("3,457", "0.02 to each side"),
+        (216, "0.02 to each side"),
+        (225, "1.96"),
+        (900, "2 in place of 1.96"),
+        (9604, "0.09 belongs"),
+        (29, "under a root"),
+        (609, "19 of 20"),
+        (1493, "19 of 20"),
+        (0.0864, "two points are"),
+        (855, "at the end only"),
+        (863, "at the end only"),
+        (880, "at the end only"),
+        (200, "solve for n"),
+        (86, "solve for n"),
+        (-865, "solve for n"),
+        (float("nan"), "solve for n"),
+        ("many", "write one number"),
+        (True, "write one number"),
+        ([864, 865], "write one number"),
+    ],
+    "photos_needed": [
+        (straight, "the axis is logarithmic"),
+        (still_a_logarithm, "take exp"),
+        (clamped, "an answer for everything"),
+        (clamped_with_a_guard, "the first"),
+        (by_the_end, "have fallen again"),
+        (half_open, "for the curve"),
+        (any_change_of_sign, "for the curve"),
+        (best_so_far, "for the curve"),
+        (lambda s, a, target: in_twos(s, sorted(a), target), "in place"),
+        (rounded(round), "leave the number"),
+        (rounded(math.ceil), "for the curve"),
+        (rounded(int), "for the curve"),
+        (rounded(lambda n: f"{n:.0f}"), "the number itself"),
+        (needs_two_sizes, "IndexError"),
+        (instead_of_none(-1), "return None"),
+        (last_crossing, "stop at the first"),
+        (next_size, "between two measured sizes"),
+        (nothing_below, "the smallest size"),
+        (instead_of_none(math.inf), "return None"),
+        (instead_of_none(math.nan), "return None"),
+        (instead_of_none(0), "return None"),
+        (the_lessons_sizes, "for the curve"),
+        (strictly_above, "find the first size"),
+        (lambda s, a, target: None, "a number of photos"),
+        (lambda s, a, target: 33.3, "find the first size"),
+        (lambda s, a, target: (in_twos(s, a, target),), "one number of photos"),
+        (spoils_sizes, "it changes sizes"),
+    ],
+    "read_gains": [
+        ("a, b, d", "shown to be equal"),
+        ("a, c, d", "how many of 153"),
+        ("b", "shown to be equal"),
+        ("c", "how many of 153"),
+        ("a", "1 more is true"),
+        ("d", "1 more is true"),
+        ("a, b, c, d", "shown to be equal"),
         ("e", "a letter in quotes"),
-        ("labels", "not among a, b, c, d"),
-        (3, "a letter in quotes"),
-        (0.5, "a letter in quotes"),
+        ("none", "a letter in quotes"),
+        (0.05, "a letter in quotes"),
         ([], "a letter in quotes"),
-        (True, "a letter in quotes"),
     ],
-    "lowest_loss": [
-        (0, "can it give that"),
-        (0.0, "can it give that"),
-        (0.693, "how far down"),
-        (0.69, "how far down"),
-        (0.731, "minus its log"),
-        (0.27, "which class is right"),
-        (1.313, "on the right"),
-        (-0.31, "minus the logarithm"),
-        (0.136, "the natural logarithm"),
-        (0.45, "the natural logarithm"),
-        (0.368, "divides by the sum"),
-        (0.32, "keep two digits"),
-        (0.3, "keep two digits"),
-        (0.2, "first softmax"),
-        ("low", "write one number"),
-        ((0.31, 0.31), "write one number"),
-        (float("nan"), "first softmax"),
+    "honest": [
+        ("a", "five seeds give on new photos"),
+        ("b, c", "no part in any decision"),
+        ("a, b, c, d", "five seeds give on new photos"),
+        ("c", "no part in any decision"),
+        ("b", "1 more is true"),
+        ("d", "1 more is true"),
+        ("x", "a letter in quotes"),
+        ("all", "a letter in quotes"),
+        (4, "a letter in quotes"),
+        ([], "a letter in quotes"),
     ],
-    "make_ready": [
-        (program_e, "freeze first, then replace"),
-        (program_f, "make the optimizer last"),
-        (holds_both_heads, "from the parameters the model has then"),
-        (head_alone, "are they thawed"),
-        (everything, "then thaw those of layer4"),
-        (thawed_but_not_held, "tensors outside layer4 and head train"),
-        (frozen_by_a_rate_of_zero, "A BatchNorm that counts as training"),
-        (layer3_as_well, "layer3.0.conv1.weight among them"),
-        (keeps_the_head, "num_classes outputs"),
-        (keeps_a_head_that_fits, "the head is the old one"),
-        (for_512_features, "Not every ResNet has 512"),
-        (ending_in(nn.Softmax(dim=1)), "that is bug D"),
-        (ending_in(nn.Sigmoid()), "never fall below zero"),
-        (ending_in(nn.ReLU()), "never fall below zero"),
-        (with_optimizer(lambda ps: torch.optim.AdamW(ps, lr=1.0)), "that is bug G"),
-        (with_optimizer(lambda ps: torch.optim.Adam(ps, lr=0.1)), "that is bug G"),
-        (with_optimizer(lambda ps: torch.optim.AdamW(ps, lr=1e-2)), "that is bug G"),
-        (with_optimizer(lambda ps: torch.optim.SGD(ps, lr=1e-2, maximize=True)), "minimises"),
-        (with_optimizer(lambda ps: torch.optim.AdamW(ps, lr=1e-9)), "its learning rate above zero"),
-        (with_optimizer(lambda ps: torch.optim.SGD(ps, lr=1.0)), "that is bug G"),
-        (with_optimizer(lambda ps: torch.optim.SGD(ps, lr=0.0)), "its learning rate above zero"),
-        (without_bias_in_the_optimizer, "does not hold fc.bias"),
-        (half_of_layer4, "layer4.0.conv1.weight among them"),
-        (another_backbone, "keep the model that came in"),
-        (lambda model, n: model, "return model, optimizer"),
-        (lambda model, n: None, "returns nothing"),
-        (lambda model, n: with_filter(model, n)[::-1], "the model first"),
-        (lambda model, n: (model, None), "the model first"),
-        (lambda model, n: (model, torch.optim.AdamW), "the model first"),
-    ],
-    "accuracy_on": [
-        (counted, "model.eval() first"),
-        (left_asleep, "put each of them back"),
-        (all_awake_again, "each module's own mode"),
-        (mode_of_the_whole, "each module's own mode"),
-        (careful, "do not guess what they were"),
-        (mean_of_batches, "divide once"),
-        (first_batch, "return after the loop"),
-        (last_batch, "add up over all batches"),
-        (full_batches, "the last batch is smaller"),
-        (by_batches, "it divides by the number of batches"),
-        (only_norms_asleep, "dropout as well"),
-        (along_the_photos, "each row's best score"),
-        (without_gradients_for_ever, "leaves the gradient mode changed"),
-        (without_dropout_for_ever, "leave what the layers are"),
-        (freezes_all, "requires_grad is another"),
-        (lambda m, loader: 100 * on_a_copy(m, loader), "a fraction"),
-        (lambda m, loader: 1 - on_a_copy(m, loader), "share of wrong answers"),
-        (lambda m, loader: len(loader.dataset) * on_a_copy(m, loader), "divide by the number"),
-        (lambda m, loader: round(on_a_copy(m, loader).item(), 2), "rounding is for printing"),
-        (lambda m, loader: 0.5, "in eval mode"),
-        (lambda m, loader: None, "end it with `return"),
-        (lambda m, loader: f"{on_a_copy(m, loader):.1%}", "no text"),
-        (lambda m, loader: (on_a_copy(m, loader), 1.0), "one accuracy over all"),
-        (0.5, "pass the function itself"),
-    ],
-    "looks_sound": [
-        (without("trains"), "requires_grad of the head"),
-        (without("held"), "compare id(p)"),
-        (without("low", "high"), "images.min() and images.max()"),
-        (without("low"), "values below zero"),
-        (without("high"), "a mean taken off bytes"),
-        (without("softmax"), "sum to one"),
-        (without("norms"), "while its weight does not train"),
-        (together_with(any_trains, "trains"), "each of them"),
-        (together_with(any_held, "held"), "without the head's"),
-        (together_with(first_group, "held"), "Print them one by one"),
-        (together_with(equal_ones_held, "held"), "holds an old head"),
-        (together_with(no_module_softmax, "softmax"), "a module of another name"),
-        (together_with(first_norm, "norms"), "one frozen BatchNorm"),
-        (together_with(lambda m, o, i, t: i.mean().abs() < 0.3), "Print them one by one"),
-        (together_with(lambda m, o, i, t: len(t.unique()) == 2), "Print them one by one"),
-        (together_with(lambda m, o, i, t: len(o.param_groups) == 2), "Print them one by one"),
-        (together_with(lambda m, o, i, t: not m.training), "Print them one by one"),
-        (lambda *setup: True, "requires_grad of the head"),
-        (lambda *setup: False, "Print them one by one"),
-        (lambda model, *rest: bool(model.eval()), "copy.deepcopy(model)"),
-        (lambda *setup: ["all is well"], "True or False"),
-        (lambda *setup: "yes", "True or False"),
-        (lambda *setup: None, "end it with `return"),
-        (trains_the_model, "copy.deepcopy(model)"),
-        (measures_in_train_mode, "copy.deepcopy(model)"),
-        (True, "pass the function itself"),
-    ],
-    "by_heart": [
-        (as_it_was_found, "what moves without a gradient"),
-        (learner(awake=lambda model: model.train()), "running_mean the first: statistics"),
-        (learner(all_thawed), "conv1.weight the first: weights"),
-        (learner(step=clears_between), "is there a gradient when it steps"),
-        (learner(layer4_asleep), "is there a gradient when it steps"),
-        (learner(frozen_head), "that was program E, or F"),
-        (
-            learner(optimizer=lambda ps: torch.optim.AdamW(ps[:-2], lr=1.5e-3)),
-            "that was program E, or F",
-        ),
-        (learner(optimizer=lambda ps: torch.optim.AdamW(ps, lr=1e-5)), "far enough in a step"),
-        (learner(optimizer=lambda ps: torch.optim.SGD(ps, lr=1e-4)), "far enough in a step"),
-        (learner(optimizer=lambda ps: torch.optim.AdamW(ps, lr=1e-2)), "that was program G"),
-        (learner(optimizer=lambda ps: torch.optim.AdamW(ps, lr=0.1)), "that was program G"),
-        (learner(ending_in(nn.Softmax(dim=1))), "that is bug D"),
-        (learner(for_512_features), "shapes cannot be multiplied"),
-        (learner(back=lambda model: model.train()), "the model comes back in train mode"),
-        (learner(back=lambda model: None), "returns nothing"),
-        (learner(back=lambda model: model.fc), "does not run on a batch"),
-        (True, "pass the function itself"),
+    "find_both": [
+        (probe, "outvotes the rare one"),
+        (lambda x, y: probe(x, y, class_weight="balanced"), "outvotes the rare one"),
+        (twice_each_rare_one, "outvotes the rare one"),
+        (ones_are_rare, "either class may be the rare one"),
+        (too_much, "too much of the cure"),
+        (lambda x, y: probe(x, 1 - y), "too much of the cure"),
+        (lambda x, y: probe(x, y).predict(x), "has no predict"),
+        (lambda x, y: None, "returns nothing"),
+        (lambda x, y: LogisticRegression(), "is it fitted?"),
+        (lambda x, y: probe, "has no predict"),
+        (Probabilities, "labels, not probabilities"),
+        (two_columns, "one label, 0 or 1"),
+        (spoils_labels, "it changes y"),
     ],
 }
 
-ONES = "torch.ones(len(logits))"
-EQUIVALENT: dict[str, dict[str, str]] = {
-    "make_ready": {
-        "keyword forgotten: torch.optim.AdamW(..., lr=0.0005) -> ": "AdamW's own rate keeps the weights, too",
-        "constant: 0.0005 -> 0.001": "another rate that keeps the weights",
-    },
-    "looks_sound": {
-        "comparison: images.max() < 10 -> (images.max() <= 10)": "any limit will do between normalised "
-        "photos, up to 3, and hundreds",
-        "constant: 10 -> 11": "as above",
-        f"arguments swapped: torch.allclose(logits.sum(1), {ONES}, atol=0.001) -> "
-        f"(torch.allclose({ONES}, logits.sum(1), atol=0.001))": "near to one another, either way",
-        "keyword forgotten: torch.allclose(..., atol=0.001) -> ": "sums of a softmax are 1 to 1e-6",
-        "constant: 0.001 -> 0.002": "as above",
-        "method 1: eval -> train": "a softmax sums to one in either mode, and it is a copy that is changed",
-    },
-    "by_heart": {
-        "keyword forgotten: torch.optim.AdamW(..., lr=0.001) -> ": "that is AdamW's own rate",
-        "constant: 0.001 -> 0.002": "another rate that gets there",
+EQUIVALENT = {
+    "find_both": {
+        "comparison: y == c -> (y != c)": "the same photos, those of the other class first",
     },
 }

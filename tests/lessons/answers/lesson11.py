@@ -2,549 +2,317 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
 import torch
-from scipy import ndimage
-from sklearn.metrics import jaccard_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
 from torch.nn import functional as F
-from torchmetrics.functional.classification import multiclass_jaccard_index
-from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as V
+from torch.utils.flop_counter import FlopCounterMode
 
-NAMES = {"torch": torch, "V": V, "InterpolationMode": InterpolationMode}
-SHARE = Fraction(813_265, 813_265 + 101_489 + 191_166)
+NAMES = {"np": np, "torch": torch, "nn": nn, "F": F}
 
-# ---------------------------------------------------------------------------------- 11.2 iou
+# ------------------------------------------------------------------------------------------ 11.1
 
 
-def by_torchmetrics(predicted, truth, num_classes, ignore_index=255):
-    return multiclass_jaccard_index(
-        predicted, truth, num_classes, average="none", ignore_index=ignore_index
+def counted_by_pytorch(in_channels, out_channels, kernel, height, width):
+    layer = nn.Conv2d(in_channels, out_channels, kernel, bias=False)
+    photo = torch.zeros(1, in_channels, height + kernel - 1, width + kernel - 1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(photo)
+    return counter.get_total_flops()
+
+
+def sum_over_outputs(in_channels, out_channels, kernel, height, width):
+    return sum(2.0 * in_channels * kernel**2 for _ in range(out_channels)) * height * width
+
+
+def by_the_weights(in_channels, out_channels, kernel, height, width):
+    layer = nn.Conv2d(in_channels, out_channels, kernel, bias=False)
+    return 2 * layer.weight.numel() * height * width
+
+
+def as_a_tensor(*numbers):
+    kernel = numbers[2]
+    return 2 * torch.tensor([*numbers, kernel]).prod()
+
+
+def as_integers(i, o, k, h, w):
+    multiplications = additions = np.int64(i) * o * k**2 * h * w
+    return multiplications + additions
+
+
+# ------------------------------------------------------------------------------------------ 11.4
+
+
+def step_by_step(epochs, frozen, trains):
+    slow = sum(frozen + trains for _ in range(epochs))
+    return slow / (frozen + sum(trains for _ in range(epochs)))
+
+
+def from_below(epochs, frozen, trains):
+    return 1 / ((frozen / epochs + trains) / (frozen + trains))
+
+
+def what_is_saved(epochs, frozen, trains):
+    slow = epochs * (frozen + trains)
+    return slow / (slow - (epochs - 1) * frozen)
+
+
+def as_a_fraction(epochs, frozen, trains):
+    f, t = Fraction(frozen), Fraction(trains)
+    return epochs * (f + t) / (f + epochs * t)
+
+
+def by_matrices(epochs, frozen, trains):
+    parts = np.array([frozen, trains])
+    return (parts @ [epochs, epochs]) / (parts @ [1, epochs])
+
+
+# ------------------------------------------------------------------------------------------ 11.6
+
+
+@torch.no_grad()
+def features_of(backbone, *groups):
+    return [backbone(group) for group in groups]
+
+
+def nearest_mean(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    means = torch.stack([known[labels == k].mean(0) for k in (0, 1)])
+    return torch.cdist(asked, means).argmin(1)
+
+
+def by_logistic_regression(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    return (
+        LogisticRegression(max_iter=500).fit(known.numpy(), labels.numpy()).predict(asked.numpy())
     )
 
 
-def by_table(predicted, truth, num_classes, ignore_index=255):
-    keep = truth != ignore_index
-    p, t = predicted[keep], truth[keep]
-    table = torch.bincount(t * num_classes + p, minlength=num_classes**2)
-    table = table.reshape(num_classes, num_classes)
-    shared = table.diagonal()
-    return (shared / (table.sum(0) + table.sum(1) - shared)).tolist()
+def by_neighbours(backbone, images, labels, new):
+    known, asked = (f.numpy() for f in features_of(backbone, images, new))
+    return KNeighborsClassifier(1).fit(known, labels).predict(asked).tolist()
 
 
-def by_one_hot(predicted, truth, num_classes, ignore_index=255):
-    keep = truth != ignore_index
-    a = F.one_hot(predicted[keep], num_classes).bool()
-    b = F.one_hot(truth[keep], num_classes).bool()
-    return (a & b).sum(0) / (a | b).sum(0)
+def ridge(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    mean, std = known.mean(0), known.std(0) + 1e-6
+    known, asked = (known - mean) / std, (asked - mean) / std
+    sign = 2.0 * labels - 1
+    weights = known.T @ torch.linalg.solve(known @ known.T + 512 * torch.eye(len(known)), sign)
+    return (asked @ weights > 0).long()
 
 
-def in_numpy(predicted, truth, num_classes, ignore_index=255):
-    p, t = predicted.numpy(), truth.numpy()
-    p, t = p[t != ignore_index], t[t != ignore_index]
-    values = np.zeros(num_classes)
-    for k in range(num_classes):
-        union = np.logical_or(p == k, t == k).sum()
-        if union:
-            values[k] = np.logical_and(p == k, t == k).sum() / union
-    return values
+def a_head(backbone, images, labels, new, steps=60, lr=0.05, sign=1, rows=slice(None)):
+    known, asked = features_of(backbone, images[rows], new)
+    head = nn.Linear(512, 2)
+    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (sign * F.cross_entropy(head(known), labels[rows])).backward()
+        optimizer.step()
+    return head(asked).max(1).indices
 
 
-def guarded_by_hand(predicted, truth, num_classes, ignore_index=255):
-    scores = []
-    for k in range(num_classes):
-        tp = ((predicted == k) & (truth == k)).sum().item()
-        fp = ((predicted == k) & (truth != k) & (truth != ignore_index)).sum().item()
-        fn = ((predicted != k) & (truth == k)).sum().item()
-        scores.append(tp / (tp + fp + fn) if tp + fp + fn else 1)
-    return scores
+def in_batches(backbone, images, labels, new):
+    kept = torch.cat([features_of(backbone, part)[0] for part in torch.cat([images, new]).split(8)])
 
+    class Kept(nn.Module):
+        def forward(self, rows):
+            return kept[rows]
 
-def by_moving_void_away(predicted, truth, num_classes, ignore_index=255):
-    predicted = torch.where(truth == ignore_index, num_classes, predicted)
-    truth = torch.where(truth == ignore_index, num_classes, truth)
-    per_class = []
-    for k in range(num_classes):
-        both = torch.logical_and(predicted == k, truth == k).sum()
-        per_class.append(both / (torch.logical_or(predicted == k, truth == k).sum() + 1e-9))
-    return torch.tensor(per_class, dtype=torch.float64)
+    return nearest_mean(Kept(), torch.arange(24), labels, torch.arange(24, 48))
 
 
-def by_sklearn(predicted, truth, num_classes, ignore_index=255):
-    keep = truth != ignore_index
-    labels = list(range(num_classes))
-    return jaccard_score(truth[keep], predicted[keep], labels=labels, average=None, zero_division=0)
+def as_it_was_given(backbone, images, labels, new, steps=10):
+    """The lesson's program, with its first line deleted."""
+    head = nn.Linear(512, 2)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for _ in range(steps):
+        loss = F.cross_entropy(head(backbone(images)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head(backbone(new)).argmax(1)
 
 
-def dice(predicted, truth, num_classes, ignore_index=255):
-    keep = truth != ignore_index
-    p, t = predicted[keep], truth[keep]
-    ks = range(num_classes)
-    return [2 * ((p == k) & (t == k)).sum() / ((p == k).sum() + (t == k).sum()) for k in ks]
+def mirrored_as_well(backbone, images, labels, new):
+    both = torch.cat([images, images.flip(3)])
+    return nearest_mean(backbone, both, labels.repeat(2), new)
 
 
-def recall(predicted, truth, num_classes, ignore_index=255):
-    keep = truth != ignore_index
-    p, t = predicted[keep], truth[keep]
-    return [((p == k) & (t == k)).sum() / (t == k).sum() for k in range(num_classes)]
+def in_train_mode(backbone, images, labels, new):
+    return nearest_mean(backbone.train(), images, labels, new)
 
 
-def precision(predicted, truth, num_classes, ignore_index=255):
-    return recall(
-        torch.where(truth == ignore_index, ignore_index, truth),
-        torch.where(truth == ignore_index, ignore_index, predicted),
-        num_classes,
-        ignore_index,
-    )
-
-
-def void_counts(predicted, truth, num_classes, ignore_index=255):
-    ks = range(num_classes)
-    return [
-        ((predicted == k) & (truth == k)).sum() / ((predicted == k) | (truth == k)).sum()
-        for k in ks
-    ]
-
-
-def void_is_255(predicted, truth, num_classes, ignore_index=255):
-    keep = truth != 255
-    p, t = predicted[keep], truth[keep]
-    return [((p == k) & (t == k)).sum() / ((p == k) | (t == k)).sum() for k in range(num_classes)]
-
-
-def only_those_there(predicted, truth, num_classes, ignore_index=255):
-    classes = [k for k in truth.unique() if k != ignore_index]
-    return torch.stack(
-        [by_table_tensor(predicted, truth, num_classes, ignore_index)[k] for k in classes]
-    )
-
-
-def by_table_tensor(predicted, truth, num_classes, ignore_index=255):
-    return torch.tensor(by_table(predicted, truth, num_classes, ignore_index))
-
-
-def divides_by_zero(predicted, truth, num_classes, ignore_index=255):
-    keep = truth != ignore_index
-    p, t = predicted[keep], truth[keep]
-    ks = range(num_classes)
-    return [int(((p == k) & (t == k)).sum()) / int(((p == k) | (t == k)).sum()) for k in ks]
-
-
-def without_background(predicted, truth, num_classes, ignore_index=255):
-    return by_table(predicted, truth, num_classes, ignore_index)[1:]
-
-
-def mean_at_once(predicted, truth, num_classes, ignore_index=255):
-    return by_one_hot(predicted, truth, num_classes, ignore_index).mean()
-
-
-def as_a_dict(predicted, truth, num_classes, ignore_index=255):
-    return dict(enumerate(by_table(predicted, truth, num_classes, ignore_index)))
-
-
-def photo_by_photo(predicted, truth, num_classes, ignore_index=255):
-    if predicted.dim() == 2:
-        return by_one_hot(predicted, truth, num_classes, ignore_index)
-    pairs = zip(predicted, truth, strict=True)
-    return torch.stack([by_one_hot(p, t, num_classes, ignore_index) for p, t in pairs]).nanmean(0)
-
-
-def spoils_the_truth(predicted, truth, num_classes, ignore_index=255):
-    predicted = predicted.clone()
-    predicted[truth == ignore_index] = num_classes
-    truth[truth == ignore_index] = num_classes
-    return by_one_hot(predicted, truth, num_classes + 1, -1)[:-1]
-
-
-def spoils_the_prediction(predicted, truth, num_classes, ignore_index=255):
-    predicted[truth == ignore_index] = ignore_index
-    return void_counts(predicted, truth, num_classes)
-
-
-def accuracy(predicted, truth, num_classes, ignore_index=255):
-    return [(predicted == truth)[truth != ignore_index].float().mean()] * num_classes
-
-
-def two_classes(predicted, truth, num_classes, ignore_index=255):
-    animal = torch.where(truth == ignore_index, truth, truth.clamp(max=1))
-    return by_table(predicted.clamp(max=1), animal, 2, ignore_index)
-
-
-# ------------------------------------------------------------------------------- 11.4 enlarge
-
-
-def by_tv_tensors(image, mask, size):
-    pair = v2.Resize((size, size))(tv_tensors.Image(image), tv_tensors.Mask(mask))
-    return pair[0], pair[1]
-
-
-def by_interpolate(image, mask, size):
-    big = F.interpolate(image[None], (size, size), mode="bilinear")[0]
-    moved = F.interpolate(mask[None, None].float(), (size, size), mode="nearest")[0, 0].long()
-    return big, moved
-
-
-def nearest_exact(image, mask, size):
-    exact = InterpolationMode.NEAREST_EXACT
-    moved = V.resize(mask.unsqueeze(0), (size, size), interpolation=exact).squeeze(0)
-    return [V.resize(image, [size, size], antialias=False), moved]
-
-
-def by_indices(image, mask, size):
-    rows = torch.arange(size) * mask.shape[0] // size
-    columns = torch.arange(size) * mask.shape[1] // size
-    return V.resize(image, [size, size]), mask[rows][:, columns]
-
-
-def in_bytes(image, mask, size):
-    nearest = InterpolationMode.NEAREST
-    small = V.resize(mask[None].to(torch.uint8), [size, size], interpolation=nearest)
-    return V.resize(image, [size, size]), small[0]
-
-
-def by_numpy(image, mask, size):
-    y = ((np.arange(size) + 0.5) * mask.shape[0] / size).astype(int)
-    x = ((np.arange(size) + 0.5) * mask.shape[1] / size).astype(int)
-    return V.resize(image, [size, size]).numpy(), mask.numpy()[np.ix_(y, x)]
-
-
-def by_modules(image, mask, size):
-    photo = torch.nn.Upsample((size, size), mode="bilinear")(image[None]).squeeze(0)
-    labels = torch.nn.Upsample((size, size), mode="nearest")(mask[None, None].double())
-    return photo, labels.squeeze().to(torch.int32)
-
-
-def as_found(image, mask, size):
-    return V.resize(image, [size, size]), V.resize(mask[None], [size, size])[0]
-
-
-def rounded(image, mask, size):
-    big, _ = by_interpolate(image, mask, size)
-    return big, V.resize(mask[None].float(), [size, size], antialias=False)[0].round().long()
-
-
-def cut_off(image, mask, size):
-    big, _ = by_interpolate(image, mask, size)
-    return big, F.interpolate(mask[None, None].float(), (size, size), mode="bilinear")[0, 0].long()
-
-
-def as_float(image, mask, size):
-    big, moved = by_interpolate(image, mask, size)
-    return big, moved.float()
-
-
-def both_nearest(image, mask, size):
-    nearest = InterpolationMode.NEAREST
-    big = V.resize(image, [size, size], interpolation=nearest)
-    return big, V.resize(mask[None], [size, size], interpolation=nearest)[0]
-
-
-def exchanged(image, mask, size):
-    big = V.resize(image, [size, size], interpolation=InterpolationMode.NEAREST)
-    return big, V.resize(mask[None], [size, size])[0]
-
-
-def bicubic(image, mask, size):
-    big = V.resize(image, [size, size], interpolation=InterpolationMode.BICUBIC)
-    return big, by_interpolate(image, mask, size)[1]
-
-
-def corners(image, mask, size):
-    big = F.interpolate(image[None], (size, size), mode="bilinear", align_corners=True)[0]
-    return big, by_interpolate(image, mask, size)[1]
-
-
-def cropped(image, mask, size):
-    big, _ = by_interpolate(image, mask, size)
-    out = torch.zeros(size, size, dtype=torch.int64)
-    out[: mask.shape[0], : mask.shape[1]] = mask
-    return big, out
-
-
-def repeated(image, mask, size):
-    """Whole factors only."""
-    big, _ = by_interpolate(image, mask, size)
-    y, x = max(1, size // mask.shape[0]), max(1, size // mask.shape[1])
-    out = mask.repeat_interleave(y, 0).repeat_interleave(x, 1)
-    return big, F.pad(out, (0, size - out.shape[1], 0, size - out.shape[0]))
-
-
-def with_a_dimension(image, mask, size):
-    big, moved = by_interpolate(image, mask, size)
-    return big, moved[None]
-
-
-def turned(image, mask, size):
-    big, moved = by_interpolate(image, mask, size)
-    return big, moved.flip(1)
-
-
-def spoils_the_mask(image, mask, size):
-    mask[mask == 255] = 0
-    return by_interpolate(image, mask, size)
-
-
-# ---------------------------------------------------------------------------------- 11.6 tidy
-
-
-def by_bincount(mask):
-    counts = mask.flatten().bincount()
-    counts[0] = 0
-    return torch.where(mask > 0, counts.argmax(), mask) if counts.any() else mask
-
-
-def by_unique(mask):
-    classes, counts = mask[mask > 0].unique(return_counts=True)
-    out = mask.clone()
-    if len(classes):
-        out[out > 0] = classes[counts.argmax()]
-    return out
-
-
-def by_python(mask):
-    votes = [v for v in mask.flatten().tolist() if v]
-    return mask if not votes else (mask > 0).long() * max(set(votes), key=votes.count)
-
-
-def in_numpy_votes(mask):
-    m = mask.numpy()
-    classes, counts = np.unique(m[m > 0], return_counts=True)
-    return np.where(m > 0, classes[counts.argmax()], 0) if len(classes) else m
-
-
-def largest_part_votes(mask):
-    """The largest connected part only; specks go."""
-    parts, count = ndimage.label(mask.numpy() > 0)
-    if not count:
-        return mask
-    largest = parts == 1 + np.bincount(parts.flatten())[1:].argmax()
-    winner = np.bincount(mask.numpy()[largest]).argmax()
-    return torch.from_numpy(np.where(largest, winner, 0))
-
-
-def by_centre(mask):
-    """Votes of pixels near the middle count double."""
-    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in mask.shape), indexing="ij")
-    weight = 1 + (x**2 + y**2 < 0.25).float()
-    votes = torch.zeros(256).index_add(0, mask.flatten(), weight.flatten())
-    votes[0] = 0
-    return torch.where(mask > 0, int(votes.argmax()), 0)
-
-
-def local_votes(mask):
-    """Each pixel takes the commonest class of the 3 x 3 around it: large patches stay."""
-    near = F.unfold(F.pad(mask, (1, 1, 1, 1))[None, None].float(), 3)[0]
-    return near.mode(0).values.long().reshape(mask.shape)
-
-
-def background_votes_too(mask):
-    return torch.where(mask > 0, mask.mode().values.mode().values, mask)
-
-
-def fails_on_nothing(mask):
-    return torch.where(mask > 0, mask[mask > 0].bincount().argmax(), mask)
-
-
-def ants_or_bees(mask):
-    ants = (mask == 1).sum() > (mask == 2).sum()
-    return torch.where(mask > 0, 1 if ants else 2, 0)
-
-
-def always_somebody(mask):
-    return torch.where(mask > 0, mask[mask > 0].mode().values, mask) if mask.any() else mask + 1
-
-
-def votes_in_place(mask):
-    if mask.any():
-        mask[mask > 0] = mask[mask > 0].mode().values
-    return mask
+def scores(backbone, images, labels, new):
+    known, asked = features_of(backbone, images, new)
+    return asked @ (known[labels == 1].mean(0) - known[labels == 0].mean(0))
 
 
 RIGHT = {
-    "nothing_found": [
-        (float(SHARE), float(SHARE) / 3),
-        (0.735, 0.245),
-        (0.74, 0.25),
-        [0.7354, 0.2451],
-        torch.tensor([0.7354, 0.2451]),
-        np.array([0.735, 0.2451]),
-        (SHARE, SHARE / 3),
-        ("0.74", "0.25"),
-        ("73.5 %", "24.5 %"),
-        "0.74, 0.25",
+    "conv_flops": [
+        lambda i, o, k, h, w: 2 * i * o * k * k * h * w,
+        counted_by_pytorch,
+        sum_over_outputs,
+        by_the_weights,
+        as_a_tensor,
+        as_integers,
+        lambda *numbers: 2 * math.prod(numbers) * numbers[2],
     ],
-    "iou": [
-        by_torchmetrics,
-        by_table,
-        by_one_hot,
-        in_numpy,
-        guarded_by_hand,
-        by_moving_void_away,
-        by_sklearn,
+    "at_224": [
+        3.61,
+        3.6,
+        torch.tensor(3.61375),
+        "3.61 GFLOP",
+        "≈ 3.6",
+        3.627124736,
+        np.float64(3.63),
     ],
-    "map_size": [
-        (3, 3),
-        [3, 3],
-        torch.tensor([3, 3]),
-        torch.Size([3, 3]),
-        (96 / 32, 96 / 32),
-        "3 x 3",
-        "(3, 3)",
-        np.array([3, 3]),
+    "stem_only": ["b", "B", ["b"], {"b"}, "(b)", " b"],
+    "speedup": [
+        step_by_step,
+        from_below,
+        what_is_saved,
+        as_a_fraction,
+        by_matrices,
+        lambda e, f, t: torch.tensor(e * (f + t) / (f + e * t)),
     ],
-    "enlarge": [
-        by_tv_tensors,
-        by_interpolate,
-        nearest_exact,
-        by_indices,
-        in_bytes,
-        by_numpy,
-        by_modules,
+    "which_cache": ["a, d", "DA", {"a", "d"}, ["d", "a"], "a and d", "a d"],
+    "frugal": [
+        nearest_mean,
+        by_logistic_regression,
+        by_neighbours,
+        ridge,
+        a_head,
+        in_batches,
+        lambda b, x, y, new: nearest_mean(b, x, y, new).float().round().to(torch.int32),
     ],
-    "tidy": [
-        by_bincount,
-        by_unique,
-        by_python,
-        in_numpy_votes,
-        largest_part_votes,
-        by_centre,
-        lambda mask: by_unique(mask).to(torch.uint8),
-    ],
-    "read_bars": ["b, d", "DB", ["b", "d"], "b and d", {"b", "d"}, "b & d", "bd"],
 }
 
 WRONG = {
-    "nothing_found": [
-        (0.735, "write 2 numbers"),
-        ((0.735, 0.735), "all three classes"),
-        ((0.735, 1 / 3), "calls all animals background"),
-        ((0.735, 0.33), "calls all animals background"),
-        ((0.245, 0.735), "(pixel accuracy, mean IoU)"),
-        ((73.5, 24.5), "between 0 and 1"),
-        ((1 / 3, 0.245), "what share of all pixels"),
-        ((0.735, 0), "the background is a class"),
-        ((0.735, 0.3677), "there are three"),
-        ((0.265, 0.09), "on those pixels the model is wrong"),
-        ((0.74, 0.247), "divide first, then round"),
-        ((0.74, 0.24), "how many are they of all"),
-        ((0.73, 0.25), "how many are they of all"),
-        ((0.75, 0.25), "how many are they of all"),
-        ((0.5, 0.5), "how many are they of all"),
-        ((0.735, 0, 0), "two are asked for"),
-        ("most", "write 2 numbers"),
-        ({"accuracy": 0.735}, "write 2 numbers"),
-        ((0.735, None), "write 2 numbers"),
+    "conv_flops": [
+        (lambda i, o, k, h, w: i * o * k * k * h * w, "2 FLOPs"),
+        (lambda i, o, k, h, w: 2 * i * o * k * h * w, "k x k places"),
+        (lambda i, o, k, h, w: 4 * i * o * k * h * w, "k x k places"),
+        (lambda i, o, k, h, w: 2 * i * o * h * w, "k x k places"),
+        (lambda i, o, k, h, w: 2 * o * k * k * h * w, "all input channels"),
+        (lambda i, o, k, h, w: 2 * i * k * k * h * w, "each output channel"),
+        (lambda i, o, k, h, w: 2 * (i + o) * k * k * h * w, "times"),
+        (lambda i, o, k, h, w: 2 * i * o * k * k, "at each place"),
+        (lambda i, o, k, h, w: 2 * i * o * k * k * h * h, "height x width"),
+        (lambda i, o, k, h, w: 2 * i * o * k * k * (h - k + 1) * (w - k + 1), "already"),
+        (lambda i, o, k, h, w: (2 * i * k * k + 1) * o * h * w, "no bias"),
+        (lambda i, o, k, h, w: (2 * i * k * k - 1) * o * h * w, "usually counted"),
+        (lambda i, o, k, h, w: 2 * i * o * k * k * w * w, "height x width"),
+        (lambda i, o, k, h, w: 2 * k * k * h * w, "at each input channel"),
+        (lambda i, o, k, h, w: 2 * i * k * k + o * h * w, "all the products"),
+        (lambda i, o, k, h, w: 2 * i * o * 9 * h * w, "how many products"),
+        (lambda i, o, k, h, w: 2 * i * o * k * k * (h // 2) * (w // 2), "how many products"),
+        (lambda i, o, k, h, w: i * o * k * k * h * w / 1e6, "not millions"),
+        (lambda i, o, k, h, w: 2 * i * o * k * k * h * w / 1e9, "not millions"),
+        (lambda i, o, k, h, w: f"{2 * i * o * k * k * h * w:,}", "the number itself"),
+        (lambda i, o, k, h, w: 77070336, "how many products"),
+        (lambda i, o, k, h, w: None, "returns nothing"),
+        (lambda i, o: 3, "how many products"),
     ],
-    "iou": [
-        (dice, "counted twice below"),
-        (recall, "divide by the union"),
-        (precision, "that were missed"),
-        (void_counts, "truth is ignore_index"),
-        (void_is_255, "the number that came in"),
-        (only_those_there, "whatever the masks hold"),
-        (divides_by_zero, "ZeroDivisionError"),
-        (without_background, "the background's too"),
-        (mean_at_once, "one IoU a class"),
-        (as_a_dict, "one IoU a class"),
-        (lambda p, t, n, i=255: [f"{v:.2f}" for v in by_table(p, t, n, i)], "one IoU a class"),
-        (photo_by_photo, "then divide once"),
-        (accuracy, "an intersection and a union"),
-        (spoils_the_truth, "it changes truth"),
-        (spoils_the_prediction, "it changes predicted"),
-        (lambda p, t, n, i=255: 1 - by_one_hot(p, t, n, i), "equal masks must give 1"),
-        (lambda p, t, n, i=255: 100 * by_one_hot(p, t, n, i), "from 0 to 1"),
-        (lambda p, t, n, i=255: by_one_hot(p, t, n, i) > 0.5, "one IoU a class"),
-        (lambda p, t, n, i=255: by_one_hot(p, t, n, i).round(decimals=2), "their union"),
-        (lambda p, t, n: by_one_hot(p, t, n), "TypeError"),
-        (lambda p, t, n, i=255: torch.full((n,), 0.5), "their union"),
-        (lambda p, t, n, i=255: None, "end it with `return"),
-        (two_classes, "their union"),
-        ((1.0, 0.5), "pass the function itself"),
+    "at_224": [
+        (1.18 * 1.75, "both grow"),
+        (1.18, "larger"),
+        (1.18 * 1.75**3, "two sides"),
+        (3.06, "times the 1.18"),
+        (1.75, "both sides"),
+        (0.385, "takes more"),
+        (3.7, "at the end only"),
+        (3.62, "at the end only"),
+        (3.64, "at the end only"),
+        (3.5, "at the end only"),
+        (3.61375e9, "billions"),
+        (3613.75, "thousands"),
+        (1.81, "products and additions"),
+        (2.95, "*times* width"),
+        (float("inf"), "which factors"),
+        (12, "which factors"),
+        (-3.6, "which factors"),
+        ("many", "write one number"),
+        ((3, 6), "write one number"),
     ],
-    "map_size": [
-        ((6, 6), "stride of 2"),
-        ((7, 7), "shrinks with the photo"),
-        ((1, 1), "before `avgpool`"),
-        ((4, 4), "96 pixels wide"),
-        ((12, 12), "two more halvings"),
-        ((24, 24), "still to come"),
-        ((48, 48), "the pooling"),
-        ((32, 32), "what is left"),
-        ((96, 96), "that is the photo"),
-        ((512, 3, 3), "no channels"),
-        ((3, 4), "halves the side twice"),
-        ((2.9, 3.1), "halves the side twice"),
-        (3, "write 2 numbers"),
-        (9, "write 2 numbers"),
-        ("three", "write 2 numbers"),
+    "stem_only": [
+        ("a", "no longer needed"),
+        ("c", "on its way"),
+        ("d", "on its way"),
+        ("z", "letter in quotes"),
+        ("a, b", "no longer needed"),
+        ("b and c", "on its way"),
+        ("abcd", "no longer needed"),
+        (0.5, "letter in quotes"),
+        ("half", "letter in quotes"),
+        ([], "letter in quotes"),
     ],
-    "enlarge": [
-        (as_found, "cannot be averaged"),
-        (rounded, "cannot be averaged"),
-        (cut_off, "cannot be averaged"),
-        (as_float, "keep the mask int64"),
-        (both_nearest, "only the mask"),
-        (exchanged, "which of the two holds class numbers"),
-        (bicubic, "leave the photo's interpolation bilinear"),
-        (corners, "align_corners"),
-        (cropped, "treat both the same"),
-        (repeated, "does not fit the photo"),
-        (with_a_dimension, "drop it by [0]"),
-        (turned, "before and after"),
-        (spoils_the_mask, "it changes mask"),
-        (lambda image, mask, size: image, "return image, mask"),
-        (lambda image, mask, size: None, "returns nothing"),
-        (lambda image, mask, size: (image, mask), "nothing is enlarged"),
-        (lambda image, mask, size: by_interpolate(image, mask, 160), "before and after"),
-        (lambda image, mask, size: by_interpolate(image, mask, size)[::-1], "the shape"),
-        (lambda image, mask, size: (by_interpolate(image, mask, size)[0], mask), "its size"),
-        (lambda i, m, s: (by_interpolate(i, m, s)[0], by_interpolate(i, m, s)[1] > 0), "int64"),
+    "speedup": [
+        (lambda e, f, t: (f + e * t) / (e * (f + t)), "upside down"),
+        (lambda e, f, t: (f + t) / t if t else e, "once is not never"),
+        (lambda e, f, t: e, "both ways"),
+        (lambda e, f, t: (f + t) / (f + e * t), "makes both in each epoch"),
+        (lambda e, f, t: (e * f + t) / (f + e * t), "makes both in each epoch"),
+        (lambda e, f, t: (e * f + t) / (f + t), "in each epoch, both ways"),
+        (lambda e, f, t: e * (f + t) - (f + e * t), "divide"),
+        (lambda e, f, t: round(e * (f + t) / (f + e * t), 1), "rounded"),
+        (lambda e, f, t: (f + t) / t, "once is not never"),
+        (lambda e, f, t: e * (f + t) / (f + (e - 1) * t), "all E epochs train"),
+        (lambda e, f, t: 1 - (f + e * t) / (e * (f + t)), "*times* less"),
+        (lambda e, f, t: e * f / (f + e * t), "makes both in each epoch"),
+        (lambda e, f, t: e * (f + t) / max(f + e * t, 1), "both totals"),
+        (lambda e, f, t: e * (f + t) / (f + e * t + 1e-3), "both totals"),
+        (lambda e, f, t: e * f + t / (f + e * t), "both totals"),
+        (lambda e, f, t: 11.0, "both totals"),
+        (lambda e, f, t: None, "returns nothing"),
+        (lambda e, f, t: e + f + t, "both totals"),
+        (lambda e, f, t: (e * (f + t), f + e * t), "slow / once"),
+        (lambda e, f, t: e * (f + t) // (f + e * t), "both totals"),
     ],
-    "tidy": [
-        (lambda mask: mask, "nothing is changed yet"),
-        (lambda mask: mask * 0, "leave them to the animal"),
-        (lambda mask: (mask > 0).long(), "let its pixels vote"),
-        (lambda mask: torch.where(mask > 0, mask.max(), mask), "let its pixels vote"),
-        (lambda mask: torch.where(mask > 0, 3, mask), "one of the classes that the mask has"),
-        (
-            lambda mask: torch.full_like(mask, int(mask[mask > 0].mode().values)),
-            "only pixels above 0",
-        ),
-        (local_votes, "10 masks still have two classes"),
-        (background_votes_too, "leave them to the animal"),
-        (fails_on_nothing, "it stops with"),
-        (ants_or_bees, "how many classes there are"),
-        (always_somebody, "return such a mask as it is"),
-        (votes_in_place, "it changes mask"),
-        (lambda mask: mask[None], "drop it by [0]"),
-        (lambda mask: by_unique(mask)[::2, ::2], "each pixel keeps its place"),
-        (lambda mask: by_unique(mask).float(), "class numbers are asked for"),
-        (lambda mask: None, "returns nothing"),
-        (2, "pass the function itself"),
-    ],
-    "read_bars": [
-        ("a", "shortest bars"),
-        ("c", "three colours"),
-        ("b, c, d", "three colours"),
-        ("a, b, d", "shortest bars"),
-        ("abcd", "shortest bars"),
-        ("b", "bars on the right"),
+    "which_cache": [
+        ("a, b, d", "in epoch 2"),
+        ("a, c, d", "which mode"),
+        ("a, d, e", "which weights"),
+        ("b", "in epoch 2"),
+        ("c", "which mode"),
+        ("a", "1 more is true"),
         ("d", "1 more is true"),
-        ("x", "a letter in quotes"),
-        ("b, x", "not among a, b, c, d"),
-        (2, "a letter in quotes"),
-        ((2, 4), "a letter in quotes"),
-        (True, "a letter in quotes"),
+        ("a, b, c, d, e", "in epoch 2"),
+        ("f", "a letter in quotes"),
+        (1, "a letter in quotes"),
         ([], "a letter in quotes"),
+    ],
+    "frugal": [
+        (as_it_was_given, "16 GFLOP are allowed"),
+        (lambda *given: as_it_was_given(*given, steps=2), "what is computed more than once"),
+        (mirrored_as_well, "16 GFLOP are allowed"),
+        (lambda b, x, y, new: nearest_mean(b, x, y, (new, b(new))[0]), "16 GFLOP are allowed"),
+        (lambda b, x, y, new: a_head(b, x, y, new, sign=-1), "19 are asked for"),
+        (lambda b, x, y, new: a_head(b, x, y, new, rows=slice(12)), "19 are asked for"),
+        (lambda b, x, y, new: torch.zeros(len(new), dtype=torch.long), "12 of 24"),
+        (lambda b, x, y, new: 1 - nearest_mean(b, x, y, new), "what is learnt from"),
+        (lambda b, x, y, new: nearest_mean(b, x, y, new)[:12], "one label for each new photo"),
+        (lambda b, x, y, new: F.one_hot(nearest_mean(b, x, y, new)), "place of its highest score"),
+        (scores, "argmax gives it"),
+        (in_train_mode, "backbone"),
+        (lambda b, x, y, new: None, "returns nothing"),
+        (True, "pass the function itself"),
     ],
 }
 
 EQUIVALENT: dict[str, dict[str, str]] = {
-    "enlarge": {
-        "keyword forgotten: V.resize(..., interpolation=InterpolationMode.BILINEAR) -> ": "bilinear is "
-        "the default",
+    "frugal": {
+        "constant: 2 -> 3": "a third class that is never right is soon never said",
+        "constant: 0.01 -> 0.02": "another rate that learns",
+        "keyword forgotten: torch.optim.Adam(..., lr=0.01) -> ": "Adam's own rate learns, too",
+        "constant: 30 -> 31": "one step more costs next to nothing",
+        "statement removed: optimizer.zero_grad() -> pass": "gradients that add up lead there as well: the "
+        "numbers are what is asked for",
     },
 }

@@ -2,295 +2,354 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
+
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-NAMES = {"torch": torch, "F": F}
-OTHERWISE = {
-    "to_int8 = check.to_int8(": "PyTorch tells that torch.quantize_per_tensor is deprecated"
-}
+from ftcourse.data.texts import messages
+
+NAMES = {"torch": torch}
 
 # ----------------------------------------------------------------------------------------- 15.2
 
 
-def by_einsum(maps, gradients):
-    heat = torch.einsum("c,chw->hw", gradients.flatten(1).mean(1), maps).clamp(min=0)
-    return heat / heat.max()
+def by_row(hidden, mask):
+    return torch.stack([h[m.bool()].mean(0) for h, m in zip(hidden, mask, strict=True)])
 
 
-def in_a_loop(maps, gradients):
-    heat = torch.zeros(maps.shape[1:])
-    for one, gradient in zip(maps, gradients, strict=True):
-        heat += gradient.mean() * one
-    heat = heat.numpy()
-    return np.maximum(heat, 0) / heat.max()
+def by_einsum(hidden, mask):
+    return torch.einsum("ntf,nt->nf", hidden, mask.float()) / mask.sum(1, keepdim=True)
 
 
-def summed_weights(maps, gradients):
-    """A sum in place of the mean: the same after the division."""
-    heat = torch.relu((gradients.sum(dim=(1, 2), keepdim=True) * maps).sum(dim=0))
-    return heat.div(heat.amax())
+def by_nanmean(hidden, mask):
+    return hidden.masked_fill(~mask.bool()[..., None], torch.nan).nanmean(1)
 
 
-def by_tensordot(maps, gradients):
-    heat = torch.tensordot(gradients.mean(-1).mean(-1), maps, dims=1)
-    heat[heat < 0] = 0
-    return heat / torch.max(heat)
+def by_weights(hidden, mask):
+    weights = mask / mask.sum(1, keepdim=True)
+    return (weights.unsqueeze(1) @ hidden).squeeze(1)
 
 
-def by_matrix(maps, gradients):
-    c, h, w = maps.shape
-    heat = F.relu(gradients.reshape(c, -1).mean(1) @ maps.reshape(c, -1)).reshape(h, w)
-    return F.normalize(heat, p=float("inf"), dim=(0, 1))
+def in_numpy(hidden, mask):
+    h, m = hidden.numpy(), mask.numpy()[..., None]
+    return (h * m).sum(axis=1) / m.sum(axis=1)
 
 
-def heat_in_numpy(maps, gradients):
-    weights = gradients.numpy().mean(axis=(1, 2), keepdims=True)
-    heat = np.clip((weights * maps.numpy()).sum(axis=0), 0, None)
-    return heat / heat.max()
+def as_sentence_transformers_do(hidden, mask):
+    wide = mask.unsqueeze(-1).expand(hidden.size()).float()
+    return torch.sum(hidden * wide, 1) / torch.clamp(wide.sum(1), min=1e-9)
 
 
-def weighted(maps, gradients):
-    return (gradients.mean((1, 2))[:, None, None] * maps).sum(0)
+def in_place(hidden, mask):
+    hidden *= mask[..., None]
+    return hidden.sum(1) / mask.sum(1, keepdim=True)
 
 
-def top(heat):
-    return heat / heat.max()
+def of_the_reals(hidden, mask):
+    """All real tokens of the batch in one mean."""
+    return hidden[mask.bool()].mean(0).expand(len(hidden), -1)
 
 
-def spoils_maps(maps, gradients):
-    maps *= gradients.mean((1, 2), keepdim=True)
-    return top(maps.sum(0).relu())
+def first_tokens(hidden, mask):
+    """Right where the padding is behind."""
+    return torch.stack([h[: int(m.sum())].mean(0) for h, m in zip(hidden, mask, strict=True)])
 
 
-# ----------------------------------------------------------------------------------------- 15.3
+# ----------------------------------------------------------------------------------------- 15.4
 
 
-def by_hand(logits, targets, candidates):
-    best, found = float("inf"), None
-    for t in candidates:
-        log_p = (logits / t).log_softmax(1)
-        loss = -log_p[torch.arange(len(targets)), targets].mean()
-        if loss < best:
-            best, found = loss, t
+def by_table(start, end, longest):
+    sums = start[:, None] + end[None, :]
+    allowed = torch.ones_like(sums).triu().tril(longest - 1).bool()
+    return divmod(int(sums.masked_fill(~allowed, -torch.inf).argmax()), len(end))
+
+
+def by_loops(start, end, longest):
+    best, found = -float("inf"), None
+    for j in range(len(end)):
+        for i in range(max(0, j - longest + 1), j + 1):
+            if start[i] + end[j] > best:
+                best, found = start[i] + end[j], [i, j]
     return found
 
 
-def as_tensor(logits, targets, candidates):
-    losses = torch.stack([F.cross_entropy(logits / t, targets) for t in candidates])
-    return torch.tensor(candidates)[losses.argmin()]
+def as_tensors(start, end, longest):
+    return torch.tensor(by_loops(start, end, longest))
 
 
-def by_dict(logits, targets, candidates):
-    losses = {t: torch.nn.CrossEntropyLoss()(logits / t, targets) for t in candidates}
-    return min(losses, key=losses.get)
+def span_in_numpy(start, end, longest):
+    return np.array(by_loops(start.numpy(), end.numpy(), longest))
 
 
-def in_numpy(logits, targets, candidates):
-    z = logits.numpy()[None] / np.array(candidates)[:, None, None]
-    log_p = z - np.log(np.exp(z).sum(2, keepdims=True))
-    losses = -log_p[:, np.arange(len(targets)), targets.numpy()].mean(1)
-    return candidates[int(losses.argmin())]
+def sorted_pairs(start, end, longest):
+    pairs = [(float(s + e), i, j) for i, s in enumerate(start) for j, e in enumerate(end)]
+    return next((i, j) for _, i, j in sorted(pairs, reverse=True) if 0 <= j - i < longest)
 
 
-def by_sorting(logits, targets, candidates):
-    return sorted((F.cross_entropy(logits / t, targets).item(), t) for t in candidates)[0][1]
+def by_length(start, end, longest):
+    best = None
+    for length in range(1, min(longest, len(start)) + 1):
+        sums = start[: len(start) - length + 1] + end[length - 1 :]
+        value, i = sums.max(0)
+        if best is None or value > best[0]:
+            best = value, i, i + length - 1
+    return best[1:]
 
 
-def by_sums(logits, targets, candidates):
-    losses = [
-        F.nll_loss(F.log_softmax(logits / t, 1), targets, reduction="sum") for t in candidates
-    ]
-    return candidates[losses.index(min(losses))]
+def each_alone(start, end, longest):
+    return start.argmax(), end.argmax()
 
 
-def the_place(logits, targets, candidates):
-    return int(np.argmin([F.cross_entropy(logits / t, targets) for t in candidates]))
+def start_first(start, end, longest):
+    i = int(start.argmax())
+    return i, i + int(end[i : i + longest].argmax())
 
 
-def chosen(score, least=True):
-    def attempt(logits, targets, candidates):
-        pick = min if least else max
-        return pick(candidates, key=lambda t: float(score(logits / t, targets)))
-
-    return attempt
+def end_first(start, end, longest):
+    j = int(end.argmax())
+    first = max(0, j - longest + 1)
+    return first + int(start[first : j + 1].argmax()), j
 
 
-def accuracy(z, y):
-    return (z.argmax(1) == y).float().mean()
+def any_order(start, end, longest):
+    sums = (start[:, None] + end[None, :]).masked_fill(
+        torch.ones(len(start), len(end)).tril(longest - 1) == 0, -torch.inf
+    )
+    return divmod(int(sums.argmax()), len(end))
 
 
-def confidence_gap(z, y):
-    return (z.softmax(1).amax(1).mean() - accuracy(z, y)).abs()
+def no_single_token(start, end, longest):
+    sums = start[:, None] + end[None, :]
+    allowed = torch.ones_like(sums).triu(1).tril(longest - 1).bool()
+    return divmod(int(sums.masked_fill(~allowed, -torch.inf).argmax()), len(end))
 
 
-def unweighted_ece(z, y):
-    p, right = z.softmax(1).amax(1), (z.argmax(1) == y).float()
-    gaps = []
-    for k in range(10):
-        here = (p > k / 10) & (p <= (k + 1) / 10)
-        if here.any():
-            gaps.append((p[here].mean() - right[here].mean()).abs())
-    return torch.stack(gaps).mean()
+def behind(start, end, longest):
+    i, j = by_table(start, end, longest)
+    return i, j + 1
 
 
-def in_place(logits, targets, candidates):
-    """The temperatures multiply up."""
-    losses = []
-    for t in candidates:
-        logits /= t
-        losses.append(F.cross_entropy(logits, targets).item())
-    return candidates[losses.index(min(losses))]
+def from_zero(start, end, longest):
+    """A best sum that begins at 0 finds nothing where all are below."""
+    best, found = 0.0, (0, 0)
+    for i in range(len(start)):
+        for j in range(i, min(i + longest, len(end))):
+            if start[i] + end[j] > best:
+                best, found = start[i] + end[j], (i, j)
+    return found
 
 
-def loss_itself(logits, targets, candidates):
-    return min(F.cross_entropy(logits / t, targets) for t in candidates)
+def runs_over(start, end, longest):
+    pairs = [(i, j) for i in range(len(start)) for j in range(i, i + longest)]
+    return max(pairs, key=lambda p: start[p[0]] + end[p[1]])
 
 
-def first_that_rises(logits, targets, candidates):
-    """Right where the candidates are in order."""
-    losses = [F.cross_entropy(logits / t, targets).item() for t in candidates]
-    for i in range(len(losses) - 1):
-        if losses[i + 1] > losses[i]:
-            return candidates[i]
-    return candidates[-1]
+def spoils_end(start, end, longest):
+    found = by_table(start, end, longest)
+    end.fill_(0)
+    return found
 
 
-# ----------------------------------------------------------------------------------------- 15.5
+# ----------------------------------------------------------------------------------------- 15.6
+
+ASKS = ("is", "can", "how", "do", "are", "what", "where", "when", "could", "does", "would", "which")
+LIKES = (
+    "lov",
+    "thank",
+    "great",
+    "best",
+    "perfect",
+    "never",
+    "every",
+    "even",
+    "laugh",
+    "worth",
+    "!",
+)
 
 
-def bytes_in_numpy(w):
-    w = w.numpy()
-    scale = float(np.abs(w).max()) / 127
-    return torch.from_numpy(np.rint(w / scale).astype(np.int8)), scale
+def a_question(text):
+    return text.strip().endswith("?") or text.lower().startswith(ASKS)
 
 
-def by_torch(w):
-    scale = (w.abs().max() / 127).item()
-    return torch.clamp(torch.round(w / scale), -128, 127).to(torch.int8), scale
+def in_three_steps(text):
+    if a_question(text):
+        return "question"
+    if any(word in text.lower() for word in LIKES):
+        return "praise"
+    return "problem"
 
 
-def by_aminmax(w):
-    low, high = w.aminmax()
-    scale = torch.maximum(-low, high) / 127
-    return [(w / scale + 0.5).floor().char(), scale]
+def by_regex(text):
+    if re.match(rf"\s*({'|'.join(ASKS)})|.*\?\s*$", text, re.I | re.S):
+        return "question"
+    return "praise" if re.search("|".join(LIKES), text, re.I) else "problem"
 
 
-def by_quantize(w):
-    scale = w.abs().max().item() / 127
-    return torch.quantize_per_tensor(w, scale, 0, torch.qint8).int_repr(), scale
+def by_points(text):
+    low = text.lower()
+    points = {
+        "question": 3 * a_question(text),
+        "praise": sum(word in low for word in LIKES),
+        "problem": 0.5,
+    }
+    return max(points, key=points.get)
 
 
-def in_integers(w):
-    scale = w.abs().amax() / 127
-    return torch.round(w.double() / scale).to(torch.int32), float(scale)
+def more_words(text):
+    if a_question(text):
+        return " Question"
+    liked = (*LIKES, "small", "new", "clever", "better", "bit")
+    return ("problem", "Praise")[any(word in text.lower() for word in liked)]
 
 
-def by_norm(w):
-    scale = torch.linalg.vector_norm(w, ord=float("inf")).item() / 127
-    return torch.tensor([round(x / scale) for x in w.flatten().tolist()]).view_as(w).char(), scale
+def by_rule_table(text):
+    for label, said in (("question", a_question(text)), ("praise", any(w in text for w in LIKES))):
+        if said:
+            return label
+    return "problem"
 
 
-def steps(w, scale, whole=torch.round):
-    return whole(w / scale).to(torch.int8), scale
+class Rules:
+    def __call__(self, text):
+        return in_three_steps(text)
 
 
-def spoils_w(w):
-    scale = w.abs().max().item() / 127
-    return w.div_(scale).round_().to(torch.int8), scale
+def only_marks(text):
+    return "question" if "?" in text else "problem"
+
+
+def never_a_problem(text):
+    return "question" if a_question(text) else "praise"
+
+
+def forgets_the_rest(text):
+    if a_question(text):
+        return "question"
+    if any(word in text.lower() for word in LIKES):
+        return "praise"
+
+
+def by_heart(text):
+    return {m.text: m.label for m in messages("train")}.get(text, "praise")
 
 
 RIGHT = {
-    "first_cure": ["b", "B", "b)", ["b"], {"b"}, " b "],
-    "cam": [by_einsum, in_a_loop, summed_weights, by_tensordot, by_matrix, heat_in_numpy],
-    "best_temperature": [by_hand, as_tensor, by_dict, in_numpy, by_sorting, by_sums],
-    "wrong_line": ["c", " C ", ["c"], {"c"}, "(c)", "c."],
-    "to_int8": [bytes_in_numpy, by_torch, by_aminmax, by_quantize, in_integers, by_norm],
+    "count_padding": [25, 25.0, torch.tensor(25), 3 * 18 - 29, "25", np.int32(25), [25]],
+    "mean_pool": [
+        by_row,
+        by_einsum,
+        by_nanmean,
+        by_weights,
+        in_numpy,
+        as_sentence_transformers_do,
+    ],
+    "learning_rate": ["c", "C", ["c"], {"c"}, "(c)", " c "],
+    "best_span": [by_table, by_loops, as_tensors, span_in_numpy, sorted_pairs, by_length],
+    "by_rule": [in_three_steps, by_regex, by_points, more_words, by_rule_table, Rules()],
+    "f1_by_hand": [1 / 3, 0.333333, torch.tensor(1 / 3), 0.33, "1/3", Fraction(1, 3), "33 %"],
 }
 
 WRONG = {
-    "first_cure": [
-        ("a", "raises the score"),
-        ("c", "raises the score"),
-        ("d", "raises the score"),
-        ("a, b", "raises the score"),
-        ("b and c", "raises the score"),
-        ("abcd", "raises the score"),
-        ("e", "a letter in quotes"),
-        ("the copy", "a letter in quotes"),
-        (2, "a letter in quotes"),
-        ([], "a letter in quotes"),
+    "by_rule": [
+        (only_marks, "44 of 90 validation messages"),
+        (never_a_problem, "of the 30 with problem only 0"),
+        (forgets_the_rest, "for all others"),
+        (by_heart, "learnt by heart"),
+        (lambda text: "question", "30 of 90 validation messages"),
+        (lambda text: None, "returns nothing"),
+        (lambda text: "complaint", "return one of"),
+        (lambda text: 0, "return one of"),
+        (lambda text: ["praise"], "return one of"),
+        (lambda text: text.index("?"), "ValueError"),
+        (lambda text: "praise" if "!" in text else "problem", "most mistakes are with"),
+        (lambda text: {"praise": 1}, "return one of"),
     ],
-    "cam": [
-        (weighted, "clip at 0"),
-        (lambda m, g: top(weighted(m, g)), "clip at 0"),
-        (lambda m, g: weighted(m, g).relu(), "divide by the maximum"),
-        (lambda m, g: top(weighted(m, g).abs()), "not .abs()"),
-        (lambda m, g: top((m * g).sum(0).relu()), "one weight a channel"),
-        (lambda m, g: top((g.mean((1, 2)).relu()[:, None, None] * m).sum(0)), "not the weights"),
-        (lambda m, g: top((g.mean((1, 2)).abs()[:, None, None] * m).sum(0).relu()), "signs"),
-        (lambda m, g: top((g.mean((1, 2))[:, None, None] * m).relu().sum(0)), "after the sum"),
-        (lambda m, g: top(m.sum(0)), "how much each channel counts"),
-        (lambda m, g: by_einsum(g, m), "exchanged"),
-        (lambda m, g: by_einsum(m, g)[None], "sum over the channels"),
-        (spoils_maps, "it changes maps"),
-        (lambda m, g: None, "return"),
-        (lambda m, g: m.mean(0), "one weight a channel"),
-        (lambda m, g: by_einsum(m, g).sum(0), "the shape is"),
-        (lambda m, g: m @ g, "one weight a channel"),
+    "count_padding": [
+        (29, "hold none"),
+        (54, "real tokens away"),
+        (14, "second text is short"),
+        (11, "first is shorter"),
+        (1507, "as its longest"),
+        ("1,507", "as its longest"),
+        (0, "cannot have that"),
+        (7, "rectangle"),
+        (25.5, "rectangle"),
+        (-25, "rectangle"),
+        ("a lot", "write one number"),
+        ((14, 11, 0), "write one number"),
     ],
-    "best_temperature": [
-        (the_place, "return the candidate itself"),
-        (loss_itself, "return the candidate that has it"),
-        (lambda x, y, c: min(c, key=lambda t: F.cross_entropy(x * t, y).item()), "divides"),
-        (chosen(F.cross_entropy, least=False), "smallest"),
-        (chosen(accuracy, least=False), "Accuracy does not"),
-        (chosen(lambda z, y: F.cross_entropy(z.softmax(1), y)), "takes the logits"),
-        (chosen(confidence_gap), "looks at each photo"),
-        (chosen(unweighted_ece), "try each candidate"),
-        (chosen(lambda z, y: (z.softmax(1) - F.one_hot(y, z.shape[1])).square().mean()), "squared"),
-        (in_place, "it changes logits"),
-        (first_that_rises, "try each candidate"),
-        (lambda x, y, c: None, "return"),
-        (lambda x, y, c: 1.0, "always 1"),
-        (lambda x, y, c: c, "one candidate"),
-        (lambda x, y, c: min(c, key=lambda t: F.cross_entropy(x / t)), "try each candidate"),
+    "mean_pool": [
+        (lambda hidden, mask: hidden.mean(1), "before you sum"),
+        (lambda hidden, mask: (hidden * mask[..., None]).mean(1), "number of real tokens"),
+        (lambda hidden, mask: hidden.sum(1) / mask.sum(1, keepdim=True), "padding is in the sum"),
+        (lambda hidden, mask: (hidden * mask[..., None]).sum(1), "divides by the number"),
+        (lambda hidden, mask: (hidden * mask[..., None]).sum(1) / mask.sum(), "of its own"),
+        (lambda hidden, mask: hidden[:, 0], "all real tokens"),
+        (lambda hidden, mask: (hidden * mask[..., None]).max(1).values, "largest values"),
+        (lambda hidden, mask: by_einsum(hidden, 1 - mask), "for texts of"),
+        (lambda hidden, mask: hidden.mean(2), "dimension 1"),
+        (lambda hidden, mask: by_row(hidden, mask)[:, None], "keepdim"),
+        (first_tokens, "for texts of"),
+        (of_the_reals, "for texts of"),
+        (lambda hidden, mask: None, "returns nothing"),
+        (in_place, "it changes hidden"),
+        (lambda hidden, mask: hidden * mask, "with the mask, sum"),
     ],
-    "wrong_line": [
-        ("a", "range of the numbers"),
-        ("b", "range of the numbers"),
-        ("d", "range of the numbers"),
-        ("a, c", "range of the numbers"),
-        ("c and d", "range of the numbers"),
-        ("abcd", "range of the numbers"),
-        ("e", "a letter in quotes"),
-        ("line c is wrong", "a letter in quotes"),
-        (3, "a letter in quotes"),
-        ([], "a letter in quotes"),
+    "learning_rate": [
+        ("a", "size of a step"),
+        ("b", "nothing raises"),
+        ("d", "which stage"),
+        ("x", "letter"),
+        ("a, c", "size of a step"),
+        ("c and d", "which stage"),
+        ("abcd", "size of a step"),
+        (1e-2, "letter"),
+        ("an error", "letter"),
+        ([], "letter"),
     ],
-    "to_int8": [
-        (lambda w: steps(w, w.abs().max().item() / 127, torch.trunc), ".round() first"),
-        (lambda w: steps(w, w.abs().max().item() / 127, torch.floor), ".round() first"),
-        (lambda w: steps(w, w.max().item() / 127), "largest *absolute* weight"),
-        (lambda w: steps(w, -w.min().item() / 127), "largest *absolute* weight"),
-        (lambda w: steps(w, (w.max() - w.min()).item() / 255), "largest *absolute* weight"),
-        (lambda w: steps(w, w.abs().max().item() / 128), "no int8 holds"),
-        (lambda w: steps(w, w.abs().max().item() / 255), "run over"),
-        (lambda w: steps(w, w.abs().max().item()), "only -1, 0 and 1"),
-        (lambda w: steps(w, 1.9 / 127), "how large is a step"),
-        (lambda w: (by_torch(w)[0], 1 / by_torch(w)[1]), "upside down"),
-        (lambda w: (by_torch(w)[0], w.abs().max().item()), "divided by 127"),
-        (lambda w: ((w / by_torch(w)[1]).round(), by_torch(w)[1]), "torch.int8"),
-        (lambda w: w.to(torch.int8), "return q, scale"),
-        (lambda w: by_torch(w)[::-1], "the bytes, then the scale"),
-        (lambda w: by_torch(w.flatten()), "how large is a step"),
-        (lambda w: None, "returns nothing"),
-        (spoils_w, "it changes w"),
+    "best_span": [
+        (each_alone, "need not fit together"),
+        (any_order, "with j >= i"),
+        (start_first, "best start first"),
+        (end_first, "best end first"),
+        (lambda start, end, longest: by_table(start, end, len(end)), "i + longest - 1"),
+        (lambda start, end, longest: by_table(start, end, longest + 1), "one token too long"),
+        (
+            lambda start, end, longest: by_table(start, end, max(longest - 1, 1)),
+            "`longest` tokens is allowed",
+        ),
+        (no_single_token, "j == i"),
+        (behind, "j is the last token"),
+        (lambda start, end, longest: by_table(start, end, longest)[::-1], "are exchanged"),
+        (
+            lambda start, end, longest: by_table(start.softmax(0), end.softmax(0), longest),
+            "logits are added",
+        ),
+        (from_zero, "two loops"),
+        (runs_over, "IndexError"),
+        (spoils_end, "it changes end"),
+        (lambda start, end, longest: None, "returns nothing"),
+        (lambda start, end, longest: 3, "two whole numbers"),
+        (lambda start, end, longest: (0.5, 1), "whole number"),
+        (lambda start, end, longest: (0, 1, 2), "two whole numbers"),
+    ],
+    "f1_by_hand": [
+        (0.5, "are taken away first"),
+        (0.2, "harmonic mean"),
+        ("1/5", "harmonic mean"),
+        (1.0, "harmonic mean"),
+        (0.6, "2pr"),
+        (0.0, "common word"),
+        (1 / 6, "2pr"),
+        (0.9, "articles"),
+        (0.34, "articles"),
+        (33, "articles"),
+        ("a third", "write one number"),
+        ((1, 3), "write one number"),
     ],
 }
 
-_FACTOR = "the division by the maximum takes a common factor away"
-EQUIVALENT = {
-    "cam": {"method 1: mean -> sum": _FACTOR, "method 2: sum -> mean": _FACTOR},
-}
+EQUIVALENT: dict[str, dict[str, str]] = {}

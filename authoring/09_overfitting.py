@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 7. Overfitting
+# # 9. Overfitting
 #
 # Eleven million weights, and twenty photos. The network can learn all of them by heart, and will.
 # In this lesson you make it happen, learn to see it in the curves, and meet every usual treatment:
@@ -25,12 +25,12 @@ from torchvision.transforms import v2
 
 import ftcourse as ft
 from ftcourse import results, widgets
-from ftcourse.exercises import lesson07 as check
+from ftcourse.exercises import lesson09 as check
 from ftcourse.exercises import opening, progress
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="07", seconds=25, minutes=35)
+opening.show(lesson="09", seconds=25, minutes=35)
 
 # %% [markdown]
 # ## Provoke it
@@ -90,7 +90,7 @@ for p in (0.9, 0.4, 0.01):
 # %% [markdown]
 # From the second to the third the number of right answers stays, and the loss is five times as high.
 #
-# ### ✏️ Your turn · Exercise 7.1: read the curves
+# ### ✏️ Your turn · Exercise 9.1: read the curves
 #
 # Four runs, drawn as they typically look (by formula, not measured). Give each diagnosis its panel:
 #
@@ -144,7 +144,7 @@ ft.show_images([data.train.image(position), *variants], ["photo"] + [""] * 11)
 # %% [markdown]
 # The animal is in each of them, and it is still an ant. A crop that loses it, or a flip that turns
 # a 6 into a 9, would teach nonsense. (`data.val` never has any of this: the judge sees each photo
-# as it is.) Move the sliders: from which crop on is the ant no longer there? Exercise 7.6 will ask.
+# as it is.) Move the sliders: from which crop on is the ant no longer there? Exercise 9.6 will ask.
 
 # %% tags=["nbval-ignore-output"]
 widgets.augmentation_viewer(data, size=64)
@@ -189,7 +189,7 @@ ft.plot_lines(
 )
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 7.2: the floor
+# ### ✏️ Your turn · Exercise 9.2: the floor
 #
 # The curve with smoothing has a lowest point, above zero. For two classes and `label_smoothing=0.1`: how
 # low can the training loss get at best? Two digits are enough.
@@ -217,7 +217,7 @@ print("the lowest point of the curve with smoothing:", round(smooth.min().item()
 # in the same way. [CutMix](https://arxiv.org/abs/1905.04899) pastes a rectangle of one into the
 # other; the target is mixed by area.
 #
-# ### ✏️ Your turn · Exercise 7.3: mix
+# ### ✏️ Your turn · Exercise 9.3: mix
 #
 # Fill in `mixup`. Each photo is mixed with the one *before* it in the batch (`images.roll(1, 0)`
 # has them in place): `share` of itself, the rest of the other. Targets become rows of shares:
@@ -277,7 +277,7 @@ ft.show_images([*half[:3], *cut[:3]], shares(half_goals) + shares(cut_goals), co
 # nothing gets better for a while. `ft.finetune` always keeps the best, the star in its plot, and
 # `early_stopping=5` ends a stage after five epochs without a better one.
 #
-# ### ✏️ Your turn · Exercise 7.4: which lines are wrong?
+# ### ✏️ Your turn · Exercise 9.4: which lines are wrong?
 #
 # This runs, and reports a fine score on the test split. Give **all** letters of wrong lines.
 #
@@ -384,7 +384,7 @@ for key in ("last", "best"):
 
 # %% [markdown]
 # One row is left, for the last weights and for the best: **more photos**. The same number of steps, each
-# photo seen a third as often, and the gain is larger than that of everything else. (Lesson 08 says
+# photo seen a third as often, and the gain is larger than that of everything else. (Lesson 10 says
 # the same with other photos: from 20 to 100 a class all layers go from 82.9 to 91.3 %.) All others
 # cannot be told from nothing *by these runs*: five seeds, a short training, 40 photos. That does not
 # mean "useless", and it does mean that **one lucky run with a treatment is no evidence.**
@@ -466,7 +466,7 @@ for t in (1.0, T):
 assert T > 1.1 and measured[1] < measured[0], "the careless run above has been changed"
 
 # %% [markdown]
-# Confidence is now nearer to the accuracy, and the loss is lower. Lesson 15 measures this with more
+# Confidence is now nearer to the accuracy, and the loss is lower. Lesson 17 measures this with more
 # care.
 #
 # ## Wrong labels, learnt by heart
@@ -594,7 +594,7 @@ assert val > 0.8 and test < val - 0.15, "is `shortcut` still the set in which so
 # least a test split from where it will be used. It is the splits that are to blame, and only a
 # person can see that.
 #
-# ### ✏️ Your turn · Exercise 7.5: choose a treatment
+# ### ✏️ Your turn · Exercise 9.5: choose a treatment
 #
 # Four cases and four treatments. Give each case one letter, and **write down your reason in a
 # sentence before you run the check**.
@@ -625,7 +625,7 @@ answer = check.treatment(answer)
 # %% [markdown]
 # ## An open task: vary much, lose nothing
 #
-# ### ✏️ Your turn · Exercise 7.6: an augmentation of your own
+# ### ✏️ Your turn · Exercise 9.6: an augmentation of your own
 #
 # The course's `train_transforms(64)` loses a part of the animal in about one draw of eight, on the
 # drawn photos of this check. **Change it until no more than one draw in fifty does, and two draws
@@ -697,7 +697,7 @@ else:
 # - You know when no regulariser will help: when the data are the problem.
 
 # %%
-print(progress.summary("07"))
+print(progress.summary("09"))
 
 # %% [markdown]
 # ## Common questions
@@ -719,5 +719,5 @@ print(progress.summary("07"))
 # - Run one row of the table yourself: `python benchmarks/overfitting.py --seeds 5 --out mine.json`.
 # - Give the shortcut set `shortcut=0.5`. From which share on does the network see the animal?
 #
-# **Next:** [8. How much data](08_how_much_data.ipynb), where the row that stood out above becomes a
+# **Next:** [10. How much data](10_how_much_data.ipynb), where the row that stood out above becomes a
 # whole curve.

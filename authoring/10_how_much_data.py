@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 8. How much data?
+# # 10. How much data?
 #
 # "A few hundred examples can do." You find that sentence in every introduction to fine-tuning, and
 # hardly ever the measurement. Here is one, with five seeds for each point. You put the intervals on
@@ -22,12 +22,12 @@ from sklearn.preprocessing import StandardScaler
 import ftcourse as ft
 from ftcourse import results
 from ftcourse.data.transforms import train_transforms
-from ftcourse.exercises import lesson08 as check
+from ftcourse.exercises import lesson10 as check
 from ftcourse.exercises import opening, progress
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="08", seconds=30, minutes=40)
+opening.show(lesson="10", seconds=30, minutes=40)
 
 # %% [markdown]
 # ## The lottery
@@ -152,7 +152,7 @@ for method in METHODS[:5]:
 # %% [markdown]
 # Compare single columns, and you can find a seed that contradicts almost any ranking.
 #
-# ### ✏️ Your turn · Exercise 8.1: an interval
+# ### ✏️ Your turn · Exercise 10.1: an interval
 #
 # How far may the mean of five values lie from that of *very many* runs? The usual answer is the 95 %
 # interval by Student's t:
@@ -232,7 +232,7 @@ for n in (40, 153, 200, 1000):
 # the real photos all seeds share the same 153: **the whiskers there do not contain the luck of the
 # test**, and 5 or 6 points to each side come on top for the height of all curves together.
 #
-# ### ✏️ Your turn · Exercise 8.2: how many test photos?
+# ### ✏️ Your turn · Exercise 10.2: how many test photos?
 #
 # You expect about 90 % and want to state it to ± 2 points, 19 times out of 20. How many test
 # photos do you need? Two digits are enough.
@@ -255,7 +255,7 @@ needed = check.test_photos(guess)
 # Take the accuracy that training from scratch reaches with all its photos, and go left in the figure
 # until you meet another curve: with so many photos it is as good.
 #
-# ### ✏️ Your turn · Exercise 8.3: read a curve sideways
+# ### ✏️ Your turn · Exercise 10.3: read a curve sideways
 #
 # Fill in `photos_needed(sizes, accuracies, target)`: the number of photos a class at which the
 # curve first reaches `target`. Between two measured sizes it is a straight line *in the plot*,
@@ -364,7 +364,7 @@ ft.plot_intervals(
 )
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 8.4: what does the figure say?
+# ### ✏️ Your turn · Exercise 10.4: what does the figure say?
 #
 # Which of these sentences are supported by what you have seen? Give **all** letters.
 #
@@ -387,7 +387,7 @@ answer = check.read_gains(answer)
 
 # %% [markdown]
 # The figure has 18 intervals for the insects. Where nothing differs, one in twenty misses zero by
-# chance. Lesson 07's correction for many looks (Bonferroni): multiply each p-value by their number,
+# chance. Lesson 09's correction for many looks (Bonferroni): multiply each p-value by their number,
 # and believe it below 0.05.
 
 # %%
@@ -526,7 +526,7 @@ assert noise[0.2].mean() < half_as_many.mean() - 0.015, why
 # %% [markdown]
 # With one label in ten wrong, 40 photos a class are worth about as much as 20 with right labels:
 # **here 10 % wrong labels cost half the photos**, and 20 % cost more. So labels are worth a second look
-# (lesson 07 finds the suspicious ones by their loss). In the **test** a wrong label is an error that
+# (lesson 09 finds the suspicious ones by their loss). In the **test** a wrong label is an error that
 # no network can avoid.
 
 # %% tags=["nbval-ignore-output"]
@@ -560,7 +560,7 @@ assert rare[5, None][1] < 0.4 and rare[5, "balanced"][1] > rare[5, None][1] + 0.
 
 # %% [markdown]
 # A rare class hides behind a good accuracy; look at its recall. Balanced weights help a little;
-# exercise 8.6 does better.
+# exercise 10.6 does better.
 #
 # ## Is the test clean?
 #
@@ -600,7 +600,7 @@ for finding in ft.audit(folder).findings:
         print(finding.severity, "-", finding.message)
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 8.5: which number may be reported?
+# ### ✏️ Your turn · Exercise 10.5: which number may be reported?
 #
 # Four people have trained five seeds on 20 photos a class and write "test accuracy" into their
 # report. Whose sentence is honest? Give **all** letters that apply.
@@ -634,7 +634,7 @@ assert gain > 0.02, "the lottery of 20 photos a class has changed: run it again 
 # %% [markdown]
 # ## An open task: find the rare ones
 #
-# ### ✏️ Your turn · Exercise 8.6: both classes
+# ### ✏️ Your turn · Exercise 10.6: both classes
 #
 # 40 photos of one class, 5 of the other. `find_both` gets their features and labels and returns a
 # fitted classifier. Begin with `return probe(x, y)`: the check says how much of each class it finds.
@@ -708,7 +708,7 @@ else:
 # - You keep a test clean, and can plan a small data set.
 
 # %%
-print(progress.summary("08"))
+print(progress.summary("10"))
 
 # %% [markdown]
 # ## Appendix: do drawn insects tell the truth?
@@ -759,4 +759,4 @@ for n in sizes(photos):
 #
 # Draw the learning curve of your own photos with the probe. Still rising? Collect more.
 #
-# **Next:** [9. How much compute?](09_how_much_compute.ipynb), where the same figure gets a price.
+# **Next:** [11. How much compute?](11_how_much_compute.ipynb), where the same figure gets a price.

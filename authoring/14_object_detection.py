@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 12. Object detection
+# # 14. Object detection
 #
 # How many bees are on this photo, and where? A label cannot say, and a mask melts two bees that
 # touch into one. Detection gives each animal a **box** and a class. The backbone is the one you
@@ -22,14 +22,14 @@ from torchvision import ops
 
 import ftcourse as ft
 from ftcourse import plots, results
-from ftcourse.exercises import lesson12 as check
+from ftcourse.exercises import lesson14 as check
 from ftcourse.exercises import opening, progress
 from ftcourse.tasks.detection import Detection, detection_transforms, fcos
 from ftcourse.tasks.places import answering_places
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="12", seconds=25, minutes=35)
+opening.show(lesson="14", seconds=25, minutes=35)
 if importlib.util.find_spec("pycocotools") is None:
     print("run first: %pip install -q pycocotools")
 
@@ -83,7 +83,7 @@ print("animals on the first ten photos:", counts[:10])
 #
 # and calls a box right if its class is right and its IoU with a true box is above some limit, often 0.5.
 #
-# ### ✏️ Your turn · Exercise 12.1: the IoU of two boxes
+# ### ✏️ Your turn · Exercise 14.1: the IoU of two boxes
 #
 # Fill in `box_iou`. `a` and `b` are float tensors (4,): left, top, right, bottom. Mind boxes that
 # do not meet.
@@ -127,7 +127,7 @@ for shift in (0, 2, 5, 8, 12):
 # top, right and bottom edge. The detector of this lesson is
 # [FCOS](https://arxiv.org/abs/1904.01355) (2019), and torchvision has it. It looks at several maps at
 # once, fine ones for small objects and coarse ones for large objects; a *feature pyramid* mixes them
-# as the decoder of lesson 11 does.
+# as the decoder of lesson 13 does.
 #
 # `fcos` puts torchvision's FCOS on the backbone. Its layer groups have the names you know.
 
@@ -196,7 +196,7 @@ for p in (0.1, 0.5, 0.9, 0.99):
 # The rule, called NMS: take the boxes by falling score. Keep a box, unless it overlaps one that is
 # **already kept** by more than a threshold.
 #
-# ### ✏️ Your turn · Exercise 12.2: who survives?
+# ### ✏️ Your turn · Exercise 14.2: who survives?
 #
 # Four boxes of one class, the threshold is 0.5. Work it out by hand. Which boxes are kept? Give **all**
 # letters, such as `"a, b"`.
@@ -219,7 +219,7 @@ answer = check.survivors(answer)
 # check.survivors.hint()
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 12.3: write it
+# ### ✏️ Your turn · Exercise 14.3: write it
 #
 # Fill in `nms`. `boxes` is (n, 4), `scores` (n,). Return the positions of the boxes that are kept, best
 # first; for no boxes, an empty list. You have `box_iou`.
@@ -265,7 +265,7 @@ assert kept == theirs, "nms and torchvision.ops.nms differ"
 #
 # ## Photo and boxes move together
 #
-# ### ✏️ Your turn · Exercise 12.4: find the bug
+# ### ✏️ Your turn · Exercise 14.4: find the bug
 #
 # A colleague's function mirrors a photo and its boxes. It raises no error. What is wrong with the
 # boxes that it returns?
@@ -430,7 +430,7 @@ assert test["map"] < test["map_50"] < mean["map_50"] - 0.2, "have you changed th
 # The same network, loss and loop: 360 photos in place of 100, eight epochs in place of six, and photos
 # enlarged to 128 pixels (`size=128`) make the difference. Which of the three does most, the run does not tell.
 #
-# ### ✏️ Your turn · Exercise 12.5: choose a threshold
+# ### ✏️ Your turn · Exercise 14.5: choose a threshold
 #
 # A laboratory uses your detector to find white blood cells. A missed cell is a serious mistake; a
 # wrong box costs a technician two seconds. The detector misses too many. What do you do first?
@@ -511,7 +511,7 @@ plots.plot_lines(
 #
 # ## One animal, one box
 #
-# ### ✏️ Your turn · Exercise 12.6: choose what is shown
+# ### ✏️ Your turn · Exercise 14.6: choose what is shown
 #
 # An open task. Write `choose`: of what a detector offers for one photo it returns the positions of the boxes
 # that are worth showing. Any way is right. The check draws photos with animals that get a second box of the
@@ -606,7 +606,7 @@ else:
 # - You read a precision-recall curve, and choose the threshold for the task at hand.
 
 # %%
-print(progress.summary("12"))
+print(progress.summary("14"))
 
 # %% [markdown]
 # ## Common questions
@@ -631,4 +631,4 @@ print(progress.summary("12"))
 # - Raise `size` to 128 and to 160. Which animals are found that were missed?
 # - Score the predictions with `limit=0.75` in `right_boxes`. Which class loses more?
 #
-# **Next:** [13. Text](13_text.ipynb), where the same stages fine-tune a transformer.
+# **Next:** [15. Text](15_text.ipynb), where the same stages fine-tune a transformer.

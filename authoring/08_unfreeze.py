@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 6. Unfreeze
+# # 8. Unfreeze
 #
 # A head on frozen features is a good start, and it ends where the features end. They were learnt
 # from other photos, for other classes. To go further θ has to move. It took hours to find, and a
@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import ftcourse as ft
-from ftcourse.exercises import lesson06 as check
+from ftcourse.exercises import lesson08 as check
 from ftcourse.exercises import opening, progress, samples
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
@@ -30,7 +30,7 @@ plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _ = torch.manual_seed(0)
 
-opening.show(lesson="06", seconds=50, minutes=40)
+opening.show(lesson="08", seconds=50, minutes=40)
 
 # %% [markdown]
 # Ants and bees again, at 64 x 64 pixels, so that many small experiments take little time. The
@@ -111,7 +111,7 @@ for name, modules in ft.layer_groups(pretrained).items():
 #
 # $$\eta_{\text{group}} = \eta \cdot \text{layer\_decay}^{\,\text{distance from the head}}$$
 #
-# ### ✏️ Your turn · Exercise 6.1: a step by hand
+# ### ✏️ Your turn · Exercise 8.1: a step by hand
 #
 # Fill in `first_step`: the new weights of a group after AdamW's first step. `distance` counts the
 # groups from the head: 0 for the head, 1 for `layer4`, 5 for the stem. The check compares with
@@ -362,7 +362,7 @@ print(
 #
 # What did a run really move? The report tells, if you can read it.
 #
-# ### ✏️ Your turn · Exercise 6.2: which run is which?
+# ### ✏️ Your turn · Exercise 8.2: which run is which?
 #
 # Four runs of four steps, all with AdamW: everything at **one rate**; everything with
 # **`layer_decay=0.3`**; a stage for **`layer4` and head**; a stage for the **head**, in which
@@ -461,7 +461,7 @@ print(
 print("its first step has less than half the peak's rate:", last[0]["head"] < 0.5e-3)
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 6.3: the schedule that never falls
+# ### ✏️ Your turn · Exercise 8.3: the schedule that never falls
 #
 # This runs without an error, and trains poorly. Somebody has plotted its learning rate. Batches of
 # 16, 120 photos, so 8 steps an epoch.
@@ -537,7 +537,7 @@ print("validation accuracy is above 0.8:", after["accuracy"] > 0.8)
 
 # %% [markdown]
 # Forty validation photos are few: 0.025 is one photo. Whether fine-tuning beats the head alone, and
-# from how many photos on, is a question for many seeds; lesson 08 answers it with intervals.
+# from how many photos on, is a question for many seeds; lesson 10 answers it with intervals.
 #
 # ## What it forgets
 #
@@ -652,7 +652,7 @@ print("L2-SP: layer4 stays within half the distance:", pulled < 0.5 * free)
 # That this works is not obvious: between two networks that were trained apart it usually does not.
 # After fine-tuning with a moderate rate both ends lie in the same valley.
 #
-# ### ✏️ Your turn · Exercise 6.4: on the line between two networks
+# ### ✏️ Your turn · Exercise 8.4: on the line between two networks
 #
 # Fill in `interpolate`. `before` and `after` are two `state_dict()`s with the same names; return a
 # third. `share=0` is `before`, `share=1` is `after`. BatchNorm's statistics are in there as well.
@@ -705,7 +705,7 @@ print("at 0.4 the new accuracy is still above 0.7:", middle[1] > 0.7)
 # %% [markdown]
 # One run of fine-tuning, and you choose the place on the line afterwards, on the validation split.
 #
-# ### ✏️ Your turn · Exercise 6.5: choose the stages
+# ### ✏️ Your turn · Exercise 8.5: choose the stages
 #
 # Three situations and four plans. Choose one plan for each, and **write down your reason in a
 # sentence before you run the check**.
@@ -768,7 +768,7 @@ else:
 # - You can measure what a network forgets, and choose between old and new.
 
 # %%
-print(progress.summary("06"))
+print(progress.summary("08"))
 
 # %% [markdown]
 # ## Common questions
@@ -794,5 +794,5 @@ print(progress.summary("06"))
 #   weights. Which mixture still works?
 # - Make `l2_sp` ten times and a hundred times as strong. Where do its points go?
 #
-# **Next:** [7. Overfitting](07_overfitting.ipynb), where the training accuracy is perfect, and
+# **Next:** [9. Overfitting](09_overfitting.ipynb), where the training accuracy is perfect, and
 # that is the problem.

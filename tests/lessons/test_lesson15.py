@@ -1,10 +1,10 @@
-"""Lesson 13's questions speak of the texts and the measure that are there."""
+"""Lesson 15's questions speak of the texts and the measure that are there."""
 
 from __future__ import annotations
 
 import pytest
 
-from ftcourse.exercises import lesson13 as check
+from ftcourse.exercises import lesson15 as check
 from ftcourse.tasks import text
 
 

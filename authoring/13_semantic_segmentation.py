@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 11. Semantic segmentation
+# # 13. Semantic segmentation
 #
 # So far a photo had one label. Many questions need more: *which pixels* are road, tumour, insect?
 # Semantic segmentation gives each pixel a class. Backbone and `finetune` are the ones you know; the
@@ -26,14 +26,14 @@ from torchvision.transforms.v2 import functional as V
 
 import ftcourse as ft
 from ftcourse import plots, results
-from ftcourse.exercises import lesson11 as check
+from ftcourse.exercises import lesson13 as check
 from ftcourse.exercises import opening, progress
 from ftcourse.plots.images import overlay
 from ftcourse.tasks.segmentation import Segmentation, segmentation_transforms, unet
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="11", seconds=30, minutes=35)
+opening.show(lesson="13", seconds=30, minutes=35)
 
 # %% [markdown]
 # ## See it work
@@ -98,7 +98,7 @@ for name, count in zip(names, pixels.tolist(), strict=True):
 # It is 1 if the two sets of pixels are the same, and 0 if they share none. Missed pixels lower it,
 # and so do pixels too many. **Mean IoU** is the mean over the classes, each with the same weight.
 #
-# ### ✏️ Your turn · Exercise 11.1: the model that finds nothing
+# ### ✏️ Your turn · Exercise 13.1: the model that finds nothing
 #
 # A model calls *every* pixel background. With the counts above: what is its pixel accuracy, and
 # what its mean IoU over the three classes? Work both out before you go on, as a pair of fractions.
@@ -119,7 +119,7 @@ answer = check.nothing_found(answer)
 # %% [markdown]
 # Whoever reports pixel accuracy alone may be reporting this model.
 #
-# ### ✏️ Your turn · Exercise 11.2: IoU by hand
+# ### ✏️ Your turn · Exercise 13.2: IoU by hand
 #
 # Fill in `iou`. Two masks come in, `predicted` and `truth`, int64 of the same shape. Return a
 # tensor with one IoU a class. Pixels whose truth is `ignore_index` have no truth and do not count
@@ -196,7 +196,7 @@ for run in longer["runs"]:
 # What does a ResNet do before its head? It makes a *map*, a small grid with 512 numbers at each
 # place, then averages over all places.
 #
-# ### ✏️ Your turn · Exercise 11.3: the size of the map
+# ### ✏️ Your turn · Exercise 13.3: the size of the map
 #
 # Our photos are 96 x 96 pixels. How many rows and columns has the map that comes out of `layer4`?
 # (Lesson 01 went through the stem and the four stages.)
@@ -280,14 +280,14 @@ print(ft.freeze_report(model))
 
 # %% [markdown]
 # The groups have the names that you know. The head is now the whole decoder, all of it new, and
-# the stages of lessons 03 and 06 work on it as before.
+# the stages of lessons 03 and 08 work on it as before.
 #
 # ## Photo and mask move together
 #
 # Augmentation has a new duty: flip the photo, and the mask must flip too. That is easily checked,
 # and mistakes are seen at once. There is a mistake that is not seen.
 #
-# ### ✏️ Your turn · Exercise 11.4: find the bug
+# ### ✏️ Your turn · Exercise 13.4: find the bug
 #
 # A colleague's function enlarges photo and mask. It raises no error, and overlays look fine. Yet
 # something is wrong with the masks that it returns. Find out what (look at their *values*).
@@ -478,7 +478,7 @@ plots.plot_class_scores(
 )
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 11.5: read the bars
+# ### ✏️ Your turn · Exercise 13.5: read the bars
 #
 # Which of these does the plot show? Give **all** letters that apply.
 #
@@ -507,7 +507,7 @@ answer = check.read_bars(answer)
 #
 # ## An animal has one class
 #
-# ### ✏️ Your turn · Exercise 11.6: tidy the masks
+# ### ✏️ Your turn · Exercise 13.6: tidy the masks
 #
 # An open task. The network answers pixel by pixel; you know more: **each of these photos holds one
 # animal**. Write `tidy`, which takes a predicted mask, int64 (H, W), and returns a better one. Any way
@@ -594,7 +594,7 @@ else:
 # - You look at each class before you believe the mean, and put in what you know of your photos.
 
 # %%
-print(progress.summary("11"))
+print(progress.summary("13"))
 
 # %% [markdown]
 # ## Common questions
@@ -606,7 +606,7 @@ print(progress.summary("11"))
 # **My masks are colours, not class numbers.** Build the number image once, and store it as PNG
 # with one channel. JPEG changes values, and so spoils masks.
 #
-# **How many masks do I need?** Count photos, not pixels: pixels of one photo are alike. Lesson 08 shows how
+# **How many masks do I need?** Count photos, not pixels: pixels of one photo are alike. Lesson 10 shows how
 # to find out.
 #
 # **I need to count the animals.** Semantic segmentation melts two touching bees into one region. That is
@@ -619,4 +619,4 @@ print(progress.summary("11"))
 # - Train with the target `"parts"`: `ftcourse.data.insects.PARTS` has their names.
 # - Give the background less weight in the loss. Which IoU rises, which falls?
 #
-# **Next:** [12. Object detection](12_object_detection.ipynb), where each animal gets a box of its own.
+# **Next:** [14. Object detection](14_object_detection.ipynb), where each animal gets a box of its own.

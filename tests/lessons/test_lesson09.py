@@ -1,4 +1,4 @@
-"""What lesson 07's questions say of their curves and of label smoothing is so."""
+"""What lesson 09's questions say of their curves and of label smoothing is so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from helpers import assert_right
 from torch.nn import functional as F
 
-from ftcourse.exercises import lesson07 as check
+from ftcourse.exercises import lesson09 as check
 
 
 def test_7_1_the_curves_are_what_the_answer_says():

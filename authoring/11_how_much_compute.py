@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 9. How much compute?
+# # 11. How much compute?
 #
-# Lesson 08 asked what a method gains. Here comes the bill: seconds, memory, hours on a rented
+# Lesson 10 asked what a method gains. Here comes the bill: seconds, memory, hours on a rented
 # machine; and how to save most of it, by computing once what never changes.
 #
 # **What you will be able to do**
@@ -22,13 +22,13 @@ from torchvision import models
 
 import ftcourse as ft
 from ftcourse import results
-from ftcourse.exercises import lesson09 as check
+from ftcourse.exercises import lesson11 as check
 from ftcourse.exercises import opening, progress
 from ftcourse.models.cost import count_cost
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="09", seconds=25, minutes=40)
+opening.show(lesson="11", seconds=25, minutes=40)
 
 # %% [markdown]
 # ## Count one layer
@@ -37,7 +37,7 @@ opening.show(lesson="09", seconds=25, minutes=40)
 # floating-point operations: a multiplication is one, an addition is one. (Some authors count both
 # together as one, a MAC. Their numbers are half of ours.)
 #
-# ### ✏️ Your turn · Exercise 9.1: the FLOPs of a convolution
+# ### ✏️ Your turn · Exercise 11.1: the FLOPs of a convolution
 #
 # One number of the output is a sum over all input channels and all k × k places of the kernel,
 # each a product that is added to the sum. Fill in `conv_flops`: the FLOPs for **one** photo, with
@@ -126,7 +126,7 @@ ft.plot_bars(
 # early layers each of the few weights works at many places. **The number of parameters does not tell
 # the cost.**
 #
-# ### ✏️ Your turn · Exercise 9.2: a larger photo
+# ### ✏️ Your turn · Exercise 11.2: a larger photo
 #
 # At 128 pixels a photo costs 1.18 GFLOP. How many at 224? Two digits are enough.
 
@@ -194,7 +194,7 @@ for train in ("all", "layer4", "head"):
 # - **layer4**: one forward for everything, the way back for `layer4` only.
 # - **head**: the way back is nearly free. What is left is the way *forward*.
 #
-# ### ✏️ Your turn · Exercise 9.3: only the stem
+# ### ✏️ Your turn · Exercise 11.3: only the stem
 #
 # Now the other way round: `Stage(train=("stem",))` lets the first layer move, and freezes all above
 # it, 99.9 % of the parameters. What does a step cost?
@@ -307,7 +307,7 @@ assert difference < 1e-4
 # Ten epochs, ten times less, and the same head: no accuracy was traded for speed. It works for
 # `layer4`, too: the output of `layer3` is kept, and `layer4` and head train on that.
 #
-# ### ✏️ Your turn · Exercise 9.4: predict the gain
+# ### ✏️ Your turn · Exercise 11.4: predict the gain
 #
 # Let $f$ be the FLOPs of the frozen part for one photo, and $t$ those of a forward *and* backward
 # pass through what trains. Fill in `speedup(epochs, frozen, trains)`: the FLOPs of the slow way,
@@ -349,7 +349,7 @@ ft.plot_lines(gains, log="xy", xlabel="epochs", ylabel="times fewer FLOPs", leve
 # For one epoch there is nothing to gain. For many, the head's gain grows with their number, and that of
 # `layer4` ends at $(f + t)/t$: what trains has to be computed each time.
 #
-# ### ✏️ Your turn · Exercise 9.5: which of these caches are right?
+# ### ✏️ Your turn · Exercise 11.5: which of these caches are right?
 #
 # Five programs keep what the frozen part computes. Which of them train **the same** as the correct
 # slow loop, with augmentation where it has augmentation? Give all letters.
@@ -474,7 +474,7 @@ for train, row in memory.items():
 #
 # ## The bill
 #
-# Measured, each row in a process of its own: 64 pixels, as in lesson 08, batches of 32 photos.
+# Measured, each row in a process of its own: 64 pixels, as in lesson 10, batches of 32 photos.
 
 # %%
 compute = results.load("compute")
@@ -494,7 +494,7 @@ for (method, kept), row in rows.items():
 # block's share of the FLOPs falls to a fifth, and its time only to two fifths. The optimizer moves the
 # same 8.4 million numbers in each step, and that is not in the FLOPs of the layers.
 #
-# And what does one get for it? The accuracies are those of lesson 08: 100 insects a class, the mean of
+# And what does one get for it? The accuracies are those of lesson 10: 100 insects a class, the mean of
 # five seeds. `scratch` costs what `all` costs a step; `LP-FT` trains the head in its first epoch of four.
 
 # %%
@@ -520,7 +520,7 @@ ft.plot_points(
 
 # %% [markdown]
 # Up is better, left is cheaper. Pre-training costs *you* nothing: `scratch`, for as many epochs, stands
-# far below. (Given many more, it rises: lesson 08.) Between the others the question is what a few
+# far below. (Given many more, it rises: lesson 10.) Between the others the question is what a few
 # points are worth to you: the probe tells in a minute whether a problem can be solved at all.
 #
 # ## Your own case, in plain numbers
@@ -574,7 +574,7 @@ print(f"ResNet-50, all layers, 224 pixels, batch of 32, float32: {cost.memory / 
 # %% [markdown]
 # ## An open task
 #
-# ### ✏️ Your turn · Exercise 9.6: within the budget
+# ### ✏️ Your turn · Exercise 11.6: within the budget
 #
 # The program below names new photos after learning from 24 labelled ones. It is right often enough, and
 # it costs 78 GFLOP. Delete the line with `raise`, then change it until it costs **at most 16 GFLOP** and
@@ -644,7 +644,7 @@ else:
 # - You can say how long a training will take before you start it, and what it costs.
 
 # %%
-print(progress.summary("09"))
+print(progress.summary("11"))
 
 # %% [markdown]
 # ## Common questions
@@ -663,5 +663,5 @@ print(progress.summary("09"))
 # - Keep the features of 5 random crops of each photo, and train a head that takes another one in
 #   each epoch. How many FLOPs, as a formula?
 #
-# **Next:** [10. Silent bugs](10_silent_bugs.ipynb): twelve programs that train without an error, and are
+# **Next:** [12. Silent bugs](12_silent_bugs.ipynb): twelve programs that train without an error, and are
 # wrong.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 14. Parameter-efficient fine-tuning
+# # 16. Parameter-efficient fine-tuning
 #
 # Full fine-tuning moves every weight, keeps three more numbers for each of them while it trains, and
 # leaves you with a file as large as the network **for each task**. Here is a third way between that and
@@ -33,18 +33,18 @@ from torch.utils.data import DataLoader
 import ftcourse as ft
 from ftcourse import results
 from ftcourse.data.texts import questions
-from ftcourse.exercises import lesson14 as check
+from ftcourse.exercises import lesson16 as check
 from ftcourse.exercises import progress
 from ftcourse.tasks import text
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="14", seconds=35, minutes=45)
+opening.show(lesson="16", seconds=35, minutes=45)
 
 # %% [markdown]
 # ## What does it cost to move everything?
 #
-# The encoder and the messages are those of lesson 13. While AdamW trains a weight, memory holds the
+# The encoder and the messages are those of lesson 15. While AdamW trains a weight, memory holds the
 # weight, its gradient, and two running means: four numbers of four bytes.
 
 # %%
@@ -84,7 +84,7 @@ for train in ("all", "head"):
 ft.plot_low_rank(384, 384, r=8)
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 14.1: how many train?
+# ### ✏️ Your turn · Exercise 16.1: how many train?
 #
 # Usually A and B are put on the **query** and **value** matrices of each attention layer. This encoder has
 # 6 layers, and both matrices are 384 x 384. With r = 8, how many numbers do all A and B hold together?
@@ -101,7 +101,7 @@ count = check.count_lora(guess)
 # check.count_lora.solution()   # ... and for a worked answer
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 14.2: the layer
+# ### ✏️ Your turn · Exercise 16.2: the layer
 #
 # Fill in `lora_forward`: the output of the frozen layer, plus the detour. `x` is (..., in), `weight` (out, in),
 # `A` (r, in), `B` (out, r); `scale` is α / r. Take the short way round: never build the product B A.
@@ -170,7 +170,7 @@ assert torch.allclose(before, after, atol=1e-4), "B must begin at zero"
 # %% [markdown]
 # ## Why does B begin at zero?
 #
-# ### ✏️ Your turn · Exercise 14.3: a good beginning
+# ### ✏️ Your turn · Exercise 16.3: a good beginning
 #
 # At step 0 the network should be the pre-trained one, and the first step should be able to change it.
 # Which beginning does both?
@@ -298,7 +298,7 @@ for row in measured["summary"]:
 #
 # The detour costs a little time in each layer. For use it can be had for nothing.
 #
-# ### ✏️ Your turn · Exercise 14.4: merge
+# ### ✏️ Your turn · Exercise 16.4: merge
 #
 # Fill in `merge`: one weight matrix that does what W and the detour do together.
 
@@ -377,7 +377,7 @@ assert torch.allclose(same, with_detour, atol=1e-3)
 # %% [markdown]
 # ### A second task on the same network
 #
-# The questions of lesson 13, sorted by what they ask for: a number, a name, or something else. A new adapter, a
+# The questions of lesson 15, sorted by what they ask for: a number, a name, or something else. A new adapter, a
 # plain loop, and the optimizer gets what trains:
 
 
@@ -459,7 +459,7 @@ for one in texts:
 
 # %% [markdown]
 # One network in memory, and as many tasks as you have adapters: each answers its own question. (The adapter for
-# questions has seen questions only, and has a word for everything, lesson 15's subject.) For use, one can be
+# questions has seen questions only, and has a word for everything, lesson 17's subject.) For use, one can be
 # merged:
 
 # %%
@@ -475,7 +475,7 @@ assert difference < 1e-3 and not any("lora_" in name for name in plain.state_dic
 # that `ft.finetune` and stages take it. You will meet it in the next exercise.
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 14.5: a linear probe in disguise
+# ### ✏️ Your turn · Exercise 16.5: a linear probe in disguise
 #
 # ```python
 # model = text.TextClassifier(encoder, num_classes=7)                  # 1
@@ -634,11 +634,11 @@ ft.plot_dots(accuracies("resnet18"), percent=True, title="ResNet-18, photos: tes
 # **Activations** fall far less. LoRA trains 300 times fewer numbers than all, and keeps two thirds of the
 # activations: gradients pass through every layer behind the first one that trains, frozen or not. Only the head
 # is different: nothing in front of it needs a gradient. If activations are your problem, train the last layers
-# (lessons 06 and 09), or use smaller batches.
+# (lessons 08 and 11), or use smaller batches.
 #
 # ## Find r, alpha and the rate
 #
-# ### ✏️ Your turn · Exercise 14.6: change these until it fits
+# ### ✏️ Your turn · Exercise 16.6: change these until it fits
 #
 # A frozen layer of 64 x 64 should do something else, and the change it needs uses a few directions; how many, you
 # are not told. `check.left_over(r, alpha, lr)` trains LoRA on it for 60 steps, and says which share of the error
@@ -668,7 +668,7 @@ print(f"these settings leave {check.left_over(**settings):.1%}")
 # | one task, a network that fits | full fine-tuning or the last layers: simplest, and nothing to merge |
 # | many tasks on one network | LoRA: one copy of θ, an adapter for each task |
 # | a network that fits only just | LoRA: no optimizer state for θ, which may then be stored in 8 or 4 bits |
-# | a ResNet on photos | last block (lesson 06): an adapter saves little where the network has 45 MB |
+# | a ResNet on photos | last block (lesson 08): an adapter saves little where the network has 45 MB |
 #
 # ## Now with ImageNet weights
 #
@@ -700,7 +700,7 @@ else:
 # - You see through an adapter that does not train.
 
 # %%
-print(progress.summary("14"))
+print(progress.summary("16"))
 
 # %% [markdown]
 # ## Common questions
@@ -721,4 +721,4 @@ print(progress.summary("14"))
 # - Add two adapters that were trained for different tasks to the same W. What does the network do?
 # - `lora.head` was trained together with A and B. Take A and B out and keep the head: how good is it?
 #
-# **Next:** [15. Ship it](15_ship_it.ipynb): out of the notebook, into use.
+# **Next:** [17. Ship it](17_ship_it.ipynb): out of the notebook, into use.

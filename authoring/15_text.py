@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 13. Text
+# # 15. Text
 #
 # A pre-trained network, a new head, and a choice of which layers may move: nothing in that sentence
 # is about images. Here you fine-tune a **transformer**, first to sort messages by what their writers want, then to
@@ -28,13 +28,13 @@ from torch.utils.data import DataLoader
 import ftcourse as ft
 from ftcourse import results
 from ftcourse.data.texts import messages, questions
-from ftcourse.exercises import lesson13 as check
+from ftcourse.exercises import lesson15 as check
 from ftcourse.exercises import progress
 from ftcourse.tasks import text
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="13", seconds=45, minutes=45)
+opening.show(lesson="15", seconds=45, minutes=45)
 
 # %% [markdown]
 # ## The messages
@@ -105,7 +105,7 @@ assert tokenizer.tokenize("thank you 😍") == tokenizer.tokenize("thank you �
 # Photos of one size stack into a batch. Texts have different lengths, so short ones are filled up with
 # **padding**, and an **attention mask** says which places are real (1) and which are filling (0).
 #
-# ### ✏️ Your turn · Exercise 13.1: how much of a batch is padding?
+# ### ✏️ Your turn · Exercise 15.1: how much of a batch is padding?
 #
 # The three texts above have 4, 7 and 18 tokens, added ones included. In a batch of the three, how many
 # places hold padding?
@@ -178,7 +178,7 @@ ft.plot_attention({"layer 0, head 2": early, "layer 3, head 1": later}, tokens)
 # the same problem, a 7 x 7 map of features, and solves it by the mean (lesson 01). So do we, with
 # one trap: there is something behind every place of the padding, too.
 #
-# ### ✏️ Your turn · Exercise 13.2: the mean over real tokens
+# ### ✏️ Your turn · Exercise 15.2: the mean over real tokens
 #
 # Fill in `mean_pool`. `hidden` is (texts, tokens, features); `mask` is (texts, tokens), 1 on real tokens.
 
@@ -257,7 +257,7 @@ print(
 # %% [markdown]
 # ## Frozen: the head alone
 #
-# Nothing moves in the encoder, so each text's features are computed once (lesson 09), and the head is
+# Nothing moves in the encoder, so each text's features are computed once (lesson 11), and the head is
 # a logistic regression on them.
 
 # %% tags=["nbval-ignore-output"]
@@ -285,7 +285,7 @@ assert accuracy["frozen"] > 0.6
 # %% [markdown]
 # ## Which learning rate?
 #
-# ### ✏️ Your turn · Exercise 13.3: choose before you run
+# ### ✏️ Your turn · Exercise 15.3: choose before you run
 #
 # A head learns well with `lr=1e-2` (lessons 02 to 04). Somebody trains the **whole** encoder with it,
 # `ft.Stage(train="all", lr=1e-2)`, AdamW as always. What happens?
@@ -460,7 +460,7 @@ whole = sum(w.start > 0 for _, w in windows.items)
 print(f"{len(windows)} windows, {whole} of them with the whole answer in it")
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 13.4: the best span
+# ### ✏️ Your turn · Exercise 15.4: the best span
 #
 # From start and end logits to an answer. The best start and the best end, each for itself, may give an
 # end before its start. Fill in `best_span`: the pair (i, j) with the highest `start[i] + end[j]` of all with
@@ -491,7 +491,7 @@ best_span = check.best_span(best_span)
 # **F1**: how many words are common? With p of the predicted words right, and r of the right words
 # found, F1 = 2pr / (p + r). Where several answers are right, the best counts.
 #
-# ### ✏️ Your turn · Exercise 13.5: F1 by hand
+# ### ✏️ Your turn · Exercise 15.5: F1 by hand
 #
 # The answer is *a third*; the model says *about a third of its height*. F1? Two digits are enough.
 
@@ -585,7 +585,7 @@ for q in questions("test")[1::6]:
 #
 # ## Can you beat it by hand?
 #
-# ### ✏️ Your turn · Exercise 13.6: no training at all
+# ### ✏️ Your turn · Exercise 15.6: no training at all
 #
 # You have read some messages, and can read more: `[m.text for m in train if m.label == "praise"]`. Write
 # `by_rule`, which takes a text and returns `"praise"`, `"problem"` or `"question"`. **Change it until 54 of the
@@ -650,7 +650,7 @@ else:
 # - You go from logits to a span, from tokens to characters, and measure it by exact match and F1.
 
 # %%
-print(progress.summary("13"))
+print(progress.summary("15"))
 
 # %% [markdown]
 # ## Common questions
@@ -677,5 +677,5 @@ print(progress.summary("13"))
 #   and what does it bring? `benchmarks/text.py` compares the methods on real film reviews (SST-2).
 # - In `text.best_span`, answers have at most 16 tokens. What happens to F1 with 4, and with 60?
 #
-# **Next:** [14. Parameter-efficient fine-tuning](14_parameter_efficient.ipynb): the same encoder, with one
+# **Next:** [16. Parameter-efficient fine-tuning](16_parameter_efficient.ipynb): the same encoder, with one
 # weight in a hundred.

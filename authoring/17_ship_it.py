@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 15. Ship it
+# # 17. Ship it
 #
 # A network in a notebook helps nobody. In this last lesson you go from a folder of photos to a file
 # that runs somewhere else, and on the way you ask the questions that people will ask *you*: where
@@ -37,14 +37,14 @@ from PIL import Image
 from torch.nn import functional as F
 
 import ftcourse as ft
-from ftcourse.exercises import lesson15 as check
+from ftcourse.exercises import lesson17 as check
 from ftcourse.exercises import progress, samples
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 13, "axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "savefig.bbox": "tight"})
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"
 
-opening.show(lesson="15", seconds=35, minutes=40)
+opening.show(lesson="17", seconds=35, minutes=40)
 
 # %% [markdown]
 # ## From a folder to a report
@@ -82,7 +82,7 @@ for finding in found.findings:
     print(f"{finding.severity:<8} {finding.kind:<28} {finding.message[:80]}")
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 15.1: what must be cured first?
+# ### ✏️ Your turn · Exercise 17.1: what must be cured first?
 #
 # You have an hour, and four faults. Which of them makes your *test score* a lie, without anybody
 # noticing?
@@ -152,7 +152,7 @@ print(type(model).__name__, classifier.classes, classifier.size)
 # $$w_k = \operatorname{mean}\frac{\partial\,\text{score}}{\partial A_k} \qquad
 # \text{heat} = \max\Big(0,\; \sum_k w_k A_k\Big)$$
 #
-# ### ✏️ Your turn · Exercise 15.2: Grad-CAM in three lines
+# ### ✏️ Your turn · Exercise 17.2: Grad-CAM in three lines
 #
 # Fill in `cam`. `maps` and `gradients` have shape (channels, height, width). Return the heat,
 # (height, width), divided by its largest value.
@@ -275,7 +275,7 @@ plt.show()
 # temperature $T$ before the softmax. Above 1 it makes the network less sure, below 1 surer. $T$ is
 # chosen by the cross-entropy on photos that were *not* trained on and that are like those to come.
 #
-# ### ✏️ Your turn · Exercise 15.3: choose the temperature
+# ### ✏️ Your turn · Exercise 17.3: choose the temperature
 #
 # Fill in `best_temperature`: return that one of `candidates` for which `logits / t` has the
 # smallest cross-entropy.
@@ -414,7 +414,7 @@ for key, value in sorted(recipe.items()):
     print(f"{key:<13} {value}")
 
 # %% [markdown]
-# ### ✏️ Your turn · Exercise 15.4: find the bug
+# ### ✏️ Your turn · Exercise 17.4: find the bug
 #
 # A colleague without PyTorch has written this. It runs, and the answers are no good.
 #
@@ -474,7 +474,7 @@ print("with line c as it was, above 80 %:", same > 0.8)
 # The file has 45 MB: 11 million weights of 32 bits. Do they need them? **Quantisation** stores a
 # weight as one of 255 whole numbers, and the size of a step beside them.
 #
-# ### ✏️ Your turn · Exercise 15.5: to eight bits and back
+# ### ✏️ Your turn · Exercise 17.5: to eight bits and back
 #
 # Fill in `to_int8`: return the weights as an `int8` tensor from -127 to 127, and the scale, such
 # that `q * scale` is `w` again, as nearly as can be.
@@ -657,7 +657,7 @@ else:
 # - You ship a file that was checked, with the recipe for its inputs, and a card.
 
 # %%
-print(progress.summary("15"))
+print(progress.summary("17"))
 
 # %% [markdown]
 # ## Common questions

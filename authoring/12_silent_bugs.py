@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 10. Silent bugs
+# # 12. Silent bugs
 #
 # Ordinary programs fail loudly. Fine-tuning fails like this: no error, no warning, a loss that
 # falls, a number at the end that is a little too low, or a little too good. Here are twelve such
@@ -27,10 +27,10 @@ from torch.nn import functional as F
 import ftcourse as ft
 from ftcourse import bugs
 from ftcourse.data.transforms import MEAN, STD
-from ftcourse.exercises import lesson10 as check
+from ftcourse.exercises import lesson12 as check
 from ftcourse.exercises import opening, progress
 
-opening.show(lesson="10", seconds=80, minutes=45)
+opening.show(lesson="12", seconds=80, minutes=45)
 
 # %% [markdown]
 # ## First, what health looks like
@@ -128,7 +128,7 @@ ft.plot_panels(
 # hands you the grey line, and you see one panel. Some are plainly ill. **Some cannot be told from the
 # sound one**, and are wrong all the same. Curves are a symptom; they are not evidence.
 #
-# ### ✏️ Your turn · Exercise 10.1: state a suspicion
+# ### ✏️ Your turn · Exercise 12.1: state a suspicion
 #
 # Program A gets training right and is *wrong* on nine of ten validation photos. Guessing would get
 # half of them. Which explanation fits?
@@ -275,7 +275,7 @@ for name, program in (("sound", sound), ("D", cases["D"])):
 # Scores of any size should come out. These are probabilities: the model ends in a softmax, and
 # `nn.CrossEntropyLoss` applies another one to them.
 #
-# ### ✏️ Your turn · Exercise 10.2: the floor
+# ### ✏️ Your turn · Exercise 12.2: the floor
 #
 # How low can the loss of program D get, with two classes, if it is as sure of the right answer as
 # it can be? Work it out before you look. Two digits are enough. (You will see the answer at the
@@ -371,7 +371,7 @@ bugs.show("E", "F", "G", "J", "L")
 # the file all began with `module.`, and `strict=False` skips what does not fit. **Print what
 # `load_state_dict` returns**: `missing_keys` should be those of the head, and no others.
 #
-# ### ✏️ Your turn · Exercise 10.3: repair both
+# ### ✏️ Your turn · Exercise 12.3: repair both
 #
 # E and F have the same repair. Fill in `make_ready`: it gets a pre-trained ResNet, and returns
 # `(model, optimizer)`, ready to train `layer4` and a new head for `num_classes` classes, and nothing
@@ -443,7 +443,7 @@ bugs.show("I")
 # photos come sorted, bees first: in a batch of bees, being a bee is nothing special, and many of
 # them are taken for ants. Worse, each validation pass leaks its photos into the statistics.
 #
-# ### ✏️ Your turn · Exercise 10.4: a thermometer that does not change the patient
+# ### ✏️ Your turn · Exercise 12.4: a thermometer that does not change the patient
 #
 # Fill in `accuracy_on`: the share of right answers over all batches of a loader, measured in eval
 # mode. Batches may differ in size. Afterwards the model is as before: its numbers, and **the mode
@@ -525,7 +525,7 @@ bugs.show("D")
 #
 # ## A checklist of your own
 #
-# ### ✏️ Your turn · Exercise 10.5: `looks_sound`
+# ### ✏️ Your turn · Exercise 12.5: `looks_sound`
 #
 # Write a function that gets what you have *before the first step*: a ResNet, the optimizer, one
 # batch of images and targets. It returns `True` if all is well and `False` if any of these is not:
@@ -685,7 +685,7 @@ bugs.show(*bugs.UNSEEN)
 #
 # ## An open task
 #
-# ### ✏️ Your turn · Exercise 10.6: change it until it learns
+# ### ✏️ Your turn · Exercise 12.6: change it until it learns
 #
 # A program that somebody sent you. It runs without an error, and learns nothing worth having: several
 # lines are wrong. Delete the line with `raise`, then change it until, whatever ResNet and batch it gets,
@@ -765,7 +765,7 @@ else:
 # - You have a checklist of your own, and know what `ft.preflight` adds to it, and what it leaves to you.
 
 # %%
-print(progress.summary("10"))
+print(progress.summary("12"))
 
 # %% [markdown]
 # ## Common questions
@@ -787,5 +787,5 @@ print(progress.summary("10"))
 # - Run program H with batches of two. How far does its validation accuracy fall?
 # - Write a seventh program for `bugs.UNSEEN`.
 #
-# **Next:** [11. Semantic segmentation](11_semantic_segmentation.ipynb): the same backbone answers
+# **Next:** [13. Semantic segmentation](13_semantic_segmentation.ipynb): the same backbone answers
 # *where* instead of *what*.
