@@ -30,7 +30,7 @@ def begin(root: Path, name: str) -> list[Path]:
 
     Args:
         root: the repository.
-        name: "my_topic" or, with the number that is next anyway, "16_my_topic".
+        name: "my_topic" or, with the number that is next anyway, "18_my_topic".
 
     Raises:
         ValueError: a name that cannot be a file's, or a number that is not the next one.
@@ -62,7 +62,7 @@ def begin(root: Path, name: str) -> list[Path]:
 
 
 def _filled(text: str, number: int, name: str) -> str:
-    """The template's text with this number and name; an exercise of lesson 09 is 7.1, not 07.1."""
+    """The template's text with this number and name; an exercise of lesson 09 is 9.1, not 09.1."""
     text = re.sub(r"99(?=[._ ]?\d|\. )", str(number), text)
     text = text.replace("99", f"{number:02}").replace("my_topic", name)
     return text.replace("My topic", name.replace("_", " ").capitalize())

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 101. My topic
+# # 99. My topic
 #
 # «Say in two or three sentences which question a learner has at this point, and why the answer
 # matters. The first cell to run comes within 250 words.»
@@ -19,7 +19,7 @@ from ftcourse.exercises import opening, progress
 
 _ = torch.manual_seed(0)
 
-opening.show(lesson="101", seconds=10, minutes=30)
+opening.show(lesson="99", seconds=10, minutes=30)
 
 # %% [markdown]
 # ## «A heading that says what is found out»
@@ -116,7 +116,7 @@ else:
 # - «The abilities from above, as sentences that begin with "You".»
 
 # %%
-print(progress.summary("101"))
+print(progress.summary("99"))
 
 # %% [markdown]
 # ## Common questions

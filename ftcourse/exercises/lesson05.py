@@ -5,19 +5,19 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from ftcourse.exercises import Choice, Function, Value, Wrong, agrees
+from ftcourse.exercises import Choice, Function, Wrong, agrees
 from ftcourse.exercises.gives import number
 
-__all__ = ["MiniDevice", "accumulate", "adam_bytes", "all_moved", "measure", "speed_up"]
+__all__ = ["MiniDevice", "all_moved", "looks", "measure", "train_epoch"]
 
 
 class MiniDevice:
@@ -203,263 +203,184 @@ measure = Function(
     judge=_judge_measure,
 )
 
-# --------------------------------------------------------------------------------- 5.3 speed_up
+# ------------------------------------------------------------------------------ 5.3 train_epoch
 
-speed_up = Value(
-    number="5.3",
-    name="speed_up",
-    reference=4.0,
-    why="100 ms become 20 + 80 / 16 = 25 ms. The part that the GPU does not touch, a fifth, is now "
-    "four fifths of the step.",
-    hints=(
-        "how long does a step take afterwards? Which of the two parts has changed?",
-        "add up the new step, loading and computing; how many times does it go into the old one?",
-    ),
-    worked="guess = 100 / (20 + 80 / 16)",
-    mistakes=(
-        (16.0, Wrong("that holds for the computing alone", "loading still takes its 20 ms.")),
-        (25.0, Wrong("25 ms is the new step", "how many times faster is that than 100 ms?")),
-        (
-            5.0,
-            Wrong(
-                "5 would be the limit, with a GPU that takes no time at all",
-                "computing still takes 80 / 16 ms.",
-            ),
-        ),
-        (6.25, Wrong("that divides the whole step by 16", "loading does not become faster.")),
-        (0.25, Wrong("that is the new step, as a share of the old one", "turn it round.")),
-        (20.0, Wrong("20 ms is what loading takes", "old step divided by new step.")),
-    ),
-)
-
-# ------------------------------------------------------------------------------- 5.4 adam_bytes
-
-_WEIGHTS = 11_177_538
+# What hands a tensor's numbers to Python: a CPU that asks for them waits until the device has them.
+_ASK = {
+    "item", "tolist", "numpy", "cpu", "__float__", "__int__", "__bool__", "__index__", "__repr__", "__format__",
+    "__array__", "__contains__",
+}  # fmt: skip
 
 
-def _numbers_a_weight(count: float, seen: str, hint: str) -> tuple[float, Wrong]:
-    return count * 4 * _WEIGHTS / 1e6, Wrong(seen, hint)
-
-
-adam_bytes = Value(
-    number="5.4",
-    name="adam_bytes",
-    reference=16 * _WEIGHTS / 1e6,
-    unit="MB",
-    why="Four numbers of 4 bytes for each weight: the weight, its gradient, and AdamW's two running "
-    "means. 16 x 11,177,538 bytes are 179 MB, before the first photo.",
-    hints=(
-        "which tensors of the size of the weights are there? AdamW keeps two.",
-        "count the numbers that are kept for one weight, then the bytes of each, then all the weights.",
-    ),
-    worked="guess = 4 * 4 * 11_177_538 / 1e6",
-    mistakes=(
-        _numbers_a_weight(1, "those are the weights alone", "gradients and AdamW's come on top."),
-        _numbers_a_weight(2, "weights and gradients", "AdamW keeps two more numbers a weight."),
-        _numbers_a_weight(3, "three numbers a weight", "AdamW keeps two of its own, not one."),
-        _numbers_a_weight(1 / 4, "that is one byte a weight", "a float32 has four."),
-        _numbers_a_weight(8, "that is with numbers of 8 bytes", "a float32 has four bytes."),
-    ),
-)
-
-# ------------------------------------------------------------------------------- 5.5 accumulate
-
-
-def _accumulate(model: nn.Module, images: Tensor, targets: Tensor, size: int) -> None:
-    for some, their in zip(images.split(size), targets.split(size), strict=True):
-        loss = F.cross_entropy(model(some), their)
-        (loss * len(some) / len(images)).backward()
-
-
-class _Saved:
-    """A tensor that autograd keeps for backward(); it is gone when that is done."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-class _Watched(nn.Module):
-    """A small network that remembers how many images it was given at once, and what was still kept then."""
-
+class _Looks(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(3)
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3))
-        self.seen: list[int] = []
-        self.kept = 0
-        self._saved: list[weakref.ref] = []
+        self.count = 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.kept += sum(saved() is not None for saved in self._saved)
-        self.seen.append(len(x))
-        with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda saved: saved.tensor):
-            return 4 * self.layers(x)  # so that the gradients are longer than 1
-
-    def _pack(self, tensor: Tensor) -> _Saved:
-        saved = _Saved(tensor)
-        self._saved.append(weakref.ref(saved))
-        return saved
-
-    def gradients(self) -> list[Tensor]:
-        return [torch.zeros(1) if p.grad is None else p.grad for p in self.parameters()]
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += getattr(func, "__name__", "") in _ASK
+        return func(*args, **(kwargs or {}))
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """A batch whose pieces differ in their labels; the last piece may be smaller."""
-
-    images: Tensor
-    targets: Tensor
-    size: int
-
-    def after(self, how: Callable) -> _Watched:
-        """A fresh network after `how(model, images, targets, size)`."""
-        model = _Watched()
-        with torch.enable_grad():
-            how(model, self.images, self.targets, self.size)
-        return model
+def looks(run: Callable[[], Any]) -> int:
+    """How often run() asks a tensor for its numbers, so that the CPU would wait for a GPU."""
+    with _Looks() as found:
+        run()
+    return found.count
 
 
-def _batches() -> list[_Batch]:
-    found = []
-    for photos, size in ((10, 4), (9, 2), (7, 7), (3, 5), (5, 1)):
-        torch.manual_seed(photos)
-        targets = (torch.arange(photos) // 3) % 3
-        found.append(_Batch(torch.randn(photos, 3, 2, 2), targets, size))
-    return found
+Batches = list[tuple[Tensor, Tensor]]
 
 
-def _pieces(weight: Callable[[int, int, int], float], only_last: bool = False) -> Callable:
-    """Accumulation with each piece's loss times weight(its photos, all photos, number of pieces)."""
+def _train_epoch(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer
+) -> float:
+    total, photos = torch.zeros(()), 0
+    for x, y in batches:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(y)
+        photos += len(y)
+    return total.item() / photos
 
-    def how(model: nn.Module, images: Tensor, targets: Tensor, size: int) -> None:
-        parts = list(zip(images.split(size), targets.split(size), strict=True))
-        for some, their in parts[-1:] if only_last else parts:
-            factor = weight(len(some), len(images), len(parts))
-            (F.cross_entropy(model(some), their) * factor).backward()
+
+@dataclass
+class _Epoch:
+    """A small network, its batches (the last one smaller), and an optimizer; old gradients are still there."""
+
+    batches: Batches
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def of(cls, sizes: tuple[int, ...]) -> _Epoch:
+        torch.manual_seed(sum(sizes))
+        batches = [(torch.randn(n, 3, 4, 4), torch.randint(0, 3, (n,))) for n in sizes]
+        model = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.Tanh(), nn.Linear(8, 3))
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        return cls(batches, model, torch.optim.SGD(model.parameters(), lr=0.3))
+
+    def after(self, how: Callable) -> tuple[float, list[Tensor], int]:
+        """What `how` returns, the weights it leaves, and how often it looked."""
+        found: list[Any] = []
+        count = looks(lambda: found.append(how(self.model, self.batches, self.optimizer)))
+        return found[0], [p.detach() for p in self.model.parameters()], count
+
+
+def _variant(
+    zero: bool = True, step: bool = True, mean: Callable[[list, list], float] | None = None
+) -> Callable:
+    """An epoch in which one thing is wrong, whatever it looks at."""
+
+    def how(model: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer) -> float:
+        losses, sizes = [], []
+        for x, y in batches:
+            if zero:
+                optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            if step:
+                optimizer.step()
+            losses.append(loss.item())
+            sizes.append(len(y))
+        by_photos = sum(a * n for a, n in zip(losses, sizes, strict=True))
+        return mean(losses, sizes) if mean else by_photos / sum(sizes)
 
     return how
 
 
-_MISTAKES: tuple[tuple[Callable, Wrong], ...] = (
+_WEIGHTS: tuple[tuple[Callable, Wrong], ...] = (
     (
-        _pieces(lambda n, total, k: 1.0),
+        _variant(step=False),
+        Wrong("the weights have not moved", "backward(), then a step, each batch."),
+    ),
+    (
+        _variant(zero=False),
+        Wrong("old gradients are in the steps", "zero the gradients before each backward()."),
+    ),
+)
+_VALUES: tuple[tuple[Callable, Wrong], ...] = (
+    (
+        _variant(mean=lambda losses, sizes: sum(losses) / len(losses)),
         Wrong(
-            "the gradient is that of a sum over the pieces, too large by their number",
-            "each piece counts for its share of the photos: loss * len(piece) / len(images).",
+            "that is the mean over batches, and the last one is smaller",
+            "weight each batch's loss by its photos, as lesson 04 does.",
         ),
     ),
     (
-        _pieces(lambda n, total, k: 1 / k),
-        Wrong(
-            "each piece counts the same, and the last one is smaller",
-            "weight by photos, not by pieces: loss * len(piece) / len(images).",
-        ),
+        _variant(mean=lambda losses, sizes: sum(a * n for a, n in zip(losses, sizes, strict=True))),
+        Wrong("that is the sum over the photos", "divide by the number of photos."),
     ),
     (
-        _pieces(lambda n, total, k: n),
-        Wrong("that is the sum over the photos", "divide by the number of all photos."),
+        _variant(mean=lambda losses, sizes: sum(losses)),
+        Wrong("that is the sum over the batches", "weight by photos, and divide by their number."),
     ),
     (
-        _pieces(lambda n, total, k: 1 / total),
-        Wrong(
-            "each piece's mean is divided by the number of all photos",
-            "a mean of its photos: times len(piece) it is their sum.",
-        ),
-    ),
-    (
-        _pieces(lambda n, total, k: -n / total),
-        Wrong("the sign is turned", "the gradient itself; going downhill is the optimizer's."),
-    ),
-    *(
-        (
-            _pieces(weight, only_last=True),
-            Wrong(
-                "only the last piece is in the gradient",
-                "no zero_grad between the pieces: let it add.",
-            ),
-        )
-        for weight in (
-            lambda n, total, k: 1.0,
-            lambda n, total, k: n / total,
-            lambda n, total, k: 1 / k,
-        )
+        _variant(mean=lambda losses, sizes: losses[-1]),
+        Wrong("that is the loss of the last batch", "the mean over all photos of the epoch."),
     ),
 )
 
 
-def _judge_accumulate(attempt: Callable) -> Wrong | None:
-    found = []
-    for batch in _batches():
-        model = batch.after(attempt)
-        if wrong := _wrong_way(model, batch):
-            return wrong
-        found.append((batch, model.gradients()))
-
-    def is_from(how: Callable) -> bool:
-        return all(agrees(g, b.after(how).gradients(), 1e-3) for b, g in found)
-
-    if is_from(_whole):
-        return None
-    for how, wrong in _MISTAKES:
-        if is_from(how):
-            return wrong
-    return Wrong("the gradient is not that of the whole batch")
-
-
-def _whole(model: nn.Module, images: Tensor, targets: Tensor, size: int) -> None:
-    F.cross_entropy(model(images), targets).backward()
-
-
-def _needs_gradients(model: nn.Module) -> list[bool]:
-    return [p.requires_grad for p in model.parameters()]
-
-
-def _wrong_way(model: _Watched, batch: _Batch) -> Wrong | None:
-    photos, size = len(batch.images), batch.size
-    if not agrees(list(model.parameters()), list(_Watched().parameters())):
-        return Wrong("the weights have moved", "no step here: leave the gradients in p.grad.")
-    if not any(g.any() for g in model.gradients()):
-        return Wrong("p.grad is empty afterwards", "call backward() for each piece.")
-    if not (all(part.training for part in model.modules()) and all(_needs_gradients(model))):
+def _judge_train_epoch(attempt: Callable) -> Wrong | None:
+    many = 0
+    for sizes in ((4, 4, 4, 1), (3, 3), (5, 5, 5, 5, 5, 2)):
+        value, weights, count = _Epoch.of(sizes).after(attempt)
+        right, expected, _ = _Epoch.of(sizes).after(_train_epoch)
+        if not agrees(weights, expected, 1e-3):
+            return _first(_WEIGHTS, sizes, lambda v, w, own=weights: agrees(w, own, 1e-3)) or Wrong(
+                "the weights are not those of the loop of lesson 04",
+                "the same steps as in lesson 04: zero_grad, forward, backward, step.",
+            )
+        if not agrees(value, right, 1e-3):
+            return _first(_VALUES, sizes, lambda v, w, own=value: agrees(v, own, 1e-3)) or Wrong(
+                f"it returns {value:.4g} where {right:.4g} is the mean loss over the photos"
+            )
+        if count > 1:
+            many = max(many, count)
+    if many:
         return Wrong(
-            "the model is left in eval mode, or frozen", "change nothing but what is in p.grad."
-        )
-    if max(model.seen) > size:
-        return Wrong(
-            f"{max(model.seen)} images went through the network at once, and {size} were allowed",
-            "images.split(size) cuts them into pieces of at most `size`.",
-        )
-    if sum(model.seen) != photos:
-        return Wrong(
-            f"{sum(model.seen)} images went through the network, and there are {photos}",
-            "each once; the last piece may be smaller, and images.split(size) takes it along.",
-        )
-    if model.kept:
-        return Wrong(
-            "what the earlier pieces left for backward() is still in memory when the next one comes",
-            "backward() for each piece, at once: only then its memory is free for the next.",
+            f"the numbers are right, and it looks {many} times in 6 steps",
+            "keep the sum as a tensor, and ask for its number once, after the loop.",
         )
     return None
 
 
-accumulate = Function(
-    number="5.5",
-    name="accumulate",
-    reference=_accumulate,
-    why="Each piece adds its share to p.grad, and the sum is the gradient of the whole batch; no "
-    "more than `size` photos were in memory at once.",
+def _first(
+    known: tuple[tuple[Callable, Wrong], ...], sizes: tuple[int, ...], fits: Callable
+) -> Wrong | None:
+    for how, wrong in known:
+        value, weights, _ = _Epoch.of(sizes).after(how)
+        if fits(value, weights):
+            return wrong
+    return None
+
+
+train_epoch = Function(
+    number="5.3",
+    name="train_epoch",
+    reference=_train_epoch,
+    why="The sum stays on the device, and the CPU asks for it once. Weights and number are the same.",
     hints=(
-        "backward() adds to p.grad (lesson 04). What must the losses of the pieces be multiplied "
-        "with, so that their sum is the mean over all photos?",
-        "images.split(size) cuts; a piece of 2 photos of 10 is a fifth of the mean.",
+        "which of the lines of the old loop turns a tensor into a Python number? What could stand there instead?",
+        "loss.detach() is still a tensor, without the graph behind it, and tensors can be added up.",
     ),
     worked=(
-        "def accumulate(model, images, targets, size):\n"
-        "    for some, their in zip(images.split(size), targets.split(size)):\n"
-        "        loss = F.cross_entropy(model(some), their)\n"
-        "        (loss * len(some) / len(images)).backward()"
+        "def train_epoch(model, batches, optimizer):\n"
+        "    total, photos = 0.0, 0\n"
+        "    for x, y in batches:\n"
+        "        loss = F.cross_entropy(model(x), y)\n"
+        "        optimizer.zero_grad()\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+        "        total += loss.detach() * len(y)\n"
+        "        photos += len(y)\n"
+        "    return total.item() / photos"
     ),
-    changes=("model",),
-    judge=_judge_accumulate,
+    gives=number("return one number: the mean loss over the photos."),
+    changes=("model", "optimizer"),
+    judge=_judge_train_epoch,
 )

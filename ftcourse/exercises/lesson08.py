@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,199 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ftcourse as ft
-from ftcourse.exercises import Choice, Draw, Formula, Wrong
+from ftcourse.exercises import Draw, Formula, Wrong, samples
 from ftcourse.exercises.gives import Unfit, mapping, tensor
 from ftcourse.exercises.match import Match
+from ftcourse.exercises.settings import Settings
+from ftcourse.models.freezing import FreezeReport
 
-# ------------------------------------------------------------------------------- 8.1 first_step
-
-
-def _first_step(
-    weights: Tensor,
-    gradient: Tensor,
-    lr: float,
-    layer_decay: float,
-    distance: int,
-    weight_decay: float,
-) -> Tensor:
-    rate = lr * layer_decay**distance
-    return weights - rate * (gradient.sign() + weight_decay * weights)
-
-
-def _by_torch(
-    weights: Tensor, gradient: Tensor, lr: float, decay: float, distance: int, weight_decay: float
-) -> Tensor:
-    """What AdamW itself makes of the weights in its first step."""
-    for _ in range(distance):
-        lr *= decay
-    parameter = nn.Parameter(weights.clone())
-    parameter.grad = gradient.clone()
-    torch.optim.AdamW([parameter], lr=lr, weight_decay=weight_decay).step()
-    return parameter.detach()
-
-
-def _groups(draw: Draw) -> Iterator[tuple[Any, ...]]:
-    """Vectors and matrices; gradients of both signs and zero; with and without decay of either kind."""
-    for shape, decay, distance, weight_decay in (
-        ((4, 3), 1.0, 0, 0.0),
-        ((5,), 0.5, 0, 0.2),
-        ((4, 3), 0.5, 3, 0.0),
-        ((2, 2, 3), 0.9, 5, 0.0),
-        ((4, 3), 0.7, 1, 0.3),
-        ((6,), 0.6, 2, 0.5),
-        ((3, 4), 0.8, 4, draw.real(0.1, 1.0)),
-    ):
-        gradient = draw.normal(*shape).sign() * 10 ** draw.uniform(-2, 2, *shape)
-        gradient.view(-1)[0] = 0.0
-        yield draw.normal(*shape), gradient, draw.real(0.01, 0.05), decay, distance, weight_decay
-
-
-def _setting(w: Tensor, g: Tensor, lr: float, decay: float, distance: int, wd: float) -> str:
-    return f"with lr={lr:.3g}, layer_decay={decay}, distance={distance}, weight_decay={wd:.3g}"
-
-
-def _same_weights(answer: Tensor, right: Tensor) -> bool:
-    """To a millionth: the steps are small beside the weights."""
-    if answer.shape != right.shape:
-        return False
-    return torch.allclose(answer, right, rtol=0, atol=2e-6, equal_nan=True)
-
-
-def _step(rate: Callable, pull: Callable) -> Callable:
-    """weights - `pull` with the rate lr * `rate`(layer_decay, distance)."""
-
-    def mistaken(w: Tensor, g: Tensor, lr: float, decay: float, distance: int, wd: float) -> Tensor:
-        return w - pull(lr * rate(decay, distance), w, g, wd)
-
-    return mistaken
-
-
-def _power(decay: float, distance: int) -> float:
-    return decay**distance
-
-
-def _both(rate: float, w: Tensor, g: Tensor, wd: float) -> Tensor:
-    return rate * (g.sign() + wd * w)
-
-
-_RATE = "multiply the rate by layer_decay once for each group of distance."
-
-first_step = Formula(
-    number="10.1",
-    name="first_step",
-    reference=_first_step,
-    why="Each weight moves by the rate of its group, however small its gradient is; PyTorch's AdamW "
-    "makes the same step.",
-    hints=(
-        "two lines: first the rate of the group, then the step.",
-        "the step has two parts, both times the rate: the gradient without its size, and the pull to zero.",
-    ),
-    worked=(
-        "def first_step(weights, gradient, lr, layer_decay, distance, weight_decay):\n"
-        "    rate = lr * layer_decay**distance\n"
-        "    return weights - rate * (gradient.sign() + weight_decay * weights)"
-    ),
-    gives=tensor(hint="return the new weights, in the shape of the old ones."),
-    cases=_groups,
-    second=_by_torch,
-    agree=_same_weights,
-    describe=_setting,
-    mistakes=(
-        (
-            _step(_power, lambda r, w, g, wd: -_both(r, w, g, wd)),
-            Wrong("the weights go uphill", "against the gradient: subtract."),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * (wd * w - g.sign())),
-            Wrong("the weights go uphill", "against the gradient: subtract."),
-        ),
-        *(
-            (
-                _step(_power, pull),
-                Wrong(
-                    "the step is as large as the gradient: that is SGD",
-                    "in its first step AdamW divides the gradient by its own size; only the sign is left.",
-                ),
-            )
-            for pull in (
-                lambda r, w, g, wd: r * (g + wd * w),
-                lambda r, w, g, wd: r * g,
-            )
-        ),
-        (
-            _step(lambda decay, distance: 1.0, _both),
-            Wrong("each group has the rate of the head's", _RATE),
-        ),
-        (
-            _step(lambda decay, distance: decay * distance, _both),
-            Wrong("the rate is multiplied by the distance", _RATE),
-        ),
-        (_step(lambda decay, distance: decay, _both), Wrong("the distance plays no part", _RATE)),
-        (
-            _step(lambda decay, distance: (1 - decay) ** distance, _both),
-            Wrong(
-                "layer_decay is taken for what is lost",
-                "it is what is left: 0.9 for nine tenths of the rate.",
-            ),
-        ),
-        (
-            _step(lambda decay, distance: decay ** (distance + 1), _both),
-            Wrong("the rate falls once too often", "at distance 0, the head, the rate is lr."),
-        ),
-        (
-            _step(lambda decay, distance: decay**-distance, _both),
-            Wrong("the rates grow towards the input", "each group is slower than the next."),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * g.sign()),
-            Wrong(
-                "weight decay changes nothing",
-                "AdamW also subtracts rate * weight_decay * weights.",
-            ),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * g.sign() + wd * w),
-            Wrong(
-                "the pull to zero is not multiplied by the rate",
-                "the whole step is, the pull to zero too.",
-            ),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * (g.sign() - wd * w)),
-            Wrong("weight decay makes the weights grow", "it pulls them to zero."),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * (g + wd * w).sign()),
-            Wrong(
-                "weight decay is inside of the sign, as in the older Adam",
-                "the W of AdamW: the pull to zero stands beside the gradient's step.",
-            ),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * (w.sign() + wd * w)),
-            Wrong("it is the sign of the weights", "the sign of the gradient."),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * (torch.where(g > 0, 1.0, -1.0) + wd * w)),
-            Wrong(
-                "a weight whose gradient is zero moves", "no gradient, no step: sign() of 0 is 0."
-            ),
-        ),
-        (
-            _step(_power, lambda r, w, g, wd: r * (g / g.abs() + wd * w)),
-            Wrong("where the gradient is zero the weight becomes nan", "0 / 0: sign() of 0 is 0."),
-        ),
-    ),
-)
-
-# ------------------------------------------------------------------------------ 8.2 match_runs
+# ------------------------------------------------------------------------------ 8.1 match_runs
 
 _MATCH = {"one rate": "C", "layer_decay=0.3": "A", "layer4 and head": "D"}
 _MATCH["head, with model.train()"] = "B"
 
 
-def mystery_runs(images: Tensor, targets: Tensor, steps: int = 4) -> dict[str, list[dict]]:
-    """The rows of `freeze_report` for four short runs on these images, by letter.
+def mystery_runs(images: Tensor, targets: Tensor, steps: int = 4) -> dict[str, FreezeReport]:
+    """The `freeze_report` of four short runs on these images, by letter.
 
     images float32 (N, 3, H, W), targets int64 (N,). Which run is which is for the learner to find.
     """
@@ -223,12 +47,12 @@ def mystery_runs(images: Tensor, targets: Tensor, steps: int = 4) -> dict[str, l
             F.cross_entropy(model(images), targets).backward()
             optimizer.step()
             optimizer.zero_grad()
-        reports[_MATCH[name]] = ft.freeze_report(model).rows
+        reports[_MATCH[name]] = ft.freeze_report(model)
     return dict(sorted(reports.items()))
 
 
 match_runs = Match(
-    number="10.2",
+    number="8.1",
     name="match_runs",
     reference=_MATCH,
     why="C moves every group alike, for AdamW's steps have the length of the rate; A falls off by "
@@ -247,7 +71,7 @@ match_runs = Match(
     tells={
         "head, with model.train()": Wrong(
             "the run in which only the head should move is another one",
-            "in which panel do no blue bars stand below the head, and orange ones do?",
+            "in which panel has no weight below the head moved, while all statistics have?",
         ),
         "layer4 and head": Wrong(
             "the run with frozen stem to layer3 is another one",
@@ -264,38 +88,7 @@ match_runs = Match(
     },
 )
 
-# ---------------------------------------------------------------------------- 8.3 schedule_bug
-
-schedule_bug = Choice(
-    number="10.3",
-    name="schedule_bug",
-    reference="c",
-    why="The schedule was made for 40 steps and gets 5: it is still warming up when training ends, "
-    "and never falls. Step it once a batch, next to optimizer.step().",
-    hints=(
-        "count: how often is scheduler.step() called in all, and how many steps was it made for?",
-        "once an epoch or once a batch? After so many calls, where on the curve above are you?",
-    ),
-    worked='answer = "c"',
-    options={
-        "a": Wrong(
-            "without warm-up the rate would start high, and it would not fall either",
-            "why does the cosine never come?",
-        ),
-        "b": Wrong(
-            "5 epochs of 8 batches are 40 steps: line 2 counts right",
-            "and how often is the schedule moved on?",
-        ),
-        "c": None,
-        "d": Wrong(
-            "a new optimizer in each epoch would lose what AdamW remembers, and start the schedule "
-            "again five times",
-            "how many times is scheduler.step() called?",
-        ),
-    },
-)
-
-# ----------------------------------------------------------------------------- 8.4 interpolate
+# ----------------------------------------------------------------------------- 8.2 interpolate
 
 State = dict[str, Tensor]
 
@@ -379,7 +172,7 @@ _STATISTICS = Wrong(
 _HEAD = Wrong("the head is not mixed", "all names of `after` alike, those of fc too.")
 
 interpolate = Formula(
-    number="10.4",
+    number="8.2",
     name="interpolate",
     reference=_interpolate,
     why="Each tensor lies on the straight line between the two networks, BatchNorm's statistics "
@@ -436,27 +229,28 @@ interpolate = Formula(
     ),
 )
 
-# ---------------------------------------------------------------------------- 8.5 choose_stages
+# ---------------------------------------------------------------------------- 8.3 choose_stages
 
-_PLANS = {"old and new": "a", "birds": "b", "X-rays": "c"}
+_PLANS = {"old and new": "a", "birds": "a", "drawings": "b", "X-rays": "c"}
 _TOO_FAST = Wrong(
     "in d θ takes steps of 0.03, about the size of its own weights",
-    "look again at the sweep of learning rates.",
+    "look again at lesson 07's sweep of learning rates.",
 )
 
 choose_stages = Match(
-    number="10.5",
+    number="8.3",
     name="choose_stages",
     reference=_PLANS,
-    why="Old and new: only where no weight of θ and no statistic moves does the old head go on "
-    "unchanged. Birds: θ is good already; move it, but gently, and from a fitted head. X-rays: there "
-    "is much to change in θ and enough photos to change it by; still the head first, for it costs "
-    "little.",
+    why="Old and new: only where no weight of θ and no statistic moves does the old head go on unchanged. "
+    "Birds: the table has real photos near the pre-training, and there nothing that moves θ gains more than about "
+    "one photo of 153. Drawings: it has them, too, and all layers win by some points, gently and from a fitted "
+    "head. X-rays: much in θ has to change, and there are enough photos for it; usual advice, not measured here.",
     hints=(
         "ask twice: how much of θ has to change for these photos, and what is lost if it does?",
-        "one of them must not move θ at all; one has every reason to move it far.",
+        "look at the table of methods, once at its drawn insects, once at its real photos: where does moving θ "
+        "gain more than the intervals are wide?",
     ),
-    worked='answer = {"old and new": "a", "birds": "b", "X-rays": "c"}',
+    worked='answer = {"old and new": "a", "birds": "a", "drawings": "b", "X-rays": "c"}',
     letters="abcd",
     tells={
         **{(name, "d"): _TOO_FAST for name in _PLANS},
@@ -469,8 +263,143 @@ choose_stages = Match(
             "which plan lets the early layers learn as fast as the late ones?",
         ),
         "birds": Wrong(
-            "birds are near the pre-training, and there are some photos to learn from",
+            "on real photos near the pre-training nothing that moves θ gained more than about one photo of 153",
+            "look at the column of real photos: what is the cheapest plan that is as good, within its interval?",
+        ),
+        ("drawings", "a"): Wrong(
+            "on drawn insects, 100 a class, all layers were better than the head alone by more than the intervals",
+            "drawings are unlike the pre-training: which plan moves the early layers, but only a little?",
+        ),
+        "drawings": Wrong(
+            "plan c moves the early layers as fast as the late ones, for thirty epochs, on 200 drawings",
             "which plan moves the early layers, but only a little?",
         ),
     },
+)
+
+# ------------------------------------------------------------------------------- 8.4 old_and_new
+
+START = {
+    "lr": 3e-4, "head_lr": 3e-4, "layer_decay": 1.0, "statistics move": True, "share": 1.0,
+}  # fmt: skip
+LOSS, KEPT = 0.26, 0.85
+
+
+@dataclass(frozen=True)
+class _Insects:
+    """What the runs of 8.4 need: photos, the fitted head, and what the old head says of pieces of real photos."""
+
+    images: Tensor
+    targets: Tensor
+    val: Any
+    start: nn.Module
+    old_head: nn.Module
+    photos: Tensor
+    before: Tensor
+
+
+@functools.lru_cache(maxsize=1)
+def _insects() -> _Insects:
+    data = ft.load_data("pocket-insects", classes=("ants", "bees"), size=64, progress=False)
+    plain = data.train.with_transform(data.val.transform)
+    targets = torch.tensor(plain.targets)
+    pretrained = ft.load_backbone("resnet18")
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)
+        start = ft.replace_head(ft.load_backbone("resnet18"), 2)
+        features = ft.embed(start, plain)
+        optimizer = torch.optim.Adam(start.fc.parameters(), lr=1e-2)
+        for _ in range(100):
+            optimizer.zero_grad()
+            F.cross_entropy(start.fc(features), targets).backward()
+            optimizer.step()
+    preprocess = ft.weights_of(pretrained).transforms(crop_size=64, resize_size=73)
+    pieces, _ = samples.pieces(samples.sample_photos(), 16, seed=0)
+    photos = torch.stack([preprocess(piece) for piece in pieces])
+    before = _old_answers(pretrained, pretrained.fc, photos)
+    images = torch.stack([image for image, _ in plain])
+    return _Insects(images, targets, data.val, start, pretrained.fc, photos, before)
+
+
+@torch.inference_mode()
+def _old_answers(model: nn.Module, old_head: nn.Module, photos: Tensor) -> Tensor:
+    body = copy.deepcopy(model).eval()
+    body.fc = old_head
+    return body(photos).argmax(1)
+
+
+def old_and_new_after(settings: dict[str, Any]) -> dict[str, float]:
+    """Validation loss and accuracy, and old answers kept, after one epoch of all layers with these settings."""
+    given = _insects()
+    stage = ft.Stage(
+        "all", epochs=1, lr=settings["lr"], head_lr=settings["head_lr"],
+        layer_decay=settings["layer_decay"],
+    )  # fmt: skip
+    model = copy.deepcopy(given.start)
+    optimizer = ft.make_optimizer(ft.apply_stage(model, stage), stage)
+    scheduler = ft.make_scheduler(optimizer, stage, steps_per_epoch=8)
+    order = torch.randperm(len(given.images), generator=torch.Generator().manual_seed(0))
+    with torch.enable_grad():
+        for batch in order.split(16):
+            ft.train_mode(model) if settings["statistics move"] else model.eval()
+            loss = F.cross_entropy(model(given.images[batch]), given.targets[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+    states = given.start.state_dict(), model.state_dict()
+    model.load_state_dict(_interpolate(*states, settings["share"]))
+    found = ft.evaluate(model, given.val)
+    same = _old_answers(model, given.old_head, given.photos) == given.before
+    return {
+        "loss": found["loss"], "accuracy": found["accuracy"], "kept": same.float().mean().item(),
+    }  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def _tried(settings: tuple[tuple[str, Any], ...]) -> dict[str, float]:
+    return old_and_new_after(dict(settings))
+
+
+def _judge_old_and_new(settings: dict[str, Any]) -> Wrong | None:
+    found = _tried(tuple(settings.items()))
+    loss, kept = found["loss"], found["kept"]
+    if loss < LOSS and kept >= KEPT:
+        return None
+    seen = f"validation loss {loss:.2f} (goal: below {LOSS}), old answers kept {kept:.2f} (at least {KEPT})"
+    if kept < KEPT and settings["statistics move"]:
+        return Wrong(seen, "what cost the old answers even without any gradient?")
+    if kept < KEPT:
+        return Wrong(seen, "the early layers move as far as the late ones, or all of them too far.")
+    return Wrong(seen, "much is kept, and little is gained: let the late layers move further.")
+
+
+old_and_new = Settings(
+    number="8.4",
+    name="old_and_new",
+    reference={
+        "lr": 1e-3,
+        "head_lr": 1e-3,
+        "layer_decay": 0.2,
+        "statistics move": False,
+        "share": 1.0,
+    },
+    why="The statistics stay, the early layers hardly move, and the late ones may. Other settings do it as well. "
+    "(You have looked at these 40 photos many times now: what you report must come from the test split.)",
+    hints=(
+        "two of the settings decide what is kept, one of them without any training: which?",
+        "keep the statistics first. Then give the late layers a good rate, and the early ones a small part of it.",
+    ),
+    worked=(
+        'plan = {"lr": 1e-3, "head_lr": 1e-3, "layer_decay": 0.2, "statistics move": False, "share": 1.0}'
+    ),
+    start=START,
+    choices={
+        "lr": (1e-7, 1.0, "a learning rate"),
+        "head_lr": (1e-7, 1.0, "a learning rate"),
+        "layer_decay": (0.01, 1.0, "what each group has of the rate of the next one"),
+        "statistics move": (True, False),
+        "share": (0.0, 1.0, "how far to go from the old weights to the new ones"),
+    },
+    judge=_judge_old_and_new,
 )

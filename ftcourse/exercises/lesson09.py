@@ -64,7 +64,7 @@ def typical_curves(epochs: int = 30) -> dict[str, dict[str, np.ndarray]]:
 
 
 read_curves = Match(
-    number="11.1",
+    number="9.1",
     name="read_curves",
     reference=_CURVES,
     why="A: as many right answers as ever, but the wrong ones are given with more and more "
@@ -117,7 +117,7 @@ def _entropy(p: float) -> float:
 _SUMMED = "the loss is summed over both classes, each weighted with its target."
 
 smoothed_loss = Value(
-    number="11.2",
+    number="9.2",
     name="smoothed_loss",
     reference=_entropy(0.95),
     why="The target is (0.95, 0.05): 0.1 is shared out among both classes, the right one included. "
@@ -247,7 +247,7 @@ def _class_numbers(
 _ROLL = "without a dimension, roll(1) moves single numbers: roll(1, 0) moves whole photos."
 
 mixup = Formula(
-    number="11.3",
+    number="9.3",
     name="mixup",
     reference=_mixup,
     why="Images and targets are mixed in the same way, and each row of the targets still sums to 1.",
@@ -346,7 +346,7 @@ mixup = Formula(
 # -------------------------------------------------------------------------------- 9.4 find_bugs
 
 find_bugs = Choice(
-    number="11.4",
+    number="9.4",
     name="find_bugs",
     reference="b, d",
     why="b augments the validation photos: whoever judges by them judges by other photos in each epoch. "
@@ -383,7 +383,7 @@ find_bugs = Choice(
 _TREATMENT: dict[str, Any] = {"gap": "b", "confidence": "c", "no gap": "a", "customers": "d"}
 
 treatment = Match(
-    number="11.5",
+    number="9.5",
     name="treatment",
     reference=_TREATMENT,
     why="Gap: what helped most here, by far, was more photos. Confidence: the ranking is right and "

@@ -69,7 +69,7 @@ _ENDS = "it is an interval of a mean, also of gains, which may be below 0: leave
 _ROOT = "divide by the square root of the number of runs: it is the mean's interval."
 
 interval = Formula(
-    number="12.1",
+    number="10.1",
     name="interval",
     reference=_interval,
     why="Mean plus and minus Student's t times the standard error. With five runs t is 2.78, not 1.96: "
@@ -204,7 +204,7 @@ def _is_near(answer: Any) -> bool:
 
 
 test_photos = Value(
-    number="12.2",
+    number="10.2",
     name="test_photos",
     reference=865,
     same=_is_count,
@@ -354,7 +354,7 @@ def _rounded(sizes: list[float], accuracies: list[float], target: float) -> int 
 _NEVER = "where the curve never gets there, return None."
 
 photos_needed = Formula(
-    number="12.3",
+    number="10.3",
     name="photos_needed",
     reference=_photos_needed,
     why="A straight line between two measured points of the plot, whose axis is logarithmic, read "
@@ -444,7 +444,7 @@ photos_needed = Formula(
 # ------------------------------------------------------------------------------- 10.4 read_gains
 
 read_gains = Choice(
-    number="12.4",
+    number="10.4",
     name="read_gains",
     reference="a, d",
     why="The interval of A lies above zero, that of D on both sides of it. B takes 'not shown to differ' "
@@ -473,7 +473,7 @@ read_gains = Choice(
 # ----------------------------------------------------------------------------------- 10.5 honest
 
 honest = Choice(
-    number="12.5",
+    number="10.5",
     name="honest",
     reference="b, d",
     why="B says how many seeds and how large the test was. D found the leak and mended it before "

@@ -55,7 +55,7 @@ def _flops(value: Any) -> int:
 _PLACES = "the kernel has k x k places."
 
 conv_flops = Formula(
-    number="13.1",
+    number="11.1",
     name="conv_flops",
     reference=_conv_flops,
     why="One output number takes in_channels x k x k products and as many additions, and there are "
@@ -171,7 +171,7 @@ def _is_near(answer: Any) -> bool:
 
 
 at_224 = Value(
-    number="13.2",
+    number="11.2",
     name="at_224",
     reference=_SCALED,
     same=_is_gflop,
@@ -207,7 +207,7 @@ at_224 = Value(
 # ------------------------------------------------------------------------------ 11.3 stem_only
 
 stem_only = Choice(
-    number="13.3",
+    number="11.3",
     name="stem_only",
     reference="b",
     why="To reach the stem, the gradient has to pass through every layer above, frozen or not: that is "
@@ -258,7 +258,7 @@ def _trainings(draw: Draw) -> Iterator[tuple[int, float, float]]:
 
 
 speedup = Formula(
-    number="13.4",
+    number="11.4",
     name="speedup",
     reference=_speedup,
     why="E (f + t) against f + E t. For many epochs it tends to (f + t) / t: nothing can be gained on "
@@ -339,7 +339,7 @@ speedup = Formula(
 # ----------------------------------------------------------------------------- 11.5 which_cache
 
 which_cache = Choice(
-    number="13.5",
+    number="11.5",
     name="which_cache",
     reference="a, d",
     why="A is the plain case. D keeps what the frozen layers give, and layer4 trains on that. In B the "

@@ -22,7 +22,7 @@ from ftcourse.exercises.gives import Unfit, module, number, truth, tuple_of
 # ------------------------------------------------------------------------ 12.1 below_guessing
 
 below_guessing = Choice(
-    number="14.1",
+    number="12.1",
     name="below_guessing",
     reference="c",
     why="To be wrong nine times out of ten you have to know the answer. The network tells the two "
@@ -54,7 +54,7 @@ below_guessing = Choice(
 _FLOOR = math.log(1 + math.exp(-1))
 
 lowest_loss = Value(
-    number="14.2",
+    number="12.2",
     name="lowest_loss",
     reference=_FLOOR,
     why="The best that can go in is (1, 0), and softmax makes 1 / (1 + 1/e) = 0.73 of the 1. The "
@@ -280,7 +280,7 @@ def _optimizer(value: Any) -> torch.optim.Optimizer:
 
 
 make_ready = Function(
-    number="14.3",
+    number="12.3",
     name="make_ready",
     reference=_make_ready,
     why="After a few steps all of layer4 and of the new head has moved, by little, and nothing else.",
@@ -491,7 +491,7 @@ def _explain_accuracy(seen: list[tuple[nn.Module, Any, float]]) -> Wrong:
 
 
 accuracy_on = Function(
-    number="14.4",
+    number="12.4",
     name="accuracy_on",
     reference=_accuracy_on,
     why="It measures in eval mode, counts photos and not batches, and leaves the model as it was.",
@@ -675,7 +675,7 @@ def _judge_looks_sound(attempt: Callable) -> Wrong | None:
 
 
 looks_sound = Function(
-    number="14.5",
+    number="12.5",
     name="looks_sound",
     reference=_looks_sound,
     why="It passes all sound set-ups, finds every planted fault, and leaves the model alone.",

@@ -28,7 +28,7 @@ def _rounded_first(answer: tuple[float, ...]) -> bool:
 
 
 nothing_found = Value(
-    number="15.1",
+    number="13.1",
     name="nothing_found",
     reference=(_SHARE, _SHARE / 3),
     why="It is right on each background pixel, 74 %. Its IoU is 0.74 for the background and 0 for ants and "
@@ -200,7 +200,7 @@ def _one_each(value: Any) -> Tensor:
 UNION = "divide by the union, in which each pixel counts once: |A| + |B| - |A and B|."
 
 iou = Formula(
-    number="15.2",
+    number="13.2",
     name="iou",
     reference=_iou,
     why="For each class the pixels that both masks give it, over the pixels that at least one gives it.",
@@ -307,7 +307,7 @@ iou = Formula(
 # ------------------------------------------------------------------------------ 13.3 map_size
 
 map_size = Value(
-    number="15.3",
+    number="13.3",
     name="map_size",
     reference=(3, 3),
     why="Five halvings divide the side by 32: 96 / 32 = 3. Each of the 9 places speaks for 32 x 32 pixels.",
@@ -463,7 +463,7 @@ AVERAGED = Wrong(
 )
 
 enlarge = Formula(
-    number="15.4",
+    number="13.4",
     name="enlarge",
     reference=_enlarge,
     why="A mask holds names, not amounts: it takes the nearest pixel's. transforms.v2 does so for a "
@@ -559,7 +559,7 @@ enlarge = Formula(
 # ------------------------------------------------------------------------------ 13.5 read_bars
 
 read_bars = Choice(
-    number="15.5",
+    number="13.5",
     name="read_bars",
     reference="b, d",
     why="Sky, road and buildings have most of the pixels, so accuracy hardly sees the poles; mean IoU counts each "

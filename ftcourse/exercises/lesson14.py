@@ -102,7 +102,7 @@ BELOW_ZERO = "boxes that do not meet have right < left, or bottom < top: each mu
 UNION = "divide by the union: both areas, with the shared part counted once."
 
 box_iou = Formula(
-    number="16.1",
+    number="14.1",
     name="box_iou",
     reference=_box_iou,
     why="The shared area over the area that either covers: 1 for the same box, 0 for boxes that do not meet.",
@@ -182,7 +182,7 @@ box_iou = Formula(
 # ------------------------------------------------------------------------------ 14.2 survivors
 
 survivors = Choice(
-    number="16.2",
+    number="14.2",
     name="survivors",
     reference="a, c, d",
     why="A is best and stays. B overlaps it and goes. C overlaps B by more than 0.5, but B is gone, and A it "
@@ -284,7 +284,7 @@ def _positions(value: Any) -> list[int]:
 
 
 nms = Formula(
-    number="16.3",
+    number="14.3",
     name="nms",
     reference=_nms,
     why="By falling score, a box is kept unless it overlaps a kept one by more than the threshold.",
@@ -440,7 +440,7 @@ def _photo(value: Any) -> Tensor:
 
 
 flip = Formula(
-    number="16.4",
+    number="14.4",
     name="flip",
     reference=_flip,
     why="The mirror makes the right edge the left one: new left = width - old right, and the other way round.",
@@ -532,7 +532,7 @@ flip = Formula(
 # ----------------------------------------------------------------------------- 14.5 threshold
 
 threshold = Choice(
-    number="16.5",
+    number="14.5",
     name="threshold",
     reference="c",
     why="A lower threshold shows more boxes: recall grows, precision falls. Each point of the curve is one "

@@ -19,7 +19,7 @@ from ftcourse.exercises.words import short
 LENGTHS = (4, 7, 18)  # tokens of the three texts in the lesson, [CLS] and [SEP] included
 
 count_padding = Value(
-    number="17.1",
+    number="15.1",
     name="count_padding",
     reference=len(LENGTHS) * max(LENGTHS) - sum(LENGTHS),
     why="Each row is as long as the longest: 3 x 18 = 54 places, and only 29 of them hold a token.",
@@ -71,7 +71,7 @@ def _masked(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 mean_pool = Formula(
-    number="17.2",
+    number="15.2",
     name="mean_pool",
     reference=_mean_pool,
     why="Only real tokens are summed, and the sum is divided by how many there are.",
@@ -147,7 +147,7 @@ mean_pool = Formula(
 # -------------------------------------------------------------------------- 15.3 learning_rate
 
 learning_rate = Choice(
-    number="17.3",
+    number="15.3",
     name="learning_rate",
     reference="c",
     why=(
@@ -236,7 +236,7 @@ def _behind(f: Callable) -> Callable:
 _SUM = "do not fix one of the two first: the sum over the pair decides."
 
 best_span = Formula(
-    number="17.4",
+    number="15.4",
     name="best_span",
     reference=_best_span,
     why="The pair with the highest sum, among those that end where or after they begin and are not too long.",
@@ -311,7 +311,7 @@ best_span = Formula(
 # ---------------------------------------------------------------------------- 15.5 f1_by_hand
 
 f1_by_hand = Value(
-    number="17.5",
+    number="15.5",
     name="f1_by_hand",
     reference=1 / 3,
     why=(

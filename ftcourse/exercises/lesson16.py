@@ -17,7 +17,7 @@ from ftcourse.exercises.written import as_number, untouched
 # ----------------------------------------------------------------------------- 16.1 count_lora
 
 count_lora = Value(
-    number="18.1",
+    number="16.1",
     name="count_lora",
     reference=6 * 2 * 8 * (384 + 384),
     why="Each of the 12 matrices gets A with 8 x 384 numbers and B with 384 x 8: 12 x 6,144 = 73,728.",
@@ -107,7 +107,7 @@ def _judge_gradients(attempt: Callable) -> Wrong | None:
 
 
 lora_forward = Formula(
-    number="18.2",
+    number="16.2",
     name="lora_forward",
     reference=_lora_forward,
     why="The frozen layer's output, plus a detour through r numbers that starts at A and ends at B.",
@@ -169,7 +169,7 @@ lora_forward = Formula(
 # -------------------------------------------------------------------------------- 16.3 init
 
 init = Choice(
-    number="18.3",
+    number="16.3",
     name="init",
     reference="b",
     why="B A is zero, so nothing changes at first; and B has a gradient, for A x is not zero.",
@@ -217,7 +217,7 @@ def _matrices(draw: Draw) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
 
 
 merge = Formula(
-    number="18.4",
+    number="16.4",
     name="merge",
     reference=_merge,
     why="W x + s B A x = (W + s B A) x: one matrix of the old size does both.",
@@ -268,7 +268,7 @@ merge = Formula(
 # ----------------------------------------------------------------------------- 16.5 only_the_head
 
 only_the_head = Choice(
-    number="18.5",
+    number="16.5",
     name="only_the_head",
     reference="c",
     why=(

@@ -15,7 +15,7 @@ from ftcourse.exercises.gives import Unfit, number, tensor, tuple_of
 # ------------------------------------------------------------------------------- 17.1 first_cure
 
 first_cure = Choice(
-    number="19.1",
+    number="17.1",
     name="first_cure",
     reference="b",
     why="The same photo in train and in test: the network has seen the answer. The test score rises, "
@@ -80,7 +80,7 @@ def _over_the_top(heat: Tensor) -> Tensor:
 
 
 cam = Formula(
-    number="19.2",
+    number="17.2",
     name="cam",
     reference=_cam,
     why="Each channel's map counts as much as the score of the class depends on it. That is Grad-CAM.",
@@ -216,7 +216,7 @@ def _squares(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 best_temperature = Formula(
-    number="19.3",
+    number="17.3",
     name="best_temperature",
     reference=_best_temperature,
     why="One number, chosen by the loss on photos that were not trained on. The order of the scores, "
@@ -284,7 +284,7 @@ best_temperature = Formula(
 # -------------------------------------------------------------------------------- 17.4 wrong_line
 
 wrong_line = Choice(
-    number="19.4",
+    number="17.4",
     name="wrong_line",
     reference="c",
     why="The mean and the standard deviation belong to values from 0 to 1. Subtracted from bytes up to "
@@ -374,7 +374,7 @@ _CUT = Wrong("the decimals are cut off", "half a step is the largest error: .rou
 _TOP = "the largest *absolute* weight becomes 127: scale = w.abs().max() / 127."
 
 to_int8 = Formula(
-    number="19.5",
+    number="17.5",
     name="to_int8",
     reference=_to_int8,
     why="255 equal steps from the largest weight down to its negative. No weight comes back wrong by "

@@ -7,6 +7,9 @@ to what is there: on Colab, where the machine forgets, `progress.export("progres
 The file lies in the user's data folder; FTCOURSE_PROGRESS names another, or is "off". Under pytest
 and CI nothing is written unless FTCOURSE_PROGRESS says where. A file that cannot be read or written
 never stops a lesson.
+
+A file of format 1 was written when the course had 16 lessons: two of them have been parted in two since, and their
+exercises are found under their numbers of today.
 """
 
 from __future__ import annotations
@@ -24,6 +27,19 @@ from typing import Any
 __all__ = ["export", "location", "merge", "record", "reset", "state", "summary"]
 
 WAIT = 5.0  # seconds for another notebook to finish writing
+FORMAT = 2
+
+# Exercises of format 1 that went into another lesson than those around them.
+_PARTED = {
+    "5.3": "6.1",
+    "5.4": "6.2",
+    "5.5": "6.3",
+    "6.1": "7.1",
+    "6.2": "8.1",
+    "6.3": "7.2",
+    "6.4": "8.2",
+    "6.5": "8.3",
+}
 
 _here: dict[str, dict[str, Any]] = {}  # what this process has seen, should the file be unwritable
 
@@ -67,10 +83,21 @@ def _entries(file: Path) -> dict[str, dict[str, Any]] | None:
     """The records of a file, or None where it holds something else."""
     text = file.read_bytes()
     try:
-        entries = json.loads(text.decode("utf-8"))["exercises"]
-        return {str(k): _entry(dict(v)) for k, v in entries.items()}
+        found = json.loads(text.decode("utf-8"))
+        entries = {str(k): _entry(dict(v)) for k, v in found["exercises"].items()}
+        old = found.get("format", 1) == 1
+        return {_of_today(k): v for k, v in entries.items()} if old else entries
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _of_today(number: str) -> str:
+    """The number that an exercise of format 1 has now: what was 9.2 is 11.2."""
+    if number in _PARTED:
+        return _PARTED[number]
+    lesson, _, place = number.partition(".")
+    later = lesson.isdecimal() and int(lesson) >= 7
+    return f"{int(lesson) + 2}.{place}" if later and place else number
 
 
 def _entry(found: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +191,7 @@ def _write(file: Path, entries: dict[str, dict[str, Any]]) -> None:
 
     if file.exists() and not _read(file):  # damaged: keep it, for whoever wants to look
         os.replace(file, file.with_name(file.name + ".damaged"))
-    text = json.dumps({"format": 1, "exercises": entries}, indent=1, sort_keys=True)
+    text = json.dumps({"format": FORMAT, "exercises": entries}, indent=1, sort_keys=True)
     write_atomic(file, text.encode("utf-8"))
 
 

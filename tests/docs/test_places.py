@@ -119,8 +119,8 @@ def test_a_lesson_is_begun_with_the_next_number_and_the_list_says_what_to_add(ro
 
 
 def test_an_exercise_of_a_lesson_below_ten_has_a_number_without_a_zero():
-    text = new_lesson._filled("# 99. My topic 99.1 lesson99 test_99_1 my_topic", 7, "a_thing")
-    assert text == "# 7. A thing 7.1 lesson09 test_7_1 a_thing"
+    text = new_lesson._filled("# 99. My topic 99.1 lesson99 test_99_1 my_topic", 9, "a_thing")
+    assert text == "# 9. A thing 9.1 lesson09 test_9_1 a_thing"
 
 
 @pytest.mark.parametrize(

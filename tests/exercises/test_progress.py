@@ -208,3 +208,79 @@ def test_the_command_hands_in_and_takes_back(tmp_path, monkeypatch):
     progress.reset()
     said = CliRunner().invoke(app, ["progress", "--import", str(file)])
     assert "exercises added or changed: 1" in said.stdout and "1 of 3 right" in said.stdout
+
+
+# --------------------------------------------------------- files from before two lessons were parted
+
+OLD = {
+    "4.5": {"right": True, "tries": 1}, "5.2": {"right": True, "tries": 2}, "5.3": {"right": False, "tries": 3},
+    "5.4": {"hints": 1}, "5.5": {"right": True, "tries": 4}, "6.1": {"right": True, "tries": 5},
+    "6.2": {"hints": 2}, "6.3": {"solution": True}, "6.4": {"right": True, "tries": 6}, "6.5": {"hints": 3},
+    "7.1": {"right": True, "tries": 7}, "9.5": {"right": True, "tries": 8}, "15.5": {"right": True, "tries": 9},
+}  # fmt: skip
+NOW = dict(
+    zip(
+        [
+            "4.5",
+            "5.2",
+            "6.1",
+            "6.2",
+            "6.3",
+            "7.1",
+            "8.1",
+            "7.2",
+            "8.2",
+            "8.3",
+            "9.1",
+            "11.5",
+            "17.5",
+        ],
+        OLD.values(),
+        strict=True,
+    )
+)
+
+
+@pytest.fixture
+def old(tmp_path):
+    file = tmp_path / "old.json"
+    file.write_text(json.dumps({"format": 1, "exercises": OLD}))
+    return file
+
+
+def test_what_was_done_under_an_older_number_is_found_under_that_of_today(
+    tmp_path, monkeypatch, old
+):
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(old))
+    assert progress.state() == NOW
+    progress.record("5.3", "right")  # a new exercise under a number that another one had
+    written = json.loads(old.read_text())
+    assert written["format"] == 2
+    assert written["exercises"] == {**NOW, "5.3": {"right": True, "tries": 1}}
+    assert progress.state() == written["exercises"]  # and it is mapped once only
+    progress.record("7.1", "wrong")
+    assert progress.state() == written["exercises"]
+
+
+def test_an_older_file_is_taken_in_under_the_numbers_of_today(tmp_path, monkeypatch, old):
+    own = tmp_path / "p.json"
+    monkeypatch.setenv("FTCOURSE_PROGRESS", str(own))
+    progress.record("7.1", "wrong")  # of today: the step by hand
+    said = CliRunner().invoke(app, ["progress", "--import", str(old)])
+    assert said.exit_code == 0 and f"exercises added or changed: {len(NOW)}" in said.stdout
+    assert progress.state() == NOW
+    assert progress.merge(old) == 0
+    file = tmp_path / "mine.json"
+    progress.export(file)
+    assert json.loads(file.read_text()) == {"format": 2, "exercises": NOW}
+    assert progress.merge(file) == 0
+
+
+def test_every_exercise_of_an_older_file_is_one_of_today():
+    counts = {0: 3, 1: 5, 2: 6, **dict.fromkeys(range(3, 16), 5)}
+    old = [f"{lesson}.{k + 1}" for lesson, count in counts.items() for k in range(count)]
+    new = [progress._of_today(number) for number in old]
+    today = {number for numbers in progress.exercises().values() for number in numbers}
+    assert len(set(new)) == len(old) and set(new) <= today
+    for odd in ("", "7", "x.1", "99", "7."):
+        assert progress._of_today(odd) == odd

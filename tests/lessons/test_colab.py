@@ -219,4 +219,4 @@ def test_only_lessons_that_gain_from_a_gpu_ask_colab_for_one():
     for file in sorted((ROOT / "lessons").glob("*.ipynb")):
         if "accelerator" in nbformat.read(file, 4).metadata:
             asking.append(file.stem)
-    assert asking == ["05_train_on_a_gpu"]  # all others run in a minute on a CPU
+    assert asking == ["05_train_on_a_gpu", "06_feed_the_gpu"]  # all others run in a minute on a CPU

@@ -26,7 +26,7 @@ def gain(name, per_class, method):
     return by_scipy([100 * (a - by_seed["linear probe"][s]) for s, a in by_seed[method].items()])
 
 
-def test_8_4_is_what_the_results_say():
+def test_10_4_is_what_the_results_say():
     assert gain("methods_insects", 100, "all")[0] > 0
     for method in ("last block", "all", "LP-FT"):
         low, high = gain("methods_photos", 20, method)

