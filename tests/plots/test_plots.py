@@ -391,5 +391,10 @@ def test_a_figure_that_is_not_a_cells_last_expression_is_shown_each_time(tmp_pat
     book = nbformat.v4.new_notebook()
     cell = 'import ftcourse as ft\n_ = ft.plot_bars({"a": 1, "b": 2})\nassert True'
     book.cells = [nbformat.v4.new_code_cell(cell) for _ in range(2)]
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert [["image/png" in output["data"] for output in c.outputs] for c in book.cells] == [[True], [True]]
+    nbclient.NotebookClient(
+        book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    assert [["image/png" in output["data"] for output in c.outputs] for c in book.cells] == [
+        [True],
+        [True],
+    ]
