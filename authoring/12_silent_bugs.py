@@ -502,7 +502,7 @@ assert {"D", "L"} <= set(stuck) and "sound" not in stuck
 # alt: Loss on eight photos over seven steps. The sound program goes to nearly zero; D stops
 #   at a dashed line at 0.31; L stays at 0.7.
 shown = {name: by_step[name] for name in ("sound", "D", "L")}
-level = {"the floor of 10.2": floor}
+level = {"the floor of 12.2": floor}
 ft.plot_lines(shown, xlabel="step", ylabel="loss on the same eight photos", levels=level)
 
 # %% [markdown]

@@ -442,7 +442,7 @@ plots.plot_masks([p for p, _ in first[1:]], truth[1:4], names, predicted=predict
 # %% [markdown]
 # Where does it fail? Look at legs and antennae, which drown in a blob, and at animals that get two
 # colours: the animal is found, but one part says ant and the other bee. No rule tells the network
-# that one animal has one class; it answers for each pixel on its own. (You will tell it in 11.6.)
+# that one animal has one class; it answers for each pixel on its own. (You will tell it in 13.6.)
 #
 # ## On real photos
 #

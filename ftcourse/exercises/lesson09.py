@@ -561,7 +561,7 @@ class Augmentation(Exercise):
 
 
 augmentation = Augmentation(
-    number="11.6",
+    number="9.6",
     name="augmentation",
     reference=v2.Compose(
         [

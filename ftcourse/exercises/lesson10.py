@@ -583,7 +583,7 @@ def _find_both(x: np.ndarray, y: np.ndarray) -> Any:
 
 
 find_both = Function(
-    number="12.6",
+    number="10.6",
     name="find_both",
     reference=_find_both,
     why="Both classes are found, at a price: the more of the rare one, the fewer of the common one. Which "

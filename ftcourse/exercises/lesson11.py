@@ -432,7 +432,7 @@ def _judge_frugal(attempt: Callable) -> Wrong | None:
 
 
 frugal = Function(
-    number="13.6",
+    number="11.6",
     name="frugal",
     reference=_frugal,
     why="Each photo goes through the backbone once; what comes behind costs next to nothing.",

@@ -798,14 +798,14 @@ def _wrong_learning(
 
 
 by_heart = Function(
-    number="14.6",
+    number="12.6",
     name="by_heart",
     reference=_by_heart,
     why="It learns the batch by heart, layer4 keeps most of what it was, and all else stands still.",
     hints=(
         "five lines are wrong. Ask what the six places ask: what may train, what the optimizer holds, what moves "
         "without a gradient, whether a gradient is there at the step, and how far a step goes.",
-        "the order of making things ready is that of 10.3; that of a step is clear, backward, step. Frozen "
+        "the order of making things ready is that of 12.3; that of a step is clear, backward, step. Frozen "
         "BatchNorm must sleep while the rest is awake. A rate for AdamW lies between 1e-4 and 1e-2 here.",
     ),
     worked=(

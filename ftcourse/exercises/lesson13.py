@@ -690,7 +690,7 @@ def _tidy(mask: Tensor) -> Tensor:
 
 
 tidy = Function(
-    number="15.6",
+    number="13.6",
     name="tidy",
     reference=_tidy,
     why="The network answers for each pixel on its own; that a photo holds one animal, only you know.",

@@ -662,7 +662,7 @@ def _choose(boxes: Tensor, labels: Tensor, scores: Tensor) -> list[int]:
 
 
 choose = Function(
-    number="16.6",
+    number="14.6",
     name="choose",
     reference=_choose,
     why="A threshold takes the unsure boxes, and NMS over both classes together leaves each animal its surer box.",

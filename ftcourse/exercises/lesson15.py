@@ -382,7 +382,7 @@ def _judge_by_rule(attempt: Callable) -> Wrong | None:
 
 
 by_rule = Function(
-    number="17.6",
+    number="15.6",
     name="by_rule",
     reference=_by_rule,
     why="So far rules get. The label is what the writer wants, and that is not always in one word.",

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ftcourse.exercises import Choice, Draw, Formula, Wrong
+from ftcourse.exercises import Choice, Draw, Formula, Function, Wrong
 from ftcourse.exercises.gives import Unfit, number, tensor, tuple_of
 
 # ------------------------------------------------------------------------------- 17.1 first_cure
@@ -435,4 +435,90 @@ to_int8 = Formula(
             Wrong("it looks at the mean weight, and the bytes run over", _TOP),
         ),
     ),
+)
+
+# ----------------------------------------------------------------------------------- 17.6 to_int4
+
+BEST = 0.5  # of the squared error that one scale for all leaves
+
+
+def _to_int4(w: Tensor) -> tuple[Tensor, Tensor]:
+    scales = w.abs().amax(tuple(range(1, w.ndim)), keepdim=True) / 7
+    return (w / scales).round().to(torch.int8), scales
+
+
+def _channels(draw: Draw) -> Iterator[Tensor]:
+    """Weights whose rows differ in size, as the channels of a trained network do; of two shapes and of four."""
+    for shape in ((40, 60), (24, 8, 3, 3), (64, 16, 1, 1), (draw.whole(10, 30), 50)):
+        sizes = torch.logspace(-2, -0.5, shape[0])[torch.tensor(draw.shuffled(range(shape[0])))]
+        yield sizes.view(-1, *[1] * (len(shape) - 1)) * draw.normal(*shape)
+
+
+def _squared(w: Tensor, q: Tensor, scales: Tensor | float) -> float:
+    return (q.float() * scales - w).square().sum().item()
+
+
+def _judge_to_int4(attempt: Callable) -> Wrong | None:
+    shares = []
+    for w in _channels(Draw(0)):
+        q, scales = attempt(w)
+        if q.shape != w.shape:
+            return Wrong(
+                f"q has the shape {tuple(q.shape)}, and w {tuple(w.shape)}",
+                "one q for each weight.",
+            )
+        low, high = int(q.min()), int(q.max())
+        if low < -7 or high > 7:
+            return Wrong(
+                f"q runs from {low} to {high}",
+                "four bits hold -7 to 7: the farthest weight of each row is 7.",
+            )
+        if scales.numel() > len(w):
+            return Wrong(
+                f"{scales.numel()} scales for {len(w)} rows of w {tuple(w.shape)}",
+                "at most one for each w[i]: take the largest over all other dimensions.",
+            )
+        try:
+            fits = (q.float() * scales).shape == w.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            return Wrong(
+                f"scales of shape {tuple(scales.shape)} do not multiply with q {tuple(q.shape)}",
+                f"the shape must be {(len(w), *[1] * (w.ndim - 1))}: keepdim=True leaves the ones.",
+            )
+        scale = w.abs().max() / 7
+        share = _squared(w, q, scales) / _squared(w, (w / scale).round(), scale)
+        shares.append(share if share == share else float("inf"))
+    if max(shares) < BEST:
+        return None
+    seen = f"{max(shares):.2f} of the squared error with one scale is left, less than {BEST} is asked for"
+    if 0.99 < max(shares) < 1.01:
+        return Wrong(
+            seen,
+            "that is one scale for all rows. What is the largest weight of each row?",
+        )
+    return Wrong(seen, "each row needs its own largest weight, and the nearest whole number.")
+
+
+to_int4 = Function(
+    number="17.6",
+    name="to_int4",
+    reference=_to_int4,
+    why="A scale for each row follows its size; rows of small weights keep their digits. One number a row more.",
+    hints=(
+        "a row of small weights has nearly all of its numbers at 0 where the largest row sets the scale. "
+        "Who should set it?",
+        "as for eight bits, with 7 in place of 127; but the largest absolute weight is taken in each row, over "
+        "all dimensions but the first, and the ones are kept in the shape.",
+    ),
+    worked=(
+        "def to_int4(w):\n"
+        "    scales = w.abs().amax(tuple(range(1, w.ndim)), keepdim=True) / 7\n"
+        "    return (w / scales).round().to(torch.int8), scales"
+    ),
+    gives=tuple_of(
+        tensor(torch.int8, hint="end with .to(torch.int8)."), tensor(), hint="return q, scales."
+    ),
+    judge=_judge_to_int4,
 )

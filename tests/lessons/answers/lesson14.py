@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as V
 from ftcourse.exercises import lesson14 as check
 
 BOX_IOU = check.box_iou.reference
-# among the built-in names, so that the answers to 12.1 and 12.3 are seen to define them
+# among the built-in names, so that the answers to 14.1 and 14.3 are seen to define them
 BUILTINS = {**vars(builtins), "box_iou": BOX_IOU, "nms": check.nms.reference}
 NAMES = {"torch": torch, "__builtins__": BUILTINS}
 

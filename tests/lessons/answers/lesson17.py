@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 NAMES = {"torch": torch, "F": F}
-OTHERWISE = {
-    "to_int8 = check.to_int8(": "PyTorch tells that torch.quantize_per_tensor is deprecated"
-}
 
 # ----------------------------------------------------------------------------------------- 17.2
 
@@ -179,7 +178,9 @@ def by_aminmax(w):
 
 def by_quantize(w):
     scale = w.abs().max().item() / 127
-    return torch.quantize_per_tensor(w, scale, 0, torch.qint8).int_repr(), scale
+    with warnings.catch_warnings():  # newer PyTorch tells that it will go
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(w, scale, 0, torch.qint8).int_repr(), scale
 
 
 def in_integers(w):
@@ -201,15 +202,99 @@ def spoils_w(w):
     return w.div_(scale).round_().to(torch.int8), scale
 
 
+# ----------------------------------------------------------------------------------------- 17.6
+
+
+def by_flattening(w):
+    scales = w.flatten(1).abs().amax(1).view(-1, *[1] * (w.ndim - 1)) / 7
+    return torch.round(w / scales).char(), scales
+
+
+def by_rows(w):
+    pairs = [(row / (row.abs().max() / 7), row.abs().max() / 7) for row in w]
+    scales = torch.stack([scale for _, scale in pairs])
+    return (
+        torch.stack([q for q, _ in pairs]).round().to(torch.int8),
+        scales.reshape(-1, *[1] * (w.ndim - 1)),
+    )
+
+
+def four_in_numpy(w):
+    x = w.numpy()
+    scales = np.abs(x).reshape(len(x), -1).max(1).reshape(-1, *[1] * (x.ndim - 1)) / 7
+    return np.rint(x / scales).astype(np.int8), scales
+
+
+def clipped(w):
+    """A little less than the largest weight; what is farther out is cut off."""
+    scales = 0.9 * w.abs().amax(tuple(range(1, w.ndim)), keepdim=True) / 7
+    return (w / scales).round().clamp(-7, 7).to(torch.int8), scales
+
+
+def by_searching(w):
+    """The best of several clips for each row."""
+    rows, best = w.flatten(1), None
+    top = rows.abs().amax(1, keepdim=True) / 7
+    for share in (1.0, 0.85, 0.7):
+        q = (rows / (share * top)).round().clamp(-7, 7)
+        error = (q * share * top - rows).square().sum(1, keepdim=True)
+        found = (error, q, share * top)
+        best = found if best is None else tuple(
+            torch.where(error < best[0], new, old) for new, old in zip(found, best, strict=True)
+        )  # fmt: skip
+    return best[1].view_as(w).to(torch.int8), best[2].view(-1, *[1] * (w.ndim - 1))
+
+
+def in_ints(w):
+    scales = torch.linalg.vector_norm(w.flatten(1), ord=float("inf"), dim=1) / 7
+    scales = scales.view(-1, *[1] * (w.ndim - 1))
+    return [(w / scales).round().long(), scales.double()]
+
+
+def of_the_whole(w):
+    return by_torch_four(w, w.abs().max() / 7)
+
+
+def by_torch_four(w, scales, whole=torch.round):
+    return whole(w / scales).to(torch.int8), scales
+
+
+def per_row(w, steps=7.0):
+    return w.abs().amax(tuple(range(1, w.ndim)), keepdim=True) / steps
+
+
+def spoils_rows(w):
+    scales = per_row(w)
+    return w.div_(scales).round_().to(torch.int8), scales
+
+
 RIGHT = {
     "first_cure": ["b", "B", "b)", ["b"], {"b"}, " b "],
     "cam": [by_einsum, in_a_loop, summed_weights, by_tensordot, by_matrix, heat_in_numpy],
     "best_temperature": [by_hand, as_tensor, by_dict, in_numpy, by_sorting, by_sums],
     "wrong_line": ["c", " C ", ["c"], {"c"}, "(c)", "c."],
     "to_int8": [bytes_in_numpy, by_torch, by_aminmax, by_quantize, in_integers, by_norm],
+    "to_int4": [by_flattening, by_rows, four_in_numpy, clipped, by_searching, in_ints],
 }
 
 WRONG = {
+    "to_int4": [
+        (of_the_whole, "one scale for all rows"),
+        (lambda w: (of_the_whole(w)[0], float(w.abs().max() / 7)), "one scale for all rows"),
+        (lambda w: by_torch_four(w, per_row(w), torch.trunc), "nearest whole number"),
+        (lambda w: by_torch_four(w, per_row(w, 8.0)), "-7 to 7"),
+        (lambda w: by_torch_four(w, per_row(w, 127.0)), "-7 to 7"),
+        (lambda w: by_torch_four(w, per_row(w, 2.0)), "its own largest weight"),
+        (lambda w: by_torch_four(w, w.amax(tuple(range(1, w.ndim)), keepdim=True) / 7), "-7 to 7"),
+        (lambda w: by_torch_four(w, w.abs() / 7), "at most one for each"),
+        (lambda w: (by_flattening(w)[0], by_flattening(w)[1].flatten()), "keepdim=True"),
+        (lambda w: (by_flattening(w)[0], 1 / by_flattening(w)[1]), "its own largest weight"),
+        (lambda w: (by_flattening(w)[0].flatten(), 1.0), "one q for each weight"),
+        (lambda w: ((w / per_row(w)).round(), per_row(w)), "torch.int8"),
+        (lambda w: by_flattening(w)[0], "return q, scales"),
+        (lambda w: None, "returns nothing"),
+        (spoils_rows, "it changes w"),
+    ],
     "first_cure": [
         ("a", "raises the score"),
         ("c", "raises the score"),
