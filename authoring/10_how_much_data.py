@@ -755,6 +755,18 @@ for n in sizes(photos):
 # all but one. Among the pre-trained methods the orders differ. So take from drawings and benchmarks
 # *which questions to ask*, and the answers from a validation split of your own.
 #
+# ## Common questions
+#
+# **How many photos do I need?** Start with 20 to 50 a class and a linear probe; it takes an hour. Then draw the
+# curve with half of your photos and with all. Still rising? Collect more. Flat? More of the same kind will
+# not help; other ones, or another network, may.
+#
+# **Should I compare methods by overlapping intervals?** Better by the interval of the *difference*, seed by
+# seed, as above: two intervals may overlap while the difference is sure, because both methods have had the
+# same lucky photos.
+#
+# **May I train on drawn or generated photos?** Measure it as here, and never *test* on them.
+#
 # ## One step further
 #
 # Draw the learning curve of your own photos with the probe. Still rising? Collect more.
