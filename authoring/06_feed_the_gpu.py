@@ -392,10 +392,8 @@ ft.plot_bars(
 # its tensors took, in the tuned loop):
 
 # %%
-for name, row in (
-    ("head", "head-5-tuned"), ("layer4", "layer4-5-tuned"), ("all", "all-5-tuned"),
-    ("all, bfloat16", "all-5-bf16"),
-):  # fmt: skip
+rows = {name: f"{name}-5-tuned" for name in ("head", "layer4", "all")}
+for name, row in {**rows, "all, bfloat16": "all-5-bf16"}.items():
     peak = [r["gpu_mb"] for r in stored["runs"] if (r["row"], r["program"]) == (row, loop)]
     print(f"{name:<14} {peak[0]:>4} MB, {seconds(row, loop):4.1f} s")
 
