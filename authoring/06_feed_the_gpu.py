@@ -102,9 +102,9 @@ print(f"feeding (decode and transform) {feeding:.1f} ms a photo", end="; ")
 print(f"computing: head {parts['compute, head']:.1f} ms, all layers {parts['compute, all']:.1f} ms")
 
 # %% [markdown]
-# On a CPU feeding and computing are of a similar size, if only the head trains; with all layers, or at 224
-# pixels, computing is the long part. A GPU shortens the two last bars **only**. What was half of the
-# work then becomes nearly all of it.
+# Where these outputs were made, on a CPU, feeding takes less time than computing, and far less with all
+# layers or at 224 pixels. A GPU shortens the two last bars **only**: what was the smaller part then becomes
+# nearly all of the work.
 #
 # ### ✏️ Your turn · Exercise 6.1: sixteen times faster?
 #
