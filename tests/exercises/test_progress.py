@@ -121,10 +121,10 @@ def test_the_summary_has_a_line_for_each_lesson(tmp_path, monkeypatch):
     for number, event in (("1.1", "right"), ("1.2", "wrong"), ("1.2", "hint")):
         progress.record(number, event)
     line = progress.summary("01")
-    assert line == "lesson 01  ●◐○○○  1 of 5 right (1 hint)"
+    assert line == "lesson 01  ●◐○○○○ 1 of 6 right (1 hint)"
     assert line in progress.summary().splitlines()
     progress.reset()
-    assert "0 of 5 right" in progress.summary("01")
+    assert "0 of 6 right" in progress.summary("01")
 
 
 def test_the_summary_stands_odd_entries_in_the_file(tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_the_summary_stands_odd_entries_in_the_file(tmp_path, monkeypatch):
     odd = {"1.1": {"right": "yes", "hints": "many"}, "1.2": {"right": True, "hints": 2}, "7": {}}
     file.write_text(json.dumps({"exercises": odd}))
     monkeypatch.setenv("FTCOURSE_PROGRESS", str(file))
-    assert progress.summary("01") == "lesson 01  ○●○○○  1 of 5 right (2 hints)"
+    assert progress.summary("01") == "lesson 01  ○●○○○○ 1 of 6 right (2 hints)"
 
 
 def test_a_lesson_whose_extra_is_missing_does_not_stop_the_summary(monkeypatch):
@@ -207,7 +207,7 @@ def test_the_command_hands_in_and_takes_back(tmp_path, monkeypatch):
     assert said.exit_code == 0 and "exercises written: 1" in said.stdout
     progress.reset()
     said = CliRunner().invoke(app, ["progress", "--import", str(file)])
-    assert "exercises added or changed: 1" in said.stdout and "1 of 3 right" in said.stdout
+    assert "exercises added or changed: 1" in said.stdout and "1 of 4 right" in said.stdout
 
 
 # --------------------------------------------------------- files from before two lessons were parted
