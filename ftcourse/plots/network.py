@@ -170,7 +170,8 @@ def plot_movement(
         for ax in axes[0]:
             ax.set_xlabel("distance from the loaded weights, relative")
         if statistics:
-            axes[0, 0].legend(loc="upper right")
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            fig.legend(handles, labels, loc="outside upper right", ncols=2)
     return finish(fig, t, path)
 
 
