@@ -730,7 +730,7 @@ print(f"{len(run.result().epochs)} epochs, best accuracy {run.history.best['val_
 # one output for each class, in eval mode, its `state_dict()` saved in `file`. What trains, how long and
 # how fast is up to you. Use `torch`, `torchvision`, and what you have written above if you like.
 #
-# The check gives it a folder of three classes that you have not seen, and wants 80 % of new photos
+# The check gives it a folder of three classes that you have not seen, and wants 70 % of new photos
 # right. Change your function until it passes.
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 
+def said_and_given(exercise, attempt, capsys):
+    """What the check prints about an attempt, on one line, and what it hands back."""
+    capsys.readouterr()
+    given = exercise(attempt)
+    return " ".join(capsys.readouterr().out.split()), given
+
+
 def said(exercise, attempt, capsys) -> str:
     """What the check prints about an attempt, on one line."""
-    capsys.readouterr()
-    exercise(attempt)
-    return " ".join(capsys.readouterr().out.split())
+    return said_and_given(exercise, attempt, capsys)[0]
 
 
 def assert_right(exercise, attempt, capsys):

@@ -22,7 +22,8 @@ def defined(code: str, names: Mapping[str, Any]) -> Any:
     """What the code defines last, with these names there."""
     found = dict(names)
     exec(code, found)
-    return found[[k for k in found if k not in names and not k.startswith("__")][-1]]
+    new = [k for k, v in found.items() if not k.startswith("__") and v is not names.get(k, found)]
+    return found[new[-1]]
 
 
 def mutants(worked: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import inspect
 import re
 
 import pytest
-from helpers import said
+from helpers import said, said_and_given
 from mutated import defined, mutants
 
 from ftcourse.exercises import Draw, Exercise, Formula, Function, progress
@@ -51,9 +51,8 @@ def test_each_exercise_has_its_answers_and_no_other_has(lesson):
 @pytest.mark.parametrize(("lesson", "exercise"), ALL)
 def test_right_answers_are_taken_and_taken_again(lesson, exercise, capsys):
     for i, answer in enumerate(answers(lesson).RIGHT[exercise.name]):
-        out = said(exercise, answer, capsys)
+        out, returned = said_and_given(exercise, answer, capsys)
         assert f"✅ {exercise.number} right." in out, (i, out)
-        returned = exercise(answer)
         assert f"✅ {exercise.number} right." in said(exercise, returned, capsys), i
 
 
@@ -74,6 +73,8 @@ def test_the_worked_answer_is_right(lesson, exercise, capsys):
 @pytest.mark.parametrize(("lesson", "exercise"), FUNCTIONS)
 def test_a_small_mistake_in_the_worked_answer_is_noticed(lesson, exercise, capsys):
     given = answers(lesson)
+    if exercise.name in getattr(given, "BY_OUTCOME", ()):
+        pytest.skip("judged by what comes of it: a small change that still gets there is right")
     expected, taken = given.EQUIVALENT.get(exercise.name, {}), []
     for told, code in mutants(exercise.worked):
         try:
