@@ -49,7 +49,14 @@ STEADY = [
         nn.Sequential(v2.CenterCrop(4), v2.ToDtype(torch.float32)),
     ),
     *(v2.Compose([v2.ToImage(), v2.Compose([v2.Pad(1), v2.ToPureTensor()])]), v1.Grayscale(3)),
-    *(nn.Identity(), v2.Identity(), v2.RGB(), v2.FiveCrop(4), v2.TenCrop(4), v2.Normalize([0.5], [1.0])),
+    *(
+        nn.Identity(),
+        v2.Identity(),
+        v2.RGB(),
+        v2.FiveCrop(4),
+        v2.TenCrop(4),
+        v2.Normalize([0.5], [1.0]),
+    ),
     *(v1.ToTensor(), v2.ToPILImage(), v1.PILToTensor(), v2.ConvertImageDtype(), v1.Resize(8)),
 ]
 RESTLESS = [
