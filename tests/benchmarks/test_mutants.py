@@ -119,16 +119,10 @@ def test_each_room_and_its_tests_are_there(mutants):
 
 def test_each_room_has_results_and_the_rooms_that_numbers_hang_on_are_among_them(mutants):
     rooms = {"data/splits", "evaluation/measures", "models/freezing"}
-    training = (
-        "checkpoints",
-        "feature_cache",
-        "frozen_prefix",
-        "loop",
-        "preflight",
-        "runs",
-        "stages",
-    )
-    rooms |= {f"training/{name}" for name in training}
+    rooms |= {
+        f"training/{name}" for name in ("checkpoints", "feature_cache", "frozen_prefix", "loop")
+    }
+    rooms |= {f"training/{name}" for name in ("preflight", "runs", "stages")}
     results = json.loads(mutants.RESULTS.read_text(encoding="utf-8"))
     assert rooms <= set(results["rooms"]) == set(mutants.ROOMS)
 
