@@ -117,6 +117,16 @@ def test_each_room_and_its_tests_are_there(mutants):
         assert mutants.there(tests) == list(tests), room
 
 
+def test_each_room_has_results_and_the_rooms_that_numbers_hang_on_are_among_them(mutants):
+    rooms = {"data/splits", "evaluation/measures", "models/freezing"}
+    rooms |= {
+        f"training/{name}" for name in ("checkpoints", "feature_cache", "frozen_prefix", "loop")
+    }
+    rooms |= {f"training/{name}" for name in ("preflight", "runs", "stages")}
+    results = json.loads(mutants.RESULTS.read_text(encoding="utf-8"))
+    assert rooms <= set(results["rooms"]) == set(mutants.ROOMS)
+
+
 def test_at_least_85_percent_are_noticed_in_each_room_and_the_others_have_a_reason(mutants):
     results = json.loads(mutants.RESULTS.read_text(encoding="utf-8"))
     why = mutants.reasons()

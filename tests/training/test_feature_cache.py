@@ -6,7 +6,9 @@ import errno
 import gc
 import os
 import random
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,12 +148,12 @@ def test_stages_with_the_same_frozen_part_share_its_output():
 
 def test_a_later_stage_goes_on_from_features_that_an_earlier_one_kept_on_its_way():
     plan = [ft.Stage("head", 2, augment=False), ft.Stage("layer4", 2, lr=1e-3, augment=False)]
-    plan += [ft.Stage(("layer3", "head"), 1, augment=False)]
+    plan += [ft.Stage(train, 1, augment=False) for train in ("layer4", ("layer3", "head"))]
     data, plain = blobs(), tiny_resnet()
     kept = tiny_resnet()
     history = ft.finetune(kept, data, plan, **QUIET)
-    assert data.train.reads <= 41 + 3 * 3 * 6  # no second pass: looks whether the photos repeat
-    assert data.val.reads <= 20 + 3 * 3 * 6
+    assert data.train.reads <= 41 + 4 * 6  # no second pass: looks whether the photos repeat
+    assert data.val.reads <= 20 + 4 * 6
     places = [note.split(",")[0].split()[-1] for note in history.notes if "41 photos" in note]
     assert places == ["flatten", "layer3.0.relu", "layer2.0.relu"]
     other = ft.finetune(plain, blobs(), plan, cache=False, **QUIET)
@@ -214,6 +216,31 @@ def test_views_are_drawn_once_and_used_in_turn():
     changed = (seen[0] != seen[1]).any(1).float().mean()
     assert 0.2 < changed < 0.8  # a half of the photos is flipped in one view and not in the other
     assert history.settings["views"] == 2
+
+
+def test_views_are_drawn_by_the_seed_of_the_run_alone():
+    model, train = ft.apply_stage(tiny_resnet(), HEAD), Blobs(12, 1, flip=True)
+
+    def drawn(seed: int, drawn_before: int) -> torch.Tensor:
+        torch.manual_seed(drawn_before)
+        short, _ = FeatureCache().shortcuts(model, train, Blobs(4, 2), views=2, seed=seed)
+        return short.data.features
+
+    assert torch.equal(drawn(1, 0), drawn(1, 5))
+    assert not torch.equal(drawn(1, 0), drawn(2, 0))
+
+
+def test_views_kept_on_the_way_for_a_later_stage_give_the_same_features():
+    plan = [ft.Stage("head", augment=False), ft.Stage("layer4", augment=False)]
+    model, train = ft.apply_stage(tiny_resnet(), plan[0]), Blobs(12, 1, flip=True)
+    before, kept = dict(vars(train)), []
+    for stages in (plan, plan[:1]):
+        cache = FeatureCache()
+        later = cache.look_ahead(model, stages)
+        short, _ = cache.shortcuts(model, train, Blobs(4, 2), views=2, later=later)
+        kept.append(short.data.features)
+    torch.testing.assert_close(*kept)
+    assert vars(train) == before
 
 
 def test_what_does_not_fit_into_memory_goes_into_a_file_that_leaves_nothing_behind(tmp_path):
@@ -289,6 +316,16 @@ def test_bf16_trains_on_kept_features():
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
 
 
+def test_bf16_is_for_what_trains_and_not_for_what_is_judged():
+    model = ft.apply_stage(tiny_resnet(), HEAD)
+    splits = Blobs(12, 1), Blobs(8, 2)
+    plain = [short.data.features for short in FeatureCache().shortcuts(model, *splits)]
+    learn, judge = FeatureCache().shortcuts(model, *splits, bf16=True)
+    assert learn.data.features.dtype is torch.bfloat16
+    torch.testing.assert_close(learn.data.features.float(), plain[0], atol=0.05, rtol=0.05)
+    assert torch.equal(judge.data.features, plain[1])
+
+
 def scaled(x: torch.Tensor) -> torch.Tensor:
     return x.float() / 255
 
@@ -326,6 +363,22 @@ def test_batches_have_all_photos_in_order(device, n):
     assert [t for _, targets in batches for t in targets] == split.targets
     assert told == list(range(n))
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in batches)
+
+
+@pytest.mark.parametrize(
+    ("device", "any_thread", "beside"),
+    [("cpu", True, False), ("cuda", True, True), ("cuda", False, False)],
+)
+def test_another_thread_reads_photos_for_a_gpu_where_the_data_allows_it(device, any_thread, beside):
+    def noting(x: torch.Tensor) -> torch.Tensor:
+        readers.add(threading.get_ident())
+        return scaled(x)
+
+    readers: set[int] = set()
+    split = split_of(8, transform=noting)
+    split.any_thread = any_thread
+    list(_batches(split, 4, torch.device(device)))
+    assert len(readers) == 1 and (threading.get_ident() not in readers) is beside
 
 
 def test_batches_of_kept_features_are_channels_last_in_memory_and_from_a_file(tmp_path):
@@ -707,6 +760,41 @@ def test_without_room_for_features_it_computes_in_each_epoch_and_says_why(
     assert [f.name for f in tmp_path.iterdir() if f.suffix == ".bin"] == []
 
 
+def test_features_take_a_gib_of_memory_and_a_folder_that_may_have_to_be_made(tmp_path):
+    assert FeatureCache().budget == 2**30  # as docs/speed.md says
+    cache = FeatureCache(budget=0, folder=tmp_path / "not" / "there")
+    cache.shortcuts(ft.apply_stage(tiny_resnet(), HEAD), Blobs(12, 1), Blobs(8, 2))
+    assert [note.split()[-1] for note in cache.notes] == ["file"] * 2
+
+
+def test_a_file_that_cannot_be_removed_while_it_is_used_is_removed_with_the_cache(
+    monkeypatch, tmp_path
+):
+    def in_use(*_):
+        raise PermissionError("used by another process")
+
+    cache = FeatureCache(budget=0, folder=tmp_path)
+    with monkeypatch.context() as windows:
+        windows.setattr(feature_cache.os, "unlink", in_use)
+        cache.shortcuts(ft.apply_stage(tiny_resnet(), HEAD), Blobs(12, 1), Blobs(8, 2))
+    assert len(list(tmp_path.iterdir())) == 2
+    cache.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_earlier_runs_are_let_go_where_the_disk_has_no_room(monkeypatch, tmp_path):
+    cache, data = FeatureCache(budget=0, folder=tmp_path), [blobs(), blobs()]
+    size = (41 + 20) * 64 * 4
+
+    def disk(_) -> SimpleNamespace:
+        return SimpleNamespace(free=1.5 * size - sum(e.features.nbytes for e in cache._kept))
+
+    monkeypatch.setattr("shutil.disk_usage", disk)
+    for one in data:
+        history = ft.finetune(tiny_resnet(), one, HEAD, cache=cache, **QUIET)
+        assert all(note.endswith("in a file") for note in history.notes)
+
+
 @pytest.mark.parametrize("reserved", [True, False], ids=["at once", "by writing zeros"])
 def test_a_mapped_file_has_its_room_on_the_disk_before_anything_is_written(
     monkeypatch, tmp_path, reserved
@@ -741,10 +829,18 @@ def test_a_folder_in_memory_is_not_taken_for_a_disk(monkeypatch, tmp_path):
     assert _folder_on_disk() != tmp_path / "in memory"
 
 
+def test_where_the_system_does_not_tell_a_folder_is_taken_for_one_on_a_disk(monkeypatch, tmp_path):
+    def missing(*_):
+        raise FileNotFoundError("/proc/self/mounts")
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert not _in_memory(tmp_path)
+
+
 def test_what_earlier_runs_kept_is_let_go_where_there_is_no_room_the_oldest_first():
     one = FeatureCache()
     ft.finetune(tiny_resnet(), blobs(), HEAD, cache=one, **QUIET)
-    cache = FeatureCache(budget=2 * one.used + 1)
+    cache = FeatureCache(budget=2 * one.used)  # what both take, to the byte
     seen, data = [], [blobs() for _ in range(3)]
     for i in (0, 1, 0, 2, 0, 1):  # the first is used most recently when the third comes
         before = data[i].train.reads

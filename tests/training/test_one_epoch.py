@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.transforms import v2
 
 import ftcourse as ft
 from ftcourse.tasks.task import Classification
 from ftcourse.training import loop
+from ftcourse.training.feature_cache import KeptFeatures
 from tests.conftest import BlobData, Blobs, tiny_resnet
 
 QUIET = {"progress": False, "preflight": False, "device": "cpu"}
@@ -338,3 +339,29 @@ def test_a_last_batch_of_one_is_left_out_where_pairs_are_needed(n, batch_size, p
     assert loader.generator is None  # in order
     shuffled = loop._loader(some_photos(n), batch_size, task, shuffle=True)
     assert isinstance(shuffled.generator, torch.Generator)
+
+
+def test_a_task_makes_its_batches_itself_and_kept_features_are_given_out_as_they_lie():
+    class Listed(Classification):
+        collate = staticmethod(list)
+
+    assert next(iter(loop._loader(some_photos(3), 2, Listed())))[1][1] == 1
+    features = torch.zeros(4, 6, 5, 5).contiguous(memory_format=torch.channels_last)
+    kept = KeptFeatures(features, [0, 1, 2, 0])
+    for batch, _ in loop._loader(kept, 2, Classification()):
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+class OnAnotherDevice(TensorDataset):
+    """Says that it can move to a device; what comes out there is given."""
+
+    def on(self, device: torch.device) -> list:
+        return [(self.there, 0)] if isinstance(self.there, Tensor) else self.there
+
+
+@pytest.mark.parametrize("there", [[], torch.zeros(3, 2, 2)], ids=["an error", "on the CPU"])
+def test_photos_stay_where_a_transform_cannot_be_computed_on_a_gpu(there):
+    split = OnAnotherDevice(*some_photos().tensors)
+    split.there = there
+    for device in ("cpu", "cuda"):
+        assert loop._transformed_on(split, torch.device(device)) is split

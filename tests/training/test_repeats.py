@@ -27,6 +27,7 @@ from ftcourse.training.repeats import (
     mark,
     random_kept,
     random_states,
+    same_item,
     state_of,
     why_not,
 )
@@ -48,6 +49,15 @@ STEADY = [
         nn.Sequential(v2.CenterCrop(4), v2.ToDtype(torch.float32)),
     ),
     *(v2.Compose([v2.ToImage(), v2.Compose([v2.Pad(1), v2.ToPureTensor()])]), v1.Grayscale(3)),
+    *(
+        nn.Identity(),
+        v2.Identity(),
+        v2.RGB(),
+        v2.FiveCrop(4),
+        v2.TenCrop(4),
+        v2.Normalize([0.5], [1.0]),
+    ),
+    *(v1.ToTensor(), v2.ToPILImage(), v1.PILToTensor(), v2.ConvertImageDtype(), v1.Resize(8)),
 ]
 RESTLESS = [
     *(train_transforms(8), v2.RandomHorizontalFlip(), v2.Compose([v2.Resize(8), v2.RandomCrop(4)])),
@@ -140,10 +150,13 @@ def test_an_object_is_the_same_as_itself_only_and_nothing_once_it_is_gone():
     one, two = Foreign([]), Foreign([])
     held = Same(one)
     assert held == Same(one) and held != Same(two) and alive(held)
+    assert alive({"images": (int, (held,))})
     del one
     gc.collect()
     assert held != held
     assert not alive({"images": (int, (held,))})
+    items = [1]  # a list, which cannot be referred to weakly
+    assert Same(items) == Same(items) and Same(items) != Same([1])
 
 
 VALUES = st.recursive(
@@ -157,6 +170,28 @@ VALUES = st.recursive(
 def test_marks_of_plain_values_are_equal_where_the_values_are(one, two):
     assert (mark(one) == mark(two)) == (repr(one) == repr(two))
     assert mark([True]) != mark([1])
+    assert mark({"a": 1}) != mark({"b": 1})
+
+
+def test_what_holds_itself_has_a_mark():
+    by_name: dict = {}
+    by_name["all"] = by_name
+
+    def handler(x):
+        return x
+
+    handler.known = {handler: 1}  # as a registry notes what it has registered
+    items: list = [by_name]
+    items.append(items)
+    for one in (by_name, handler, items):
+        assert mark(one) == mark(one)
+
+
+def test_a_large_array_goes_by_its_identity_and_a_smaller_one_by_its_contents_too():
+    def of(n: int):
+        return mark(np.broadcast_to(np.uint8(0), n))[1]  # takes no memory
+
+    assert of(2**26) is not None and of(2**26 + 1) is None
 
 
 def flipped(data: ft.Split) -> None:
@@ -196,6 +231,37 @@ def test_each_change_of_a_split_is_seen_and_named(change, name):
     assert changed(before, state_of(data)) is None
     change(data)
     assert changed(before, state_of(data)) == name
+
+
+class Jitter:
+    """A transform of somebody's own, with a switch of the name that modules have."""
+
+    training = False
+
+    def __init__(self) -> None:
+        self.training = True
+
+    def __call__(self, x):
+        return x
+
+
+def test_a_switch_of_a_transform_is_seen_and_the_mode_of_a_module_is_not():
+    data = split(Jitter())
+    before = state_of(data)
+    data.transform.training = False
+    assert changed(before, state_of(data)) == "transform"
+    data = split(v2.Resize(8))
+    before = state_of(data)
+    data.transform.eval()
+    assert changed(before, state_of(data)) is None
+
+
+def test_names_of_classes_and_files_are_no_part_of_the_items():
+    data = split()
+    before = state_of(data)
+    data.classes, data.class_to_idx = ["ant", "bee"], {"ant": 0, "bee": 1}
+    data.paths, data.any_thread = ["1.jpg"] * 6, False
+    assert changed(before, state_of(data)) is None
 
 
 def test_copies_of_a_split_with_the_same_photos_and_transform_are_the_same_data():
@@ -267,6 +333,14 @@ COINS = {
 def test_what_gives_another_item_or_draws_is_refused(draw):
     with pytest.raises(NotKept):
         looked_at(Reads(draw))
+
+
+def test_items_of_several_parts_are_the_same_where_all_their_parts_are():
+    def item(value: float) -> dict:
+        return {"pixels": torch.full((2,), value), "boxes": [np.ones(2), (1, "a")]}
+
+    assert same_item(item(1.0), item(1.0)) and not same_item(item(1.0), item(2.0))
+    assert not same_item({"a": 1}, {"b": 1}) and not same_item({"a": 1}, {"a": 1, "b": 1})
 
 
 def test_a_look_tells_three_items_and_what_changes_by_reading():

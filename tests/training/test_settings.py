@@ -354,6 +354,8 @@ def test_labels_are_known_of_parts_and_sums_of_data_sets_too():
     assert labels_of(Subset(split, [1, 3, 4])) == [1, 1, 0]
     assert labels_of(ConcatDataset([split, Subset(split, [1])])) == [*split.targets, 1]
     assert labels_of(TensorDataset(torch.zeros(3, 2), torch.tensor([2, 0, 1]))) == [2, 0, 1]
+    numbered = TensorDataset(torch.zeros(3, 2), torch.arange(3), torch.tensor([2, 0, 1]))
+    assert labels_of(numbered) == [2, 0, 1]  # what an item ends with
     assert labels_of(TensorDataset(torch.zeros(3, 2), torch.zeros(3, 4, 4))) is None
     assert labels_of([(torch.zeros(3), 1)]) is None
 

@@ -157,17 +157,14 @@ def _home(function: Any) -> str | None:
 
 
 def _held_by(function: Any, depth: int = 3) -> list[Any]:
-    """The objects that a function can reach by name."""
+    """The objects that a function can reach by name, the nearest first."""
     found: dict[int, Any] = {}
-    queue = [(function, depth)]
-    home = _home(function)
-    while queue:
-        one, left = queue.pop()
-        if id(one) in found or isinstance(one, (types.ModuleType, type, str, int, float, Tensor)):
-            continue
-        found[id(one)] = one
-        if left:
-            queue += [(o, left - 1) for o in _names_of(one, home)]
+    named, home = [function], _home(function)
+    left_out = (types.ModuleType, type, str, int, float, Tensor)
+    for _ in range(depth + 1):
+        new = {id(o): o for o in named if id(o) not in found and not isinstance(o, left_out)}
+        found |= new
+        named = [o for one in new.values() for o in _names_of(one, home)]
     return list(found.values())
 
 

@@ -58,6 +58,16 @@ def test_a_step_before_the_backward_pass_of_its_batch():
     assert "gradients cleared before the step" in found or "step before backward" in found
 
 
+def test_batches_are_counted_where_a_loop_calls_the_model_in_two_ways():
+    def tried_first(model):
+        model.eval()(torch.zeros(2, 3, 32, 32))
+        ft.train_mode(model)
+
+    parts = {"mode": tried_first, "forward": lambda model, x: model.forward(x)}
+    assert watched(**parts) == set()
+    assert watched(order="f|bs", **parts) == {"one step an epoch"}
+
+
 def detached(model, x):
     x = model.maxpool(model.relu(model.bn1(model.conv1(x))))
     x = model.layer3(model.layer2(model.layer1(x))).detach()
@@ -149,10 +159,20 @@ def test_what_a_loop_does_to_its_batches(batch, name):
     assert name in told(batch=batch)
 
 
+def test_photos_and_labels_that_are_shuffled_by_one_permutation_belong_together():
+    assert told(batch=lambda x, y: (x.roll(1, 0), y.roll(1, 0))) == set()
+
+
+def reshaped(x):
+    """The same numbers, by all operations that change nothing else."""
+    return x.unsqueeze(1).squeeze(1).clone().double().reshape(-1).view(x.shape)
+
+
 @pytest.mark.parametrize(
     ("forward", "loss", "name"),
     [
         (lambda m, x: m(x).softmax(1), F.cross_entropy, "softmax before cross-entropy"),
+        (lambda m, x: reshaped(m(x).softmax(1)), F.cross_entropy, "softmax before cross-entropy"),
         (lambda m, x: m(x).relu(), F.cross_entropy, "activation before the loss"),
         (lambda m, x: m(x) + 1, F.nll_loss, "logits where log-probabilities belong"),
     ],

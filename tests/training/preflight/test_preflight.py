@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from torchvision import models
 
 import ftcourse as ft
 from ftcourse.tasks.task import Classification
@@ -46,6 +47,22 @@ def test_preflight_leaves_the_model_and_the_random_numbers_as_they_were(tiny, bl
 
 def test_stages_that_leave_the_head_frozen(tiny):
     assert names(tiny, stages=ft.Stage(("layer4",))) == {"head frozen"}
+
+
+def test_a_frozen_transformer_whose_norms_nobody_has_taught():
+    model = models.VisionTransformer(32, 8, 3, 2, 64, 256, num_classes=2)
+    assert names(model, stages=ft.Stage("head")) == {"weights not loaded"}
+    for m in model.modules():
+        if isinstance(m, nn.LayerNorm):
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+    assert names(model, stages=ft.Stage("head")) == set()
+
+
+def test_a_frozen_layer_of_zeros_has_learnt_nothing_either():
+    body = nn.Sequential(nn.Flatten(), nn.Linear(3072, 40), nn.ReLU(), nn.Linear(40, 400))
+    model = nn.Sequential(body, nn.Linear(400, 2))
+    nn.init.zeros_(body[1].weight)
+    assert names(model, stages=ft.Stage("head")) == {"weights not loaded"}
 
 
 def test_a_frozen_head(tiny):

@@ -69,6 +69,25 @@ def test_what_the_function_holds_is_put_back_too(tiny):
     assert torch.equal(loader.generator.get_state(), drawn)
 
 
+def test_what_the_function_holds_is_put_back_also_where_it_is_held_in_another_place(tiny):
+    optimizer = torch.optim.SGD(tiny.parameters(), lr=0.01)
+    log = {"losses": {"train": []}}
+    settings = {"for": {"run": log}}  # so deep that nobody looks into it
+
+    def train(model):
+        model.train()
+        for x, y in DataLoader(Blobs(40, 1), 4, shuffle=True):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            log["losses"]["train"].append(loss.item())
+        return settings
+
+    ft.preflight(tiny, optimizer=optimizer, train=train)
+    assert log == {"losses": {"train": []}}
+
+
 def test_random_numbers_of_python_numpy_and_torch_go_on_as_if_none_was_drawn(tiny, blobs):
     class Noisy(Blobs):
         def __getitem__(self, i):
