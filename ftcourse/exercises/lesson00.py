@@ -166,7 +166,10 @@ def _reached() -> History:
         "val_loss": (0.6007, 0.5525, 0.5202, 0.5008, 0.493, 0.4917),
         "val_accuracy": (0.85, 0.875, 0.925, 0.95, 0.95, 0.95),
     }
-    given = {"train": "head", "seconds": 0.5}  # what `print(history)` shows beside them; about so long
+    given = {
+        "train": "head",
+        "seconds": 0.5,
+    }  # what `print(history)` shows beside them; about so long
     rows = [{"epoch": i + 1} | {k: v[i] for k, v in columns.items()} | given for i in range(6)]
     return History(rows, best=rows[-1])
 

@@ -241,7 +241,7 @@ WRONG = {
             epoch(add=lambda t, loss, n: t + 2 * loss.detach() * n),
             "is the mean loss over the photos",
         ),
-        (lambda model, batches, optimizer: None, "have not moved"),
+        (lambda model, batches, optimizer: None, "returns nothing"),
         (epoch(end=lambda t, n, k: None), "returns nothing"),
         (epoch(end=lambda t, n, k: [t / n, n]), "the mean loss over the photos"),
     ],
