@@ -555,7 +555,8 @@ for train in ("all", "layer4", "head"):
 # Going forward costs the same for all three. What freezing saves is the way back, and lesson 09
 # shows how to save most of the way forward, too.
 #
-# Second, **memory**. **Click layer groups** to freeze or thaw them, and watch time and memory. Which colour of the memory bar shrinks most when `layer1` freezes as well? (Where no kernel
+# Second, **memory**. **Click layer groups** to freeze or thaw them, and watch time and memory. Which colour of
+# the memory bar shrinks most when `layer1` freezes as well? (Where no kernel
 # runs, you see a table of three choices instead.)
 
 # %% tags=["nbval-ignore-output"]
