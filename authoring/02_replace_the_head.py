@@ -403,7 +403,7 @@ for what, pick in (("θ, middle of 20 tensors", slice(0, -1)), ("the head", slic
         for sizes in (under_random, under_trained)
     ]
     print(f"{what:<24}{middle[0]:>13.4f}{middle[1]:>15.4f}")
-    assert (middle[0] > middle[1]) == (what == "the head")
+    assert (middle[0] > middle[1]) == (what == "the head"), "have you changed the 200 steps above?"
 print(f"message: largest entry {message.abs().max():.4f}, largest difference to yours {apart:.0e}")
 # %% [markdown]
 # Every part of the network is asked to move, and the head by far the hardest for its size, whether it is
@@ -449,7 +449,7 @@ print("cosine of the messages of two heads, ten pairs of five:  mean (lowest to 
 for what, (mean, low, high) in (("random", between_random), ("trained", between_trained)):
     print(f"{what:<55}{mean:>6.2f} ({low:.2f} to {high:.2f})")
 
-net, losses_of_theta = ft.load_backbone("resnet18"), []
+net = ft.load_backbone("resnet18")
 net.fc = random_head
 x, t = train_images[:12], train_targets[:12]
 before = F.cross_entropy(net(x), t)
@@ -461,7 +461,7 @@ with torch.no_grad():
     after = F.cross_entropy(net(x), t).item()
 print(f"a step of θ alone under a random head: loss {before.item():.3f} -> {after:.3f}")
 assert after < before.item(), "a small step against the gradient lowers the loss"
-assert abs(between_random[0]) < 0.15 < between_trained[0]
+assert abs(between_random[0]) < 0.15 < between_trained[0], "have you changed steps or lr above?"
 
 # %% [markdown]
 # Five random heads ask for five different networks. Trained from the same five starts, they agree. That is one
@@ -520,7 +520,7 @@ first, second = head_moves(optimizer_first=True), head_moves(optimizer_first=Fal
 print("largest step of a weight of the head")
 print(f"  A, optimizer first: {first:.4f}")
 print(f"  B, head first:      {second:.4f}")
-assert first == 0 < second
+assert first == 0 < second, "in A the optimizer holds the old head"
 
 # %% [markdown]
 # ## How much can a head learn by heart?
