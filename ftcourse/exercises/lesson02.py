@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from ftcourse.exercises import Choice, Draw, Formula, Function, Value, Wrong
-from ftcourse.exercises.gives import module, tensor, tuple_of
+from ftcourse.exercises.gives import module, number, tensor, tuple_of
 
 # --------------------------------------------------------------------------------- 2.1 new_head
 
@@ -179,26 +179,56 @@ count_of_phi = Value(
 # ------------------------------------------------------------------------------ 2.3 chance_loss
 
 
-chance_loss = Value(
+def _chance_by_torch(num_classes: int) -> float:
+    """What PyTorch computes for a photo to which all scores are equal."""
+    return float(nn.functional.cross_entropy(torch.zeros(1, num_classes), torch.tensor([0])))
+
+
+def _numbers_of_classes(draw: Draw) -> Iterator[tuple[int]]:
+    for num_classes in (37, 2, 200, 1, draw.whole(3, 30), draw.whole(40, 1000)):
+        yield (num_classes,)
+
+
+chance_loss = Formula(
     number="2.3",
     name="chance_loss",
-    reference=math.log(37),
-    why="A head that knows nothing gives each of 37 classes 1/37, and -log(1/37) = log 37 = 3.61.",
+    reference=lambda num_classes: math.log(num_classes),
+    why="A head that knows nothing gives each class 1/C, and -log(1/C) = log C: 3.61 for 37 breeds.",
     hints=(
         "which probability does a head that knows nothing give to the right class?",
         "it shares 100 % evenly. Cross-entropy is minus the natural logarithm of the right class's share.",
     ),
-    worked="import math\n\nguess = math.log(37)",
+    worked="def chance_loss(num_classes):\n    return math.log(num_classes)",
+    gives=number("return one number."),
+    cases=_numbers_of_classes,
+    second=_chance_by_torch,
+    describe=lambda num_classes: f"for {num_classes} classes",
+    tolerance=2e-3,
     mistakes=(
-        (36 / 37, Wrong("that is the share of the wrong classes", "take the right class's.")),
-        (1 / 37, Wrong("that is the probability", "the loss is minus its logarithm.")),
-        (-math.log(37), Wrong("the sign is turned", "a loss of cross-entropy is never negative.")),
-        (math.log2(37), Wrong("that is in bits", "PyTorch uses the natural logarithm.")),
-        (math.log10(37), Wrong("that is log10", "PyTorch uses the natural logarithm.")),
-        (math.log(2), Wrong("that is for 2 classes", "there are 37 breeds.")),
-        (math.log(200), Wrong("that is for 200 classes", "the new head has 37 scores.")),
-        (37, Wrong("37 is the number of classes", "which probability is left for each?")),
-        (0.0, Wrong("0 would be a perfect head", "this one knows nothing yet.")),
+        (lambda n: 1 / n, Wrong("that is the probability", "the loss is minus its logarithm.")),
+        (
+            lambda n: 1 - 1 / n,
+            Wrong("that is the share of the wrong classes", "take the right class's."),
+        ),
+        (
+            lambda n: -math.log(n),
+            Wrong("the sign is turned", "a loss of cross-entropy is never negative."),
+        ),
+        (lambda n: math.log2(n), Wrong("that is in bits", "PyTorch uses the natural logarithm.")),
+        (lambda n: math.log10(n), Wrong("that is log10", "PyTorch uses the natural logarithm.")),
+        (
+            lambda n: math.log(37),
+            Wrong("that is for 37 classes, whatever comes in", "num_classes is the number."),
+        ),
+        (
+            lambda n: math.log(n + 1),
+            Wrong("that is for one class more", "there are num_classes scores, and no other."),
+        ),
+        (
+            lambda n: n,
+            Wrong("that is the number of classes", "which probability is left for each?"),
+        ),
+        (lambda n: 0.0, Wrong("0 would be a perfect head", "this one knows nothing yet.")),
     ),
 )
 
@@ -429,4 +459,73 @@ the_order = Choice(
             "which optimizer was made when the new head was in the model already?",
         ),
     },
+)
+
+# --------------------------------------------------------------------------------- 2.7 fit_head
+
+_NOISE = ((40, 64, 2), (30, 48, 5), (60, 96, 3))  # photos, features, classes
+
+
+def _judge_fit_head(attempt: Callable) -> Wrong | None:
+    """Features that are never negative, as a ResNet's, with labels by dice; the last class may be missing."""
+    draw = Draw(2)
+    for photos, width, classes in _NOISE:
+        features = draw.normal(photos, width).abs()
+        targets = draw.integers(0, classes - (classes > 3), photos)
+        weight, bias = attempt(features, targets, classes)
+        shapes = tuple(weight.shape), tuple(bias.shape)
+        if shapes != ((classes, width), (classes,)):
+            return Wrong(
+                f"for {width} features and {classes} classes the shapes are {shapes[0]} and {shapes[1]}",
+                "W has a row for each class and a column for each feature; b has a number for each class.",
+            )
+        scores = (features @ weight.T + bias).detach()
+        right = int((scores.argmax(1) == targets).sum())
+        if right < photos:
+            loss = float(nn.functional.cross_entropy(scores, targets))
+            seen = (
+                f"{right} of {photos} photos with random labels are right, the loss is {loss:.2f}"
+            )
+            return Wrong(seen, _what_to_turn(loss, math.log(classes)))
+    return None
+
+
+def _what_to_turn(loss: float, chance: float) -> str:
+    if not loss < 3 * chance:  # nan as well
+        return "worse than guessing: downhill is against the gradient, and in steps that are not too large."
+    if loss > 0.98 * chance:
+        return "that is guessing. Does each step start from where the last one ended?"
+    return "it is on its way: more steps, or larger ones."
+
+
+def _fit_head(features: Tensor, targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    weight, bias = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)
+    for _ in range(1000):
+        scores = features @ weight.T + bias
+        weight_gradient, bias_gradient = _phi_gradient(features, scores, targets)
+        weight, bias = weight - 0.1 * weight_gradient, bias - 0.1 * bias_gradient
+    return weight, bias
+
+
+fit_head = Function(
+    number="2.7",
+    name="fit_head",
+    reference=_fit_head,
+    why="Every label was drawn by dice, and the head has them all: with at least as many features as photos, some "
+    "weighted sum of the features gives any labels you like.",
+    hints=(
+        "the cell above trains a head; put it into a function. Which two numbers in it say how far training goes?",
+        "start from zeros of the right shapes, and repeat: scores, gradients by your own function, a step "
+        "downhill. Then change the number of steps and their size until the check has nothing left to say.",
+    ),
+    worked=(
+        "def fit_head(features, targets, num_classes):\n"
+        "    W, b = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)\n"
+        "    for _ in range(1000):\n"
+        "        dW, db = phi_gradient(features, features @ W.T + b, targets)\n"
+        "        W, b = W - 0.1 * dW, b - 0.1 * db\n"
+        "    return W, b"
+    ),
+    gives=tuple_of(tensor(), tensor(), hint="return two tensors: W and b."),
+    judge=_judge_fit_head,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from ftcourse.exercises import Choice, Function, Value, Wrong, gives
+from ftcourse.exercises import Choice, Draw, Formula, Function, Wrong, gives
 
 # -------------------------------------------------------------------------------- 3.1 thaw_head
 
@@ -111,23 +112,90 @@ thaw_head = Function(
 
 # ---------------------------------------------------------------------------- 3.2 count_trained
 
-count_trained = Value(
+
+def _count_trained(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _count_by_shapes(model: nn.Module) -> int:
+    return sum(
+        math.prod(p.shape) for _, p in model.named_parameters() if getattr(p, "requires_grad", True)
+    )
+
+
+def _partly_frozen(draw: Draw) -> Iterator[tuple[Any]]:
+    """A ResNet and a small network, all of it, none, whole parts, single tensors; in both modes."""
+    for names in (("layer4.", "fc."), ("",), ("nothing",), ("fc.bias",), ("bn1.", "layer1.0.conv")):
+        model: Any = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3, width_per_group=64)
+        for name, p in model.named_parameters():
+            p.requires_grad = name.startswith(names)
+        yield (model.train("fc." in names),)
+    small = _small()
+    for p in small.parameters():
+        p.requires_grad = draw.whole(0, 1) > 0
+    yield (small,)
+
+
+def _which_train(model: nn.Module) -> str:
+    names = dict.fromkeys(n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad)
+    return f"for a network of which {' and '.join(names) or 'nothing'} may train"
+
+
+count_trained = Formula(
     number="3.2",
     name="count_trained",
-    reference=8_393_728 + 1_026,
-    why="8,393,728 numbers of layer4 and 1,026 of the head: three quarters of the network.",
+    reference=_count_trained,
+    why="Of each tensor that trains all its numbers count. Frozen ones do not, and statistics are no parameters.",
     hints=(
-        "read two rows of the report: which groups train?",
-        "layer4's row has its count, the head's row the other. Add them.",
+        "go through the tensors that are weights. Which of them train, and how many numbers has each?",
+        "a tensor says by itself how many numbers it holds, and carries the switch that you have met above.",
     ),
-    worked="guess = 8_393_728 + 2 * 512 + 2",
+    worked=(
+        "def count_trained(model):\n"
+        "    return sum(p.numel() for p in model.parameters() if p.requires_grad)"
+    ),
+    gives=gives.whole("return one number."),
+    cases=_partly_frozen,
+    second=_count_by_shapes,
+    describe=_which_train,
     mistakes=(
-        (8_393_728, Wrong("that is layer4 alone", "the head trains as well.")),
-        (1_026, Wrong("that is the head alone", "layer4 trains as well.")),
-        (8_394_752, Wrong("two are missing", "the head has two biases.")),
-        (8_496_328, Wrong("that counts the old head", "the new one has two classes.")),
-        (11_177_538, Wrong("that is the whole network", "stem to layer3 are frozen.")),
-        (2_782_784, Wrong("that is what stays frozen, stem to layer3", "count the others.")),
+        (
+            lambda model: sum(p.requires_grad for p in model.parameters()),
+            Wrong("that is the number of tensors", "each tensor holds many numbers: count those."),
+        ),
+        (
+            lambda model: sum(p.numel() for p in model.parameters() if not p.requires_grad),
+            Wrong("that is what stays frozen", "count the others."),
+        ),
+        (
+            lambda model: sum(p.numel() for p in model.parameters()),
+            Wrong("that is the whole network", "leave out what is frozen."),
+        ),
+        (
+            lambda model: sum(t.numel() for t in model.state_dict().values()),
+            Wrong(
+                "that is the whole network, with BatchNorm's statistics",
+                "go through the parameters, and leave out what is frozen.",
+            ),
+        ),
+        (
+            lambda model: sum(
+                p.numel() for p in model.parameters() if p.requires_grad and p.ndim > 1
+            ),
+            Wrong("biases and BatchNorm's weights are missing", "they are parameters as well."),
+        ),
+        (
+            lambda model: sum(
+                p.numel()
+                for n, p in model.named_parameters()
+                if p.requires_grad and "bias" not in n
+            ),
+            Wrong("biases are missing", "they are parameters as well."),
+        ),
+        (
+            lambda model: sum(len(p) for p in model.parameters() if p.requires_grad),
+            Wrong("that counts the rows of each tensor", "len() gives the first dimension alone."),
+        ),
     ),
 )
 
@@ -314,4 +382,162 @@ frozen_too_late = Choice(
             "look at the weights: what does Adam do with a gradient of zeros?",
         ),
     },
+)
+
+# ----------------------------------------------------------------------------------- 3.6 prepare
+
+
+def _prepare(model: Any, num_classes: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+    model.requires_grad_(False)
+    model.layer4.requires_grad_(True)
+    model.fc = nn.Linear(model.fc.in_features, num_classes)
+    _train_mode(model)
+    return model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+
+
+def _as_left_by_others() -> Iterator[tuple[str, Any, int]]:
+    """ResNets in the state in which one finds them, and a number of classes."""
+    model: Any = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=7).train()
+    model(torch.randn(2, 3, 32, 32)).sum().backward()  # gradients of yesterday
+    yield "a network that trains", model.eval(), 2
+    yield (
+        "a frozen network",
+        ResNet(Bottleneck, [1, 1, 1, 1], num_classes=4).requires_grad_(False),
+        4,
+    )
+
+
+def _judge_prepare(attempt: Callable) -> Wrong | None:
+    for what, model, num_classes in _as_left_by_others():
+        old = {name: value.clone() for name, value in model.state_dict().items()}
+        model, optimizer = attempt(model, num_classes)
+        if not all(hasattr(optimizer, name) for name in ("step", "zero_grad", "param_groups")):
+            return Wrong(
+                f"the second thing it returns is {type(optimizer).__name__}, no optimizer",
+                "`return model, optimizer`, in this order.",
+            )
+        start = {name: value.clone() for name, value in model.state_dict().items()}
+        if wrong := (
+            _judge_start(model, start, old, num_classes)
+            or _five_steps(model, optimizer, num_classes)
+            or _judge_what_moved(model, start)
+            or _judge_list(model, optimizer)
+        ):
+            return Wrong(f"{what}: {wrong.observed}", wrong.hint)
+    return None
+
+
+def _judge_start(model: nn.Module, start: dict, old: dict, num_classes: int) -> Wrong | None:
+    theta = [name for name in old if not name.startswith("fc.")]
+    if any(name not in start or not torch.equal(start[name], old[name]) for name in theta):
+        return Wrong(
+            "the backbone is another one before the first step",
+            "take the model that came in; only model.fc is new, and nothing is sent through it.",
+        )
+    shapes = [tuple(p.shape) for n, p in model.named_parameters() if n.startswith("fc")]
+    wanted = (num_classes, old["fc.weight"].shape[1])
+    if wanted not in shapes or any(
+        torch.equal(p, old["fc.weight"]) for n, p in start.items() if n.startswith("fc")
+    ):
+        return Wrong(f"model.fc is not a new head for {num_classes} classes", "as in lesson 02.")
+    return None
+
+
+def _five_steps(model: nn.Module, optimizer: Any, num_classes: int) -> Wrong | None:
+    """Training as it comes; the modes are those in which the model was returned."""
+    for _ in range(5):
+        images, targets = torch.randn(6, 3, 32, 32), torch.arange(6) % num_classes
+        with torch.enable_grad():
+            loss = F.cross_entropy(model(images), targets)
+        optimizer.zero_grad()
+        if not loss.requires_grad:
+            return Wrong(
+                "no tensor of the model trains",
+                "requires_grad belongs to parameters: a module's attribute switches nothing.",
+            )
+        loss.backward()
+        optimizer.step()
+    return None
+
+
+def _judge_what_moved(model: nn.Module, start: dict[str, Tensor]) -> Wrong | None:
+    """Five steps later."""
+    now = model.state_dict()
+    moved = {name for name in start if not torch.equal(start[name], now[name])}
+    free = {name for name in start if name.startswith(("layer4.", "fc."))}
+    weights = {name for name, _ in model.named_parameters()}
+    loose = sorted(moved - free)
+    if loose_weights := [name for name in loose if name in weights]:
+        return Wrong(
+            f"in five steps {len(loose_weights)} weight tensors outside of layer4 and the head have moved, "
+            f"{loose_weights[0]} among them",
+            "freeze the parameters themselves, all but those of layer4 and the head.",
+        )
+    still = sorted((free & weights) - moved)
+    if any(name.startswith("fc.") for name in still):
+        return Wrong(
+            "in five steps the head has not moved",
+            "is it among what trains, and did the optimizer see the new one?",
+        )
+    if still:
+        return Wrong(
+            f"in five steps {len(still)} weight tensors of layer4 have not moved, {still[0]} among them",
+            "do they require gradients, and does the optimizer hold them?",
+        )
+    if loose:
+        return Wrong(
+            f"no frozen weight has moved, but {len(loose)} statistics outside of layer4 have, such as {loose[0]}",
+            "which mode is BatchNorm of frozen layers in? You have a function for it.",
+        )
+    if not any(_is_statistic(name) for name in moved):
+        return Wrong(
+            "BatchNorm's statistics in layer4 do not follow the data",
+            "what trains is in train mode. You have a function for it.",
+        )
+    return None
+
+
+def _judge_list(model: nn.Module, optimizer: Any) -> Wrong | None:
+    trains = {id(p) for p in model.parameters() if p.requires_grad}
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    idle = sum(p.numel() for p in held if id(p) not in trains)
+    if idle:
+        return Wrong(
+            f"the optimizer holds {idle:,} numbers that do not train",
+            "all is still where it should be, until a gradient of zero or weight decay comes: hand it only what "
+            "trains.",
+        )
+    if any(
+        p.requires_grad for n, p in model.named_parameters() if not n.startswith(("layer4", "fc"))
+    ):
+        return Wrong(
+            "weights outside of layer4 and the head still get gradients",
+            "the optimizer leaves them alone, but the way back is computed for nothing: freeze them.",
+        )
+    return None
+
+
+prepare = Function(
+    number="3.6",
+    name="prepare",
+    reference=_prepare,
+    why="Five steps have moved layer4 and the head, all their tensors, and nothing else: no weight, no statistic.",
+    hints=(
+        "there are four things to see to: what requires gradients, the new head, the modes, the optimizer's list. "
+        "In which order can none of them spoil another?",
+        "first freeze all there is, then thaw layer4, then put on the head, which is born thawed. Then modes "
+        "(exercise 3.4), and the optimizer last, with only what trains.",
+    ),
+    worked=(
+        "def prepare(model, num_classes):\n"
+        "    model.requires_grad_(False)\n"
+        "    model.layer4.requires_grad_(True)\n"
+        "    model.fc = nn.Linear(model.fc.in_features, num_classes)\n"
+        "    train_mode(model)\n"
+        "    trains = [p for p in model.parameters() if p.requires_grad]\n"
+        "    return model, torch.optim.SGD(trains, lr=0.01)"
+    ),
+    gives=gives.tuple_of(gives.module(), None, hint="`return model, optimizer`."),
+    changes=("model",),
+    judge=_judge_prepare,
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import math
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -13,8 +13,12 @@ from torch.nn import functional as F
 from torchvision import models
 
 import ftcourse as ft
+from ftcourse.exercises import lesson02 as check
 
-NAMES = {"torch": torch, "nn": nn, "math": math, "F": F}
+PHI_GRADIENT = check.phi_gradient.reference
+# among the built-in names, so that the answer to 2.4 is seen to define it
+BUILTINS = {**vars(builtins), "phi_gradient": PHI_GRADIENT}
+NAMES = {"torch": torch, "nn": nn, "math": math, "F": F, "__builtins__": BUILTINS}
 OTHERWISE = {
     "by_hand = new_head(": "the head that was written is printed: one with Dropout, one without a bias"
 }
@@ -272,6 +276,92 @@ def spoils_phi(features, logits, targets):
     return phi_in_place(features, logits, targets)
 
 
+# --------------------------------------------------------------------------------------- 2.7
+
+
+def descent(steps, lr):
+    """Gradient descent with so many steps of this size."""
+
+    def fit(features, targets, num_classes):
+        W, b = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)
+        for _ in range(steps):
+            dW, db = PHI_GRADIENT(features, features @ W.T + b, targets)
+            W, b = W - lr * dW, b - lr * db
+        return W, b
+
+    return fit
+
+
+def by_adam(features, targets, num_classes):
+    head = nn.Linear(features.shape[1], num_classes)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(300):
+        loss = F.cross_entropy(head(features), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head.weight, head.bias
+
+
+def until_all_are_right(features, targets, num_classes):
+    head = nn.Linear(features.shape[1], num_classes)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    while not torch.equal(head(features).argmax(1), targets):
+        optimizer.zero_grad()
+        F.cross_entropy(head(features), targets).backward()
+        optimizer.step()
+    return [head.weight.detach(), head.bias.detach()]
+
+
+def least_squares(features, targets, num_classes):
+    """No training at all: the weighted sums that give exactly ones and zeros."""
+    wanted = F.one_hot(targets, num_classes).float()
+    return torch.linalg.lstsq(features, wanted).solution.T, torch.zeros(num_classes)
+
+
+def in_numpy(features, targets, num_classes):
+    x, y = features.numpy(), np.eye(num_classes)[targets.numpy()]
+    W = np.linalg.pinv(x - x.mean(0)) @ (y - y.mean(0))
+    return W.T.astype(np.float32), (y.mean(0) - x.mean(0) @ W).astype(np.float32)
+
+
+def perceptron(features, targets, num_classes):
+    """Rosenblatt's rule: move the right row towards a photo that is wrong, the other away."""
+    W, b = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)
+    for _ in range(2000):
+        wrong = 0
+        for x, t in zip(features, targets, strict=True):
+            said = (W @ x + b).argmax()
+            if said != t:
+                W[t] += x
+                W[said] -= x
+                wrong += 1
+        if not wrong:
+            break
+    return W, b
+
+
+def one_step_again(features, targets, num_classes):
+    """Each step starts from zero."""
+    W, b = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)
+    for _ in range(100):
+        dW, db = PHI_GRADIENT(features, features @ W.T + b, targets)
+    return W - 0.001 * dW, b - 0.001 * db
+
+
+def on_its_side(features, targets, num_classes):
+    W, b = least_squares(features, targets, num_classes)
+    return W.T, b
+
+
+def as_many_as_occur(features, targets, num_classes):
+    return least_squares(features, targets, int(targets.max()) + 1)
+
+
+def always_two(features, targets, num_classes):
+    return least_squares(features, targets, 2)
+
+
 # ---------------------------------------------------------------------------------- the tables
 
 RIGHT = {
@@ -295,13 +385,14 @@ RIGHT = {
         [1026],
     ],
     "chance_loss": [
-        math.log(37),
-        3.61,
-        -np.log(1 / 37),
-        torch.tensor(3.611),
-        "3.61",
-        3.6,
-        -math.log(Fraction(1, 37)),
+        math.log,
+        lambda n: -math.log(1 / n),
+        lambda n: -np.log(1 / n),
+        lambda n: torch.tensor(float(n)).log(),
+        lambda n: F.cross_entropy(torch.ones(3, n), torch.zeros(3, dtype=torch.long)),
+        lambda n: -torch.zeros(n).softmax(0)[0].log(),
+        lambda n: round(math.log(n), 3),
+        lambda n: math.log2(n) / math.log2(math.e),
     ],
     "phi_gradient": [
         phi_with_a_loop,
@@ -320,6 +411,15 @@ RIGHT = {
         features_in_double,
     ],
     "the_order": ["b", "B", "b.", " b ", ["b"], {"b"}, '"b"'],
+    "fit_head": [
+        descent(1000, 0.2),
+        by_adam,
+        until_all_are_right,
+        least_squares,
+        in_numpy,
+        perceptron,
+        descent(1500, 0.3),
+    ],
 }
 
 WRONG = {
@@ -366,20 +466,21 @@ WRONG = {
         ((512, 2), "write one number"),
     ],
     "chance_loss": [
-        (1 / 37, "minus its logarithm"),
-        ("1/37", "minus its logarithm"),
-        (36 / 37, "the right class's"),
-        (math.log(1 / 37), "never negative"),
-        (math.log2(37), "natural"),
-        (1.57, "natural"),
-        (0.69, "37 breeds"),
-        (5.3, "37 scores"),
-        (0, "knows nothing"),
-        (37, "left for each"),
-        (3.62, "which probability"),
-        (3.7, "which probability"),
-        (2.0, "which probability"),
-        ("3.6 or so", "write one number"),
+        (lambda n: 1 / n, "minus its logarithm"),
+        (lambda n: (n - 1) / n, "the right class's"),
+        (lambda n: math.log(1 / n), "never negative"),
+        (np.log2, "natural"),
+        (math.log10, "natural"),
+        (lambda n: math.log(37), "num_classes is the number"),
+        (lambda n: 3.61, "num_classes is the number"),
+        (lambda n: math.log1p(n), "no other"),
+        (lambda n: n, "left for each"),
+        (lambda n: 0, "knows nothing"),
+        (lambda n: None, "return"),
+        (lambda n: torch.zeros(n).log_softmax(0), "return one number"),
+        (lambda n: f"log {n}", "no text"),
+        (lambda n: 2 * math.log(n), "which probability"),
+        (lambda: 3.61, "TypeError"),
     ],
     "phi_gradient": [
         (lambda f, z, t: (error(z, t).T @ f, error(z, t).sum(0)), "divide by len(targets)"),
@@ -433,6 +534,34 @@ WRONG = {
         (True, "a letter in quotes"),
         ([], "a letter in quotes"),
     ],
+    "fit_head": [
+        (descent(0, 0.1), "that is guessing"),
+        (descent(200, 0.02), "more steps, or larger ones"),
+        (descent(20, 0.1), "more steps, or larger ones"),
+        (descent(1000, -0.1), "against the gradient"),
+        (descent(1, 1000.0), "against the gradient"),
+        (one_step_again, "where the last one ended"),
+        (on_its_side, "a row for each class"),
+        (as_many_as_occur, "a row for each class"),
+        (always_two, "Class values must be smaller"),
+        (lambda f, t, n: nn.Linear(f.shape[1], n), "return two tensors"),
+        (lambda f, t, n: least_squares(f, t, n)[0], "a row for each class"),
+        (lambda f, t, n: None, "return"),
+        (lambda f, t: (f, t), "TypeError"),
+    ],
 }  # fmt: skip
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+_OPEN = "an open task: all labels are learnt, with these steps as well"
+_BIAS = "the bias is hardly needed: features that are never negative have their own constant part"
+
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "fit_head": {
+        "constant: 1000 -> 1001": _OPEN,
+        "constant: 0.1 -> 0.2": _OPEN,
+        "constant: 0.1 -> 0.2 (2)": _OPEN,
+        "operator: features @ W.T + b -> (features @ W.T - b)": _BIAS,
+        "operator: b - 0.1 * db -> (b + 0.1 * db)": _BIAS,
+        "method 1: zeros -> ones": "all scores are equal at first, as they are with zeros",
+        "method 2: zeros -> ones": "all scores are equal at first, as they are with zeros",
+    },
+}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
+import math
 
 import numpy as np
 import torch
@@ -10,8 +12,11 @@ from torch import nn
 from torchvision import models
 
 import ftcourse as ft
+from ftcourse.exercises import lesson03 as check
 
-NAMES = {"torch": torch, "nn": nn}
+# among the built-in names, so that the answer to 3.4 is seen to define it
+BUILTINS = {**vars(builtins), "train_mode": check.train_mode.reference}
+NAMES = {"torch": torch, "nn": nn, "__builtins__": BUILTINS}
 
 # ------------------------------------------------------------------------------------------ 3.1
 
@@ -106,6 +111,54 @@ def all_but_the_head(model):
     for name, p in model.named_parameters():
         p.requires_grad = not name.startswith("fc.")
     return model
+
+
+# ------------------------------------------------------------------------------------------ 3.2
+
+
+def by_shapes(model):
+    return sum(math.prod(p.shape) for p in model.parameters() if p.requires_grad)
+
+
+def with_a_loop(model):
+    count = 0
+    for _, p in model.named_parameters():
+        if p.requires_grad:
+            count += p.nelement()
+    return count
+
+
+def in_one_vector(model):
+    trains = [p.detach().flatten() for p in model.parameters() if p.requires_grad]
+    return len(torch.cat(trains)) if trains else 0
+
+
+def all_less_frozen(model):
+    numbers = torch.tensor([p.numel() for p in model.parameters()])
+    return numbers.sum() - numbers[[not p.requires_grad for p in model.parameters()]].sum()
+
+
+def in_arrays(model):
+    return np.sum([p.detach().numpy().size for p in model.parameters() if p.requires_grad])
+
+
+def module_by_module(model):
+    """Each module's own parameters."""
+    return sum(
+        p.numel() * p.requires_grad
+        for module in model.modules()
+        for p in module.parameters(recurse=False)
+    )
+
+
+def whole_modules(model):
+    """Only layers of which all tensors train."""
+    rows = [list(m.parameters(recurse=False)) for m in model.modules()]
+    return sum(p.numel() for row in rows for p in row if all(q.requires_grad for q in row))
+
+
+def thaws_first(model):
+    return by_shapes(model.requires_grad_(True))
 
 
 # ------------------------------------------------------------------------------------------ 3.4
@@ -280,6 +333,139 @@ def no_statistics(model):
     return model
 
 
+# ------------------------------------------------------------------------------------------ 3.6
+
+
+def prepared(model, n, optimizer=torch.optim.SGD, **settings):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.startswith("layer4.")
+    model.fc = nn.Linear(model.fc.in_features, n)
+    check.train_mode.reference(model)
+    trains = [p for p in model.parameters() if p.requires_grad]
+    return model, optimizer(trains, **({"lr": 0.01} | settings))
+
+
+def with_a_stage(model, n):
+    ft.replace_head(model, n)
+    stage = ft.Stage(train="layer4", lr=1e-3, head_lr=1e-2)
+    ft.apply_stage(model, stage)
+    return ft.train_mode(model), ft.make_optimizer(model, stage)
+
+
+def head_first(model, n):
+    model.fc = nn.Linear(model.fc.weight.shape[1], n)
+    for name, p in model.named_parameters():
+        p.requires_grad = name.startswith(("layer4.", "fc."))
+    model.eval()
+    model.layer4.train()
+    rates = [
+        {"params": model.layer4.parameters(), "lr": 1e-3},
+        {"params": model.fc.parameters(), "lr": 1e-2},
+    ]
+    return model, torch.optim.AdamW(rates, weight_decay=0.1)
+
+
+def on_a_copy(model, n):
+    return prepared(copy.deepcopy(model), n)
+
+
+def as_a_list(model, n):
+    return list(prepared(model, n, torch.optim.RMSprop, lr=1e-3))
+
+
+def the_colleague(model, n):
+    """The one in the lesson."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=0.01)
+    model.fc = nn.Linear(model.fc.in_features, n)
+    model.requires_grad = False
+    model.layer4.requires_grad = True
+    return model.train(), optimizer
+
+
+def old_optimizer(model, n):
+    """Made before the new head."""
+    model.requires_grad_(False)
+    model.layer4.requires_grad_(True)
+    model.fc.requires_grad_(True)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    model.fc = nn.Linear(model.fc.in_features, n)
+    return check.train_mode.reference(model), optimizer
+
+
+def replaced_too_early(model, n):
+    model.fc = nn.Linear(model.fc.in_features, n)
+    model.requires_grad_(False)
+    model.layer4.requires_grad_(True)
+    check.train_mode.reference(model)
+    return model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+
+
+def all_awake(model, n):
+    model, optimizer = prepared(model, n)
+    return model.train(), optimizer
+
+
+def all_asleep(model, n):
+    model, optimizer = prepared(model, n)
+    return model.eval(), optimizer
+
+
+def full_list(model, n):
+    model, _ = prepared(model, n)
+    return model, torch.optim.SGD(model.parameters(), lr=0.01)
+
+
+def decays_all(model, n):
+    """Gradients of zero, so that weight decay pulls at what is frozen."""
+    model, _ = prepared(model, n)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=0.1)
+    optimizer.zero_grad = lambda: None
+    return model, optimizer
+
+
+def the_list_alone(model, n):
+    """Nothing is frozen; the optimizer holds the right tensors."""
+    model, _ = prepared(model, n)
+    trains = [p for p in model.parameters() if p.requires_grad]
+    model.requires_grad_(True)
+    return model, torch.optim.SGD(trains, lr=0.01)
+
+
+def convolutions_alone(model, n):
+    model, _ = prepared(model, n)
+    for name, p in model.layer4.named_parameters():
+        p.requires_grad = "bn" not in name
+    return model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+
+
+def from_layer3(model, n):
+    model, _ = prepared(model, n)
+    model.layer3.requires_grad_(True)
+    return model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+
+
+def module_switches(model, n):
+    model.requires_grad_(False)
+    model.fc = nn.Linear(model.fc.in_features, n).requires_grad_(False)
+    model.layer4.requires_grad = model.fc.requires_grad = True
+    return model, torch.optim.SGD(model.parameters(), lr=0.01)
+
+
+def old_head(model, n):
+    head = model.fc
+    model, _ = prepared(model, n)
+    model.fc = head.requires_grad_(True)
+    return model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+
+
+def tried_before(model, n):
+    model, optimizer = prepared(model, n)
+    model.train()(torch.randn(4, 3, 32, 32))
+    return check.train_mode.reference(model), optimizer
+
+
 RIGHT = {
     "thaw_head": [
         with_the_method,
@@ -290,13 +476,12 @@ RIGHT = {
         lambda model: ft.unfreeze(model, "head"),
     ],
     "count_trained": [
-        8_394_754,
-        "8,394,754",
-        (8, 394, 754),
-        8394754.0,
-        torch.tensor(8_394_754),
-        np.int64(8_394_754),
-        "8394754",
+        by_shapes,
+        with_a_loop,
+        in_one_vector,
+        all_less_frozen,
+        in_arrays,
+        module_by_module,
     ],
     "which_train": ["a, c, d", "DCA", ["a", "c", "d"], {"a", "d", "c"}, "a, c and d", "a c d"],
     "train_mode": [
@@ -310,6 +495,14 @@ RIGHT = {
         flag_by_flag,
     ],
     "frozen_too_late": ["b", "B", "b)", ["b"], {"b"}, " b "],
+    "prepare": [
+        prepared,
+        with_a_stage,
+        head_first,
+        on_a_copy,
+        as_a_list,
+        lambda model, n: prepared(model, n, torch.optim.Adam, lr=1e-4, weight_decay=0.1),
+    ],
 }
 
 WRONG = {
@@ -335,19 +528,27 @@ WRONG = {
         (lambda model: True, "return model"),
     ],
     "count_trained": [
-        (8_393_728, "head trains as well"),
-        ("8,393,728", "head trains as well"),
-        (1_026, "layer4 trains as well"),
-        (8_394_752, "two biases"),
-        (8_496_328, "two classes"),
-        (11_177_538, "stem to layer3"),
-        ((11, 177, 538), "stem to layer3"),
-        (2_782_784, "count the others"),
-        (64, "two rows"),
-        (8_394_755, "two rows"),
-        ("75 %", "two rows"),
-        ("all", "write one number"),
-        ((8_393_728, 1_026), "write one number"),
+        (lambda m: sum(p.requires_grad for p in m.parameters()), "each tensor holds many"),
+        (lambda m: len([p for p in m.parameters() if p.requires_grad]), "each tensor holds many"),
+        (
+            lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad),
+            "count the others",
+        ),
+        (lambda m: sum(p.numel() for p in m.parameters()), "leave out what is frozen"),
+        (lambda m: sum(v.numel() for v in m.state_dict().values()), "BatchNorm's statistics"),
+        (
+            lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad and p.ndim > 1),
+            "biases and",
+        ),
+        (lambda m: sum(len(p) for p in m.parameters() if p.requires_grad), "rows of each tensor"),
+        (lambda m: 8_393_728, "for a network of which layer4 and fc"),
+        (lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad) + 1, "for a network"),
+        (whole_modules, "for a network of which fc"),
+        (lambda m: [p.numel() for p in m.parameters() if p.requires_grad], "return one number"),
+        (lambda m: None, "return"),
+        (lambda m: sum(p.size() for p in m.parameters()), "TypeError"),
+        (lambda m: "8,394,754", "no text, no list"),
+        (thaws_first, "whole network"),
     ],
     "which_train": [
         ("b", "when B freezes"),
@@ -396,6 +597,31 @@ WRONG = {
         (2, "a letter in quotes"),
         ([], "a letter in quotes"),
     ],
+    "prepare": [
+        (the_colleague, "outside of layer4 and the head have moved"),
+        (old_optimizer, "did the optimizer see the new one"),
+        (replaced_too_early, "the head has not moved"),
+        (all_awake, "statistics outside of layer4"),
+        (all_asleep, "do not follow the data"),
+        (full_list, "hand it only what trains"),
+        (decays_all, "outside of layer4 and the head have moved"),
+        (the_list_alone, "computed for nothing"),
+        (convolutions_alone, "of layer4 have not moved"),
+        (from_layer3, "outside of layer4 and the head have moved"),
+        (module_switches, "switches nothing"),
+        (old_head, "not a new head"),
+        (tried_before, "nothing is sent through it"),
+        (lambda model, n: prepared(model, n)[0], "return model, optimizer"),
+        (lambda model, n: prepared(model, n)[::-1], "no model"),
+        (lambda model, n: (prepared(model, n)[0], 0.01), "no optimizer"),
+        (lambda model, n: None, "return"),
+        (lambda model: prepared(model, 2), "TypeError"),
+    ],
 }
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "prepare": {
+        "constant: 0.01 -> 0.02": "an open task: any rate that moves what trains is right",
+        "keyword forgotten: torch.optim.SGD(..., lr=0.01) -> ": "its default is 0.001, which moves as well",
+    },
+}
