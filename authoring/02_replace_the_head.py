@@ -20,7 +20,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import ftcourse as ft
-from ftcourse import plots
 from ftcourse.exercises import lesson02 as check
 from ftcourse.exercises import opening, progress
 
@@ -205,7 +204,7 @@ for classes, row in losses.items():
 # %%
 # alt: Loss of new heads against the predicted loss, ten points for each of five numbers of classes; all
 #   points lie on the diagonal or just above it.
-plots.plot_points(
+ft.plot_points(
     {f"{c} classes": ([float(chance_loss(c))] * 10, row) for c, row in losses.items()},
     diagonal=True,
     xlabel="predicted: log C",
@@ -297,7 +296,7 @@ assert curve[-1] < 0.5 and accuracy > 0.65, "have you changed the photos, or the
 
 # %%
 # alt: The training loss falls from log 2 towards zero over 200 steps.
-plots.plot_lines(
+ft.plot_lines(
     {"training": curve}, levels={"log 2": math.log(2)}, xlabel="step", ylabel="training loss"
 )
 
@@ -383,7 +382,7 @@ print(f"tensors of θ with a gradient: {told} of {len(theta_tensors)}")
 # alt: Gradient divided by weight for each of 21 weight tensors from input to head, on a logarithmic axis, under a
 #   random head and under a trained one. In the backbone the trained head's curve is the higher one, by a factor
 #   of about two; at the head itself both rise far above all others.
-plots.plot_lines(
+ft.plot_lines(
     {
         "under a random head": list(under_random.values()),
         "under a trained head": list(under_trained.values()),

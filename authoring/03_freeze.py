@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import ftcourse as ft
-from ftcourse import plots, results
+from ftcourse import results
 from ftcourse.exercises import lesson03 as check
 from ftcourse.exercises import opening, progress
 
@@ -167,7 +167,7 @@ for _ in range(15):
 
 # %%
 # alt: Loss over 15 steps: a flat line for the trapped model, a falling one for the repaired one.
-plots.plot_lines(
+ft.plot_lines(
     {"model.fc.requires_grad = True": trapped, "its parameters thawed": repaired},
     xlabel="step",
     ylabel="loss",
@@ -319,7 +319,7 @@ assert shift > 0.1, "in train mode the statistics follow the batches"
 # %%
 # alt: A scatter of scores before against scores after twenty passes; the points lie far from the
 #   diagonal.
-plots.plot_points(
+ft.plot_points(
     {"a score": (logits_before[::4].flatten(), logits_after[::4].flatten())},
     diagonal=True,
     xlabel="scores before",
@@ -589,7 +589,7 @@ widgets.freeze_explorer(model, size=64)
 #   With SGD the random head's curve rises to 0.7, the fitted head's to 0.1; with AdamW to 0.7 and 0.5.
 found = results.load("distortion")
 rows = {(row["optimizer"], row["head"]): row for row in found["summary"]}
-plots.plot_lines(
+ft.plot_lines(
     {
         optimizer: {
             f"{head} head": (found["after"], rows[optimizer, head]["moved"])
