@@ -84,7 +84,7 @@ def test_each_rule_is_told_with_what_broke_it(tmp_path):
         assert part in told
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "none.py").touch()
-    fine = [prose("## A place, and more"), code("ft.plot_bars({})", "0.3")]
+    fine = [prose("## A place, and more"), code("print(0.3)", "0.3")]
     assert reading.wrong(tmp_path, write(tmp_path, *fine, claims=row)) == []
     assert "lists no claim" in reading.wrong(tmp_path, write(tmp_path, *fine))[0]
 
