@@ -455,7 +455,7 @@ class _Measured:
         model = nn.Sequential(
             nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3)
         )  # fmt: skip
-        model[1].running_mean += 0.2
+        model[1].running_mean.add_(0.2)
         return model.train(self.training)
 
 
@@ -464,7 +464,8 @@ _MEASURED = (_Measured(19, 8, True), _Measured(11, 4, False))
 
 def _judge_evaluate(attempt: Callable) -> Wrong | None:
     for case in _MEASURED:
-        model, loader, graphs = case.model(), case.loader(), []
+        model, loader = case.model(), case.loader()
+        graphs: list[bool] = []
         before = copy.deepcopy(model.state_dict())
         model.register_forward_pre_hook(
             lambda *_, seen=graphs: seen.append(torch.is_grad_enabled())
@@ -806,7 +807,8 @@ def _judge_fine_tune_folder(attempt: Callable) -> Wrong | None:
     with tempfile.TemporaryDirectory() as place:
         folder, file = fabrics.write(Path(place) / "fabrics"), Path(place) / "tuned.pt"
         model = load_backbone("resnet18").train()
-        transform = weights_of(model).transforms(crop_size=64, resize_size=73)  # to be quick
+        weights: Any = weights_of(model)
+        transform = weights.transforms(crop_size=64, resize_size=73)  # small, to be quick
         with torch.enable_grad():
             tuned = attempt(folder, model, transform, file)
         photos, targets = fabrics.held_out(NEW)

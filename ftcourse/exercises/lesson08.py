@@ -303,21 +303,22 @@ def _insects() -> _Insects:
     data = ft.load_data("pocket-insects", classes=("ants", "bees"), size=64, progress=False)
     plain = data.train.with_transform(data.val.transform)
     targets = torch.tensor(plain.targets)
-    pretrained = ft.load_backbone("resnet18")
+    pretrained: Any = ft.load_backbone("resnet18")
+    weights: Any = ft.weights_of(pretrained)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
-        start = ft.replace_head(ft.load_backbone("resnet18"), 2)
+        start: Any = ft.replace_head(ft.load_backbone("resnet18"), 2)
         features = ft.embed(start, plain)
         optimizer = torch.optim.Adam(start.fc.parameters(), lr=1e-2)
         for _ in range(100):
             optimizer.zero_grad()
             F.cross_entropy(start.fc(features), targets).backward()
             optimizer.step()
-    preprocess = ft.weights_of(pretrained).transforms(crop_size=64, resize_size=73)
+    preprocess = weights.transforms(crop_size=64, resize_size=73)
     pieces, _ = samples.pieces(samples.sample_photos(), 16, seed=0)
     photos = torch.stack([preprocess(piece) for piece in pieces])
     before = _old_answers(pretrained, pretrained.fc, photos)
-    images = torch.stack([image for image, _ in plain])
+    images = torch.stack([plain[i][0] for i in range(len(plain))])
     return _Insects(images, targets, data.val, start, pretrained.fc, photos, before)
 
 
