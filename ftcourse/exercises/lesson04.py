@@ -455,7 +455,8 @@ class _Measured:
         model = nn.Sequential(
             nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3)
         )  # fmt: skip
-        model[1].running_mean.add_(0.2)
+        norm: Any = model[1]
+        norm.running_mean += 0.2
         return model.train(self.training)
 
 
