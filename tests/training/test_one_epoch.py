@@ -365,3 +365,8 @@ def test_photos_stay_where_a_transform_cannot_be_computed_on_a_gpu(there):
     split.there = there
     for device in ("cpu", "cuda"):
         assert loop._transformed_on(split, torch.device(device)) is split
+
+
+def test_a_data_set_that_knows_no_devices_stays_as_it_is():
+    photos = some_photos()
+    assert loop._transformed_on(photos, torch.device("cuda")) is photos
