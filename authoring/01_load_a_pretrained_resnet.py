@@ -233,7 +233,8 @@ ft.show_images([seen[0], *(x.mean(0) for x in maps.values())], ["photo\n3 x 128 
 # Each stage is two *residual blocks*. A block computes a correction $F(x)$ and **adds** it to its
 # input: $y = x + F(x)$ (then a ReLU). Through the `+` a gradient flows back to $x$ unchanged, which is
 # what lets such networks be deep ([He et al. 2015](https://arxiv.org/abs/1512.03385),
-# [2016](https://arxiv.org/abs/1603.05027)). One of them, and the addition done by hand:
+# [2016](https://arxiv.org/abs/1603.05027)). (Where a stage halves the grid, in the first block of `layer2` to
+# `layer4`, a 1 x 1 convolution brings $x$ to the new shape first.) One of them, and the addition done by hand:
 
 # %%
 block = model.layer1[0]
@@ -490,7 +491,8 @@ measured = json.loads(
 print(measured["command"])
 print(f"\n{measured['photos']:,} photos, 200 classes   accuracy  (95 % interval)")
 for row in measured["rows"]:
-    print(f"{row['input']:<26} {row['accuracy']:>8.1%}  (± {row['interval95']:.1%})")
+    name = row["input"].replace("not divided by 255", "the colleague's")
+    print(f"{name:<26} {row['accuracy']:>8.1%}  (± {row['interval95']:.1%})")
 
 # %% [markdown]
 # 42 % here, and 49 % above? Both were measured. The 49 % are of 10,000 photos at their own 64 x 64 pixels, the

@@ -10,7 +10,7 @@
 # - replace the head of any torchvision network, and count θ and φ;
 # - say what the loss must be before the first step, and use that as a test;
 # - compute the gradient for φ by hand, train a head with it, and say which message θ gets;
-# - avoid two mistakes that leave a new head untrained.
+# - avoid two mistakes: a head that is new in name only, and one that the optimizer does not hold.
 
 # %%
 import math
@@ -177,8 +177,8 @@ ft.show_images(
 )
 
 # %% [markdown]
-# Now new heads for 2, 5, 10, 37 and 200 classes, ten of each with other random numbers, on the
-# same photos:
+# Now new heads for 2, 5, 10, 37 and 200 classes, ten of each with other random numbers, on the same photos. The
+# labels are made up here, 0, 1, 2, ... in turn: a head that knows nothing does not care.
 
 # %%
 backbone = nn.Sequential(*list(model.children())[:-1], nn.Flatten())

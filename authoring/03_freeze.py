@@ -3,8 +3,8 @@
 #
 # To freeze θ means: these weights do not move. It sounds like one line of code, and it is; but
 # that line has a twin that does nothing, and a network has three more ways to move while you
-# believe it stands still. None of them raises an error. You run into each on purpose, and learn to
-# *prove* what moves.
+# believe it stands still. Most raise no error, and where one comes, the popular remedy silences it. You run into
+# each on purpose, and learn to *prove* what moves.
 #
 # **What you will be able to do**
 #
@@ -152,7 +152,7 @@ thaw_head = check.thaw_head(thaw_head)
 # check.thaw_head.solution()   # ... and for a worked answer
 
 # %% [markdown]
-# The same 15 steps, with nothing else changed:
+# 15 steps again, without the remedy. (The rate is smaller; in the trap nothing moved at any rate.)
 
 # %%
 model = thaw_head(model)
@@ -517,8 +517,9 @@ assert all(row["moved"] == 0 for row in still), "a frozen group has moved"
 # ## All of it as one object
 #
 # What trains, for how long and how fast: in this course that is a `Stage`. `apply_stage` freezes
-# and thaws, and `make_optimizer` takes only what trains. `ft.finetune`, from
-# lesson 04 on, does both for each stage and makes a new optimizer every time.
+# and thaws, and `make_optimizer` takes only what trains. `ft.finetune`, from lesson 04 on, does both for each stage
+# and makes a new optimizer every time. (BatchNorm of `layer4` still says `eval` here: `ft.train_mode` wakes it at
+# the start of each epoch.)
 
 # %%
 model = ft.replace_head(ft.load_backbone("resnet18"), 2)
@@ -555,9 +556,9 @@ for train in ("all", "layer4", "head"):
 # Going forward costs the same for all three. What freezing saves is the way back, and lesson 11
 # shows how to save most of the way forward, too.
 #
-# Second, **memory**. **Click layer groups** to freeze or thaw them, and watch time and memory. Which colour of
-# the memory bar shrinks most when `layer1` freezes as well? (Where no kernel
-# runs, you see a table of three choices instead.)
+# Second, **memory**. **Click layer groups** to freeze or thaw them, and watch time and memory. Thaw everything,
+# then freeze the stem, then `layer1`: which colour of the memory bar shrinks most? (Where no kernel runs, you see
+# a table of three choices instead.)
 
 # %% tags=["nbval-ignore-output"]
 from ftcourse import widgets
@@ -571,11 +572,11 @@ widgets.freeze_explorer(model, size=64)
 #
 # ### A better classifier?
 #
-# Not by itself. Both learn their photos by heart, and few weights are no protection: 1,026 numbers learn any
-# labels (lesson 02). With 5, 10, 20 or 50 photos a class, training all layers was not surely better or worse
-# than the head alone in this repository's runs, neither on insects nor on real photos; with 100 and 200
-# it was better on insects, by 5 and 6 points (`benchmarks/results/methods.md`, 64 pixels, five seeds). So with
-# few photos freezing costs nothing that we could measure.
+# Not by itself. Both can learn few photos by heart, and few weights are no protection: 1,026 numbers learn any
+# labels of up to 513 photos (lesson 02). With 5, 10, 20 or 50 photos a class, training all layers was not surely
+# better or worse than the head alone in this repository's runs, neither on insects nor on real photos; with 100
+# and 200 it was better on insects, by 5 and 6 points (`benchmarks/results/methods.md`, 64 pixels, five seeds).
+# So with few photos freezing costs nothing that we could measure.
 #
 # ### Features that are not distorted
 #

@@ -344,8 +344,8 @@ accuracy = check.true_accuracy(accuracy)
 
 # %% [markdown]
 # Many loops compute `sum(batch_accuracies) / len(batches)`. Here that gives 0.72 where 0.85 is true. It
-# is not noise that averages out, either: the last 8 photos of a sorted folder are all of *one class*,
-# and this class gets half of the say. So weight each batch with its size.
+# is not noise that averages out, either: the last 8 photos of a sorted folder are all of *one class*, and
+# these 8 get half of the say, as much as the other 32. So weight each batch with its size.
 #
 # ### ✏️ Your turn · Exercise 4.4: one epoch
 #
@@ -636,7 +636,9 @@ _ = ft.plot_lines(
 # with other ants and bees. When training goes on falling and validation does not, it learns *these 120
 # photos*: `layer4` has eight million numbers to write them down in. Where the second stage begins,
 # validation jumps up: 8 million weights got the full learning rate at once, and the BatchNorm layers
-# of `layer4` woke up. Lesson 08 thaws more gently, lesson 09 is about the gap.
+# of `layer4` woke up. From there it falls again, but only back to about where the head alone had left it, while
+# the training loss goes to nothing: that gap is what was learnt by heart. Lesson 08 thaws more gently, lesson 09
+# is about the gap.
 #
 # The star need not stand where the loss is smallest: it marks the accuracy on 40 photos, and the loss
 # decides only between equals. And the training loss of an epoch is a mean over steps in which the
@@ -706,7 +708,7 @@ assert in_rows < 1e-3 and distance(model, start) < 1e-3 < distance(model, untrai
 # package lays weights out for speed, so it adds up in another order, and AdamW magnifies that a
 # little.) At its heart is what you have written: [`train_one_epoch`](../ftcourse/training/loop.py) can
 # be read aloud. It adds what a long run needs: a search for silent mistakes, warm-up and cosine (lesson
-# 08), frozen parts computed only once (lesson 11), the GPU (lesson 05), and going on after an
+# 07), frozen parts computed only once (lesson 11), the GPU (lesson 05), and going on after an
 # interruption.
 #
 # In a notebook you can watch it, and stop it: the cell returns at once, and the run goes on behind it.
@@ -834,7 +836,7 @@ for finding in ft.preflight(model, optimizer=optimizer, evaluate=careless_evalua
 # ## Common questions
 #
 # **Which batch size?** 16 to 64 is a good start for fine-tuning. Larger ones give fewer steps per
-# epoch, and with 120 photos steps are what you lack. Lesson 05 says what the GPU thinks about it.
+# epoch, and with 120 photos steps are what you lack. Lesson 06 says what the GPU thinks about it.
 #
 # **How many epochs?** Until validation has stopped getting better for a while. Because the best
 # weights are kept, a few too many cost little but time.
@@ -853,4 +855,4 @@ for finding in ft.preflight(model, optimizer=optimizer, evaluate=careless_evalua
 # - Fit on `augmented` in place of `train`. What becomes of the gap between the two losses?
 # - Evaluate in train mode with batches of 2, 8 and 32. Which accuracy would you have reported?
 #
-# **Next:** 5. Train on a GPU, where the same loop runs on another device, and sometimes faster.
+# **Next:** [5. Train on a GPU](05_train_on_a_gpu.ipynb), where the same loop runs on another device, and sometimes faster.

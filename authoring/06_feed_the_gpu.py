@@ -150,7 +150,7 @@ for workers in (0, 1, 2, 4, 8):
 
 # %% [markdown]
 # And measured? Here is a fast GPU, an H200 beside 16 cores: 1,600 photos of 500 x 375, five epochs at 224
-# pixels (`benchmarks/results/speed_gpu.md`; one run each). "Tuned" is a loop as in lesson 04 with eight
+# pixels (`benchmarks/results/speed_gpu.md`; one run each, or the faster of two). "Tuned" is a loop as in lesson 04 with eight
 # loading processes, `channels_last` and frozen BatchNorm in eval mode.
 
 # %%
@@ -171,8 +171,8 @@ for name, row in (("head", "head-5"), ("head, augmented", "augmented-5")):
     print(f"{name:<18}{found[0]:>19.1f}{found[1]:>13.1f}{found[2]:>13.1f}{found[3]:>15.1f}")
 
 # %% [markdown]
-# The tuned loop is about four times as fast, not twenty times: processes have to be started, and each epoch
-# decodes anew. `ft.finetune` decodes once; where chance crops and flips, the GPU does it photo by photo, and
+# The tuned loop is four to five times as fast, although eight processes read: they have to be started, and each
+# epoch decodes anew. `ft.finetune` decodes once; where chance crops and flips, the GPU does it photo by photo, and
 # eight processes (its tuned row) are faster than that.
 #
 # There must be cores for the processes: a free cloud notebook often has two. In a notebook on Windows or
@@ -180,7 +180,7 @@ for name, row in (("head", "head-5"), ("head, augmented", "augmented-5")):
 #
 # **3. `pin_memory=True`** in the `DataLoader` keeps batches in memory that the GPU can fetch by itself;
 # with `.to(device, non_blocking=True)` the CPU goes on in the meantime. It can help on CUDA only; whether
-# it helps you, `measure` tells.
+# it helps you, a clock tells (yours of exercise 5.2).
 #
 # **4. Let the GPU transform the photos.** A small `uint8` photo is carried over, and the transforms of
 # torchvision run where their input is. `ft.finetune` does so as long as `num_workers` is 0.
@@ -388,8 +388,8 @@ ft.plot_bars(
 # %% [markdown]
 # Half the batch takes half of the activations, and 224 x 224 pixels, 12.25 times as many as 64 x 64, take
 # 12 times as much: it is the photos that fill the memory, their number and the *square* of their side. And
-# freezing saves three of the four parts. So says the H200, too, of 32 photos of 224 pixels (the most that
-# its tensors took, in the tuned loop):
+# freezing saves three of the four parts. The H200, with 32 photos of 224 pixels (the most that its tensors took, in
+# the tuned loop; by SGD with momentum, which remembers one number for each weight where AdamW remembers two):
 
 # %%
 rows = {name: f"{name}-5-tuned" for name in ("head", "layer4", "all")}
@@ -408,7 +408,7 @@ for name, row in {**rows, "all, bfloat16": "all-5-bf16"}.items():
 # 2. **Look for a leak.** Does it fail in the first step, or after an hour? `total += loss` (without
 #    `.item()` or `.detach()`) keeps the graph of every step. Is validation under
 #    `inference_mode()`?
-# 3. **Halve the batch**, and accumulate gradients (below). The result is the same.
+# 3. **Halve the batch**, and accumulate gradients (below). With BatchNorm in eval mode the result is the same.
 # 4. **16 bits**: about half of the activations, where autocast applies.
 # 5. **Train less**: freeze up to `layer3`.
 # 6. **Smaller photos**: 160 instead of 224 pixels halves the activations.
@@ -580,7 +580,7 @@ plan = check.fits(plan)
 
 # %% tags=["nbval-ignore-output"]
 for name, megabytes in check.needed(plan).items():
-    print(f"{name:<12} {megabytes:6.0f} MB")
+    print(f"{name:<26} {megabytes:6.0f} MB")
 assert check.needed(plan)["together"] < 600
 
 # %% [markdown]
@@ -617,8 +617,8 @@ print(progress.summary("06"))
 #
 # **My GPU is at 30 %. Is it broken?** It waits for photos.
 #
-# **Is bfloat16 always faster?** No: on the H200 above, where photos were the bottleneck, the tuned loop took
-# 8.5 s with it and 9.3 s without.
+# **Is bfloat16 much faster?** Not where photos are the bottleneck: on the H200 above the tuned loop took 8.5 s with
+# it and 9.3 s without. On a CPU without instructions for it, it is often slower.
 #
 # ## One step further
 #

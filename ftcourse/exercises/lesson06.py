@@ -336,10 +336,11 @@ def _a_photo(train: str, pixels: int, bits: int) -> tuple[float, float]:
 
 
 def needed(plan: dict[str, Any]) -> dict[str, float]:
-    """MB that a step keeps, by count: "weights" (and what else does not grow), "activations", "together"."""
-    weights, each = _a_photo(plan["train"], plan["pixels"], plan["bits"])
+    """MB that a step keeps, by count: what does not grow with the batch, "activations", "together"."""
+    always, each = _a_photo(plan["train"], plan["pixels"], plan["bits"])
     activations = each * plan["photos at a time"]
-    return {"weights": weights, "activations": activations, "together": weights + activations}
+    whatever = "weights, gradients, AdamW"
+    return {whatever: always, "activations": activations, "together": always + activations}
 
 
 def _judge_fits(plan: dict[str, Any]) -> Wrong | None:

@@ -42,7 +42,7 @@ def stage_code(groups: Sequence[str], known: Sequence[str]) -> str:
 
 
 def megabytes(count: float) -> str:
-    mb = count / 2**20
+    mb = count / 1e6
     return f"{mb:,.0f} MB" if mb >= 10 else f"{mb:.1f} MB"
 
 
