@@ -61,10 +61,10 @@ print("classes it knows:", len(ft.weights_of(model).meta["categories"]))
 # %% [markdown]
 # ## How exercises work
 #
-# You get a cell to fill in, and below it a cell that checks. The check has three answers: ✅ right,
-# ❌ not yet, with what it saw and a hint, and ⏳ it waits. It never stops the notebook: until your
-# answer is right, the lesson goes on with ours. Write numbers as you like: 1/3, 0.33, "33 %", 8394754 or, with commas,
-# in quotes: "8,394,754".
+# You get a cell to fill in, and below it a cell that checks. The check has three answers: ✅ right, ❌ not
+# yet, with what it saw and a hint, and ⏳ it waits. It never stops the notebook: until your answer is
+# right, the lesson goes on with ours. Write numbers as you like: 1/3, 0.33, "33 %", 8394754 or, with
+# commas, in quotes: "8,394,754".
 #
 # ### ✏️ Your turn · Exercise 0.1: accuracy
 #

@@ -516,10 +516,10 @@ assert all(row["moved"] == 0 for row in still), "a frozen group has moved"
 # %% [markdown]
 # ## All of it as one object
 #
-# What trains, for how long and how fast: in this course that is a `Stage`. `apply_stage` freezes
-# and thaws, and `make_optimizer` takes only what trains. `ft.finetune`, from lesson 04 on, does both for each stage
-# and makes a new optimizer every time. (BatchNorm of `layer4` still says `eval` here: `ft.train_mode` wakes it at
-# the start of each epoch.)
+# What trains, for how long and how fast: in this course that is a `Stage`. `apply_stage` freezes and
+# thaws, and `make_optimizer` takes only what trains. `ft.finetune`, from lesson 04 on, does both for each
+# stage and makes a new optimizer every time. (BatchNorm of `layer4` still says `eval` here:
+# `ft.train_mode` wakes it at the start of each epoch.)
 
 # %%
 model = ft.replace_head(ft.load_backbone("resnet18"), 2)

@@ -855,4 +855,5 @@ for finding in ft.preflight(model, optimizer=optimizer, evaluate=careless_evalua
 # - Fit on `augmented` in place of `train`. What becomes of the gap between the two losses?
 # - Evaluate in train mode with batches of 2, 8 and 32. Which accuracy would you have reported?
 #
-# **Next:** [5. Train on a GPU](05_train_on_a_gpu.ipynb), where the same loop runs on another device, and sometimes faster.
+# **Next:** [5. Train on a GPU](05_train_on_a_gpu.ipynb), where the same loop runs on another device, and
+# sometimes faster.

@@ -365,12 +365,12 @@ assert abs(one - other) < 1e-5
 # %% [markdown]
 # ## Where to find a GPU
 #
-# **Colab, in a minute.** In a copy of the course that has an address, each notebook begins with a badge: press it. (A
-# copy without: *File > Upload notebook*, and install the package in its first cell.) Then *Runtime > Change runtime
-# type > T4 GPU > Save*, and run from the first cell; the line `device` in its output must begin with
-# `cuda`. (This lesson and the next ask for a T4 by themselves.) The machine's disk is **wiped** when the
-# session ends, so write to your Drive; and it ends when you are idle, so let a long run go on where it
-# was:
+# **Colab, in a minute.** In a copy of the course that has an address, each notebook begins with a badge:
+# press it. (A copy without: *File > Upload notebook*, and install the package in its first cell.) Then
+# *Runtime > Change runtime type > T4 GPU > Save*, and run from the first cell; the line `device` in its
+# output must begin with `cuda`. (This lesson and the next ask for a T4 by themselves.) The machine's disk
+# is **wiped** when the session ends, so write to your Drive; and it ends when you are idle, so let a long
+# run go on where it was:
 #
 # ```python
 # from google.colab import drive
@@ -387,8 +387,8 @@ assert abs(one - other) < 1e-5
 # | your own card | any with 8 GB or more | its price once, electricity, noise |
 #
 # Prices change too often to print them. What you can know beforehand is the number of hours: measure
-# **one epoch**, multiply by epochs, by runs you will throw away, and by two, to be safe (lesson 11 has the formula). And set an
-# alarm: the dearest GPU is the one that was forgotten over the weekend.
+# **one epoch**, multiply by epochs, by runs you will throw away, and by two, to be safe (lesson 11 has
+# the formula). And set an alarm: the dearest GPU is the one that was forgotten over the weekend.
 #
 # Does a photo of a patient, a customer or a child leave your machine? On a rented machine it lies on
 # somebody else's disk. Then the first price to ask for is not in money.

@@ -150,8 +150,8 @@ for workers in (0, 1, 2, 4, 8):
 
 # %% [markdown]
 # And measured? Here is a fast GPU, an H200 beside 16 cores: 1,600 photos of 500 x 375, five epochs at 224
-# pixels (`benchmarks/results/speed_gpu.md`; one run each, or the faster of two). "Tuned" is a loop as in lesson 04 with eight
-# loading processes, `channels_last` and frozen BatchNorm in eval mode.
+# pixels (`benchmarks/results/speed_gpu.md`; one run each, or the faster of two). "Tuned" is a loop as in
+# lesson 04 with eight loading processes, `channels_last` and frozen BatchNorm in eval mode.
 
 # %%
 stored = results.load("speed_gpu")
@@ -387,9 +387,10 @@ ft.plot_bars(
 
 # %% [markdown]
 # Half the batch takes half of the activations, and 224 x 224 pixels, 12.25 times as many as 64 x 64, take
-# 12 times as much: it is the photos that fill the memory, their number and the *square* of their side. And
-# freezing saves three of the four parts. The H200, with 32 photos of 224 pixels (the most that its tensors took, in
-# the tuned loop; by SGD with momentum, which remembers one number for each weight where AdamW remembers two):
+# 12 times as much: it is the photos that fill the memory, their number and the *square* of their side.
+# And freezing saves three of the four parts. The H200, with 32 photos of 224 pixels (the most that its
+# tensors took, in the tuned loop; by SGD with momentum, which remembers one number for each weight where
+# AdamW remembers two):
 
 # %%
 rows = {name: f"{name}-5-tuned" for name in ("head", "layer4", "all")}
@@ -617,8 +618,8 @@ print(progress.summary("06"))
 #
 # **My GPU is at 30 %. Is it broken?** It waits for photos.
 #
-# **Is bfloat16 much faster?** Not where photos are the bottleneck: on the H200 above the tuned loop took 8.5 s with
-# it and 9.3 s without. On a CPU without instructions for it, it is often slower.
+# **Is bfloat16 much faster?** Not where photos are the bottleneck: on the H200 above the tuned loop took
+# 8.5 s with it and 9.3 s without. On a CPU without instructions for it, it is often slower.
 #
 # ## One step further
 #

@@ -26,5 +26,5 @@ def test_6_4_counts_photos_and_what_is_kept_for_each():
         for n in (64, 16)
     )
     assert whole["activations"] == pytest.approx(4 * piece["activations"])
-    assert whole["weights"] == pytest.approx(16 * 11_177_538 / 1e6)
+    assert whole["weights, gradients, AdamW"] == pytest.approx(16 * 11_177_538 / 1e6, abs=0.2)
     assert check.needed(dict(check.START))["together"] > 2 * check.BUDGET
