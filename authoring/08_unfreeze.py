@@ -214,7 +214,7 @@ ft.plot_dots(
 # | bit by bit | `head`, `layer4`, ..., `all` | *gradual unfreezing* (ULMFiT): one more when the last has settled |
 #
 # Which is best? Test accuracy in this repository's runs, 100 photos a class at 64 pixels, mean and 95 %
-# interval of five seeds ("all" moves all layers from a random head):
+# interval of five seeds ("all" moves all layers from a random head; bit by bit was not measured):
 
 # %%
 print(f"{'':<14}{'drawn insects':>15}{'real photos':>15}")
@@ -471,8 +471,9 @@ print(f"share 0.4 is more accurate than 1.0 in {better} of {len(new['1.0'])} dra
 #
 # ### ✏️ Your turn · Exercise 8.3: choose the stages
 #
-# Four situations and four plans. Choose for each the **cheapest** plan that is likely to be as good as
-# any, and write down your reason in a sentence before you run the check.
+# Four situations and four plans; one plan may fit several, another none. Choose for each the **cheapest**
+# plan that is likely to be as good as any, and write down your reason in a sentence before you run the
+# check.
 #
 # - **old and new**: an app names the 200 old classes with the old head. It shall also tell ants
 #   from bees, with a second head on the same body, and the old answers must not change at all.

@@ -74,7 +74,7 @@ assert end["val_accuracy"] < 0.9 and end["val_loss"] > 0.3, why
 
 # %% [markdown]
 # **Overfitting** is this gap: what was learnt holds for the training photos and not for others.
-# The training curve alone looks like a triumph. Three things to read in the two plots:
+# The training curve alone looks like a triumph. Three things to read in the first two plots:
 #
 # 1. **The gap** between the curves, and whether it still opens.
 # 2. **The validation accuracy**: does it fall, or only stop to rise?
@@ -355,7 +355,7 @@ for name in names:
 # %% [markdown]
 # Read the left half alone, and MixUp and CutMix "do harm": their intervals lie below zero. But two
 # things speak against that sentence. Of the best weights, those that one keeps, it is not so: both
-# intervals hold zero. And we have looked **eight times**. Where nothing differs, one interval in
+# intervals hold zero. And in each half we have looked **eight times**. Where nothing differs, one interval in
 # twenty misses zero by chance; among eight looks, the chance that at least one does is
 # $1 - 0.95^8 = 34\,\%$. The simplest correction is **Bonferroni's**: ask of each of the eight for
 # 0.05 / 8, which makes the intervals wider.
@@ -573,8 +573,7 @@ names = [f"{split}: {shortcut.classes[i % 2]}" for split in ("train", "test") fo
 ft.show_images(chosen, names, columns=4)
 
 # %% [markdown]
-# Now with every regulariser at once: augmentation, label smoothing, weight decay, the best epoch
-# kept.
+# Now with several regularisers at once: augmentation, label smoothing, weight decay, the best epoch kept.
 
 # %% tags=["nbval-ignore-output"]
 model = ft.replace_head(ft.load_backbone("resnet18"), 2)
@@ -588,11 +587,11 @@ print(f"accuracy: training {train:.2f}, validation {val:.2f}, test {test:.2f}")
 assert val > 0.8 and test < val - 0.15, "is `shortcut` still the set in which soil means ant?"
 
 # %% [markdown]
-# Hardly a gap between training and validation, and it fails in the field. The network has learnt the
-# background: a **shortcut**. Nothing in the training set says that this is wrong, so no regulariser
-# can know. What helps is other data (ants on petals), or seeing where the network looks, or at
-# least a test split from where it will be used. It is the splits that are to blame, and only a
-# person can see that.
+# A small gap between training and validation, a huge one to the test: it fails in the field. The network
+# has learnt the background: a **shortcut**. Nothing in the training set says that this is wrong, so no
+# regulariser can know. What helps is other data (ants on petals), or seeing where the network looks, or
+# at least a test split from where it will be used. It is the splits that are to blame, and only a person
+# can see that.
 #
 # ### ✏️ Your turn · Exercise 9.5: choose a treatment
 #
@@ -716,7 +715,8 @@ print(progress.summary("09"))
 #
 # - Set `mix="cutmix"` in the careless run, and more epochs. When does the validation accuracy reach
 #   what it had without?
-# - Run one row of the table yourself: `python benchmarks/overfitting.py --seeds 5 --out mine.json`.
+# - Run one row of the table yourself: `python benchmarks/overfitting.py --treatments none
+#   augmentation --seeds 5 --out mine.json` (seed 5 is not in the table).
 # - Give the shortcut set `shortcut=0.5`. From which share on does the network see the animal?
 #
 # **Next:** [10. How much data](10_how_much_data.ipynb), where the row that stood out above becomes a

@@ -230,7 +230,8 @@ for n in (40, 153, 200, 1000):
 # %% [markdown]
 # Each seed of the insects has 200 test insects of its own: both kinds of luck are in those whiskers. On
 # the real photos all seeds share the same 153: **the whiskers there do not contain the luck of the
-# test**, and 5 or 6 points to each side come on top for the height of all curves together.
+# test**, and at 65 to 79 % on 153 photos 6 to 8 points to each side come on top for the height of all curves
+# together.
 #
 # ### ✏️ Your turn · Exercise 10.2: how many test photos?
 #
@@ -366,7 +367,8 @@ ft.plot_intervals(
 # %% [markdown]
 # ### ✏️ Your turn · Exercise 10.4: what does the figure say?
 #
-# Which of these sentences are supported by what you have seen? Give **all** letters.
+# Which of these sentences are supported by what you have seen, each interval taken by itself? Give **all**
+# letters.
 #
 # - **a** Drawn insects, 100 a class: moving everything is better than the linear probe.
 # - **b** Real photos, 20 a class: all three intervals hold zero, so it is shown that the methods are

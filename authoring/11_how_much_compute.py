@@ -220,7 +220,8 @@ answer = check.stem_only(answer)
 #
 # Arithmetic is not time: small layers keep a processor less busy, and memory has to be moved as well.
 # Here is one step with 16 photos on *your* machine, the optimizer's part included. Beside it stands a
-# fast GPU: whole runs of five epochs, 1,600 photos of 224 pixels, decoding and validation included.
+# fast GPU: whole runs of five epochs, 1,600 photos of 224 pixels, decoding and
+# validation included; there the frozen part is computed once, as in the next section.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -256,7 +257,7 @@ assert took["all"] > 1.3 * took["head"], "something else keeps this machine busy
 
 # %% [markdown]
 # On the GPU the three differ by a factor of 1.6: so fast a card waits for photos, and for the program to
-# start. Before you freeze to save *time* there, look at whether the GPU is the bottleneck (lesson 05).
+# start. Before you freeze to save *time* there, look at whether the GPU is the bottleneck (lesson 06).
 #
 # ## What never changes is computed once
 #
@@ -455,11 +456,12 @@ ft.plot_bars(megabytes, xlabel="MB", label=".0f")
 # that H200 (batches of 32, SGD with momentum; below `layer4` and below the head computed once).
 
 # %%
-print(f"{'':<8}{'by hand':>9}{'count_cost':>12}{'at 224 pixels':>15}{stored['gpu']:>14}")
+print(f"{'':<8}{'by hand':>9}{'count_cost':>12}{'224, SGD':>15}{stored['gpu']:>14}")
 for train, row in memory.items():
     mine = sum(row.values()) / 1e6
     ft.apply_stage(model, ft.Stage(train=train))
-    at_128, at_224 = (count_cost(model, size=n, batch_size=32).memory / 1e6 for n in (128, 224))
+    at_128 = count_cost(model, size=128, batch_size=32).memory / 1e6
+    at_224 = count_cost(model, size=224, batch_size=32, optimizer="sgd").memory / 1e6
     gpu = ours[f"{train}-5-tuned"]["gpu_mb"]
     print(f"{train:<8}{mine:>6.0f} MB{at_128:>9.0f} MB{at_224:>12.0f} MB{gpu:>11} MB")
     assert abs(at_128 / mine - 1) < 0.02
@@ -469,8 +471,8 @@ for train, row in memory.items():
 # frozen part has to be computed once, and a forward pass needs room, too.
 #
 # The activations grow with the batch, and with the *area* of the photo. So when memory is short: a
-# smaller batch, smaller photos, half precision (halves the activations; lesson 05), freezing more. When
-# the batch becomes too small to be good, add up the gradients of several before one step.
+# smaller batch, smaller photos, half precision (halves the activations; lesson 06), freezing more. When
+# the batch becomes too small to be good, add up the gradients of several before one step (exercise 6.3).
 #
 # ## The bill
 #
@@ -528,7 +530,8 @@ ft.plot_points(
 # $$\text{hours} = \frac{\text{photos} \times \text{epochs}}{3600 \times \text{photos per second}}$$
 #
 # and everything else follows. With your own speed from above (a training step; reading photos comes on
-# top, if it is not done meanwhile), and the H200's whole runs beside it:
+# top, if it is not done meanwhile), and the H200's whole runs beside it (of five epochs, the frozen part computed
+# once; for twenty its column says too much):
 
 # %%
 my_photos, my_epochs, my_pixels = 5_000, 20, 224
