@@ -665,9 +665,9 @@ bugs.show(*bugs.UNSEEN)
 # | | what is wrong | symptom | evidence that takes a minute | place | tool |
 # | --- | --- | --- | --- | --- | --- |
 # | A | classes numbered differently | *below* guessing | look at labelled photos of both splits | 1 | pf |
-# | B | validation photos in training | too good; new ones worse | hash both splits, count what is shared | 1 | pf |
+# | B | validation photos in training | too good; new ones worse | hash both splits, count the shared | 1 | pf |
 # | C | inputs not scaled | learns badly | smallest and largest value of a batch | 1, 2 | pf |
-# | D | softmax before cross-entropy | loss stops high | do the outputs sum to one? one batch by heart | 2, 6 | pf |
+# | D | softmax before cross-entropy | loss stops high | do the outputs sum to one? one batch | 2, 6 | pf |
 # | E | head frozen | none, or nothing learns | head before and after; `p.grad is None` | 3 | pf, fr |
 # | F | optimizer holds the old head | none, or nothing learns | head before and after; `id(p)` | 3 | pf, fr |
 # | G | rate too high for θ | jumps, ends low | distance moved, relative to the weights | 3 | pf, fr |
@@ -675,7 +675,7 @@ bugs.show(*bugs.UNSEEN)
 # | I | validation in train mode | too low; changes with batches | does it change the model? | 5 | pf |
 # | J | weights never loaded | learns badly | `missing_keys`; first filters; statistics 0 and 1 | 3 | pf |
 # | K | other channel order at test time | validation too low | red − blue in both splits; look | 1 | pf |
-# | L | gradients cleared before the step | nothing learns | gradients at the step; one batch by heart | 3, 6 | pf |
+# | L | gradients cleared before the step | nothing learns | gradients at the step; one batch | 3, 6 | pf |
 #
 # *pf* is `ft.preflight`, *fr* is `ft.freeze_report`. For folders of photos, `ftcourse audit` finds B as well.
 #
