@@ -148,14 +148,14 @@ def test_the_board_shows_each_exercise_in_its_state(done):
     rows = board.board_rows()
     first = {e["number"]: e for e in rows[0]["exercises"]}
     titles = {row["lesson"]: row["title"] for row in rows}
-    assert titles["00"] == "Start here" and titles["08"] == "How much data"
-    assert titles["13"] == "Text" and titles["15"] == "Ship it"
+    assert titles["00"] == "Start here" and titles["10"] == "How much data"
+    assert titles["15"] == "Text" and titles["17"] == "Ship it"
     assert [first[n]["state"] for n in ("0.1", "0.2", "0.3")] == ["right", "tried", "open"]
     assert first["0.2"]["hints"] == 1 and rows[1]["exercises"][0]["solution"]
     assert board.next_exercise(rows) == "0.2"
     explorer = widgets.progress_board()
     assert "0.2: tried, 1 hints" in explorer.panel.value
-    check_still(explorer, "●◐○", "1 of 3")
+    check_still(explorer, "●◐○", "1 of 4")
 
 
 def test_the_board_is_read_again_on_request(done):

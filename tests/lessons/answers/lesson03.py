@@ -548,7 +548,7 @@ WRONG = {
         (lambda m: None, "return"),
         (lambda m: sum(p.size() for p in m.parameters()), "TypeError"),
         (lambda m: "8,394,754", "no text, no list"),
-        (thaws_first, "whole network"),
+        (thaws_first, "put model back as it was"),
     ],
     "which_train": [
         ("b", "when B freezes"),
