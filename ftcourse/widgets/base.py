@@ -82,7 +82,7 @@ class Picture(ipywidgets.HTML):
     """A PNG with a text alternative, for which ipywidgets' Image has no place."""
 
     def __init__(self, width: str) -> None:
-        super().__init__(layout=ipywidgets.Layout(width="100%", max_width=width))
+        super().__init__(layout=ipywidgets.Layout(width="100%", max_width=width, margin="0"))
         self.content = b""
 
     def draw(self, figure: Figure, alt: str, dpi: int = 90) -> None:

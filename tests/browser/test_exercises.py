@@ -67,7 +67,7 @@ def test_a_choice_is_wrong_then_right_and_the_summary_counts_it(lesson):
     assert said.startswith("✅ 0.3 right.")
     summary = lesson.index("progress.summary")
     lesson.run_cell(summary)
-    assert lesson.output(summary).split() == ["lesson", "00", "●○●", "2", "of", "3", "right"]
+    assert lesson.output(summary).split() == ["lesson", "00", "●○●○", "2", "of", "4", "right"]
     board = lesson.index("widgets.progress_board()")
     lesson.run_cell(board)
     lesson.wait_for_text("Go on with exercise 0.2")  # 0.1 and 0.3 are done

@@ -82,8 +82,8 @@ def test_the_table_of_contents_lists_every_heading(lesson):
     lesson.screenshot(RESULTS / f"{lesson.name}_contents.png")
     shown = [re.sub(r"[`*$\\]", "", text).strip() for text in items.all_inner_texts()]
     assert shown == headings(lesson.name)
-    last = page.locator(".jp-TableOfContents .jp-tocItem-content").last
-    last.click()  # and it leads there
+    further = page.locator(".jp-TableOfContents .jp-tocItem-content", has_text="One step further")
+    further.last.click()  # and it leads there
     page.locator(".jp-Notebook").get_by_role("heading", name="One step further").wait_for()
     page.wait_for_function(
         """() => [...document.querySelectorAll('.jp-Notebook h2')].some(
