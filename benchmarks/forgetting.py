@@ -21,15 +21,13 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from methods import compact, versions
 from overfitting import insects
-from rates import fit_head, new
+from rates import fit_head, new, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -144,17 +142,6 @@ def one(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def write(file: Path, runs: list[dict[str, Any]]) -> None:
-    content = {
-        "command": "python benchmarks/forgetting.py",
-        "seeds": sorted({r["seed"] for r in runs}),
-        "versions": versions(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
-        "runs": runs,
-    }
-    file.write_text(compact(content))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -165,7 +152,7 @@ def main() -> None:
     for seed in a.seeds:
         if seed not in {r["seed"] for r in runs}:
             runs += one(seed)
-            write(a.out, runs)
+            write(a.out, "python benchmarks/forgetting.py", runs)
 
 
 if __name__ == "__main__":

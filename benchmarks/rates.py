@@ -96,13 +96,13 @@ def one(train: str, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write(file: Path, runs: list[dict[str, Any]]) -> None:
+def write(file: Path, command: str, runs: list[dict[str, Any]]) -> None:
     content = {
-        "command": "python benchmarks/rates.py",
+        "command": command,
         "seeds": sorted({r["seed"] for r in runs}),
         "versions": versions(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
-        "runs": sorted(runs, key=lambda r: (r["train"], r["seed"])),
+        "runs": runs,
     }
     file.write_text(compact(content))
 
@@ -120,7 +120,8 @@ def main() -> None:
             if (train, seed) not in done:
                 runs.append(one(train, seed))
                 print(runs[-1], flush=True)
-                write(a.out, runs)
+                runs.sort(key=lambda r: (r["train"], r["seed"]))
+                write(a.out, "python benchmarks/rates.py", runs)
 
 
 if __name__ == "__main__":
