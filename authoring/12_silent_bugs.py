@@ -476,7 +476,7 @@ accuracy_on = check.accuracy_on(accuracy_on)
 # check.accuracy_on.hint()
 
 # %% tags=["nbval-ignore-output"]
-loader = torch.utils.data.DataLoader(case.data.val, batch_size=16)
+loader = torch.utils.data.DataLoader(case.data.val, batch_size=20)
 yours = accuracy_on(case.model, loader)
 print(f"your thermometer reads {yours:.3f}, ft.evaluate {honest:.3f}")
 assert abs(yours - honest) < 1e-6
@@ -489,14 +489,13 @@ assert abs(yours - honest) < 1e-6
 
 # %% tags=["nbval-ignore-output"]
 by_step = {}
-for letter in (None, *cases):
+for letter in (None, "D", "J", "L"):
     program = bugs.start(letter, photos)
     by_step[letter or "sound"] = [program.train_on(8)[0] for _ in range(8)]
 print("loss on eight photos, before the first step and after seven:")
 for name, losses in by_step.items():
     print(f"{name:<7}{losses[0]:>6.2f} -> {losses[-1]:.2f}")
-stuck = [name for name, losses in by_step.items() if losses[-1] > 0.3]
-assert {"D", "L"} <= set(stuck) and "sound" not in stuck
+assert [name for name, losses in by_step.items() if losses[-1] > 0.3] == ["D", "L"]
 
 # %%
 # alt: Loss on eight photos over seven steps. The sound program goes to nearly zero; D stops
@@ -520,8 +519,9 @@ print(f"   guessing: {math.log(200):.2f}")
 bugs.show("D")
 
 # %% [markdown]
-# The others pass: this test is about the machinery of learning, not about data, validation or what
-# was loaded. Make it before each long training, with augmentation off.
+# J, which has no pre-trained weights, passes, and so would most of the others: this test is about the
+# machinery of learning, not about data, validation or what was loaded. Make it before each long training,
+# with augmentation off.
 #
 # ## A checklist of your own
 #
@@ -600,7 +600,7 @@ def findings(letter):
     )
 
 
-for letter in (None, "A", "J", "L"):
+for letter in (None, "J", "L"):
     told = findings(letter)
     print(letter or "sound", "|", "; ".join(finding.name for finding in told) or "no finding")
 
@@ -632,15 +632,15 @@ print(told[0])
 # afterwards. **Expect it to see about half of what is new, and take its silence for no proof.**
 #
 # What it misses has one thing in common: each step is one that a sound program might make. Six such
-# programs are in `bugs.UNSEEN`, and `preflight` says nothing of any of them. Two, after two epochs:
+# programs are in `bugs.UNSEEN`, and `preflight` says nothing of any of them. One, trained as long as the
+# sound one:
 
 # %% tags=["nbval-ignore-output"]
 print(f"{'':<7}{'loss':>7}{'training':>10}{'validation':>12}{'new photos':>12}")
-for letter in (None, "M", "P"):
-    program = bugs.run(letter, photos, epochs=2)
+for name, program in (("sound", sound), ("M", bugs.run("M", photos))):
     loss, accuracy, val = program.curves[-1].values()
     new = program.validate(program.model, program.data.test)
-    print(f"{letter or 'sound':<7}{loss:>7.2f}{accuracy:>10.2f}{val:>12.2f}{new:>12.2f}")
+    print(f"{name:<7}{loss:>7.2f}{accuracy:>10.2f}{val:>12.2f}{new:>12.2f}")
 
 # %% [markdown]
 # | | what is wrong | why preflight is silent | what sees it |

@@ -173,9 +173,9 @@ UNSEEN: dict[str, Case] = {
         "the validation photos are trained on as well",
         (
             (
-                "    for images, targets in DataLoader(data.train, batch_size=16, shuffle=True):\n",
+                "    for images, targets in DataLoader(data.train, batch_size=20, shuffle=True):\n",
                 "    photos = data.train + data.val\n"
-                "    for images, targets in DataLoader(photos, batch_size=16, shuffle=True):\n",
+                "    for images, targets in DataLoader(photos, batch_size=20, shuffle=True):\n",
             ),
             (
                 "    return total / len(data.train), right / len(data.train)\n",
@@ -191,9 +191,9 @@ UNSEEN: dict[str, Case] = {
         "each step of an epoch sees the same batch",
         (
             (
-                "    for images, targets in DataLoader(data.train, batch_size=16, shuffle=True):\n",
-                "    images, targets = next(iter(DataLoader(data.train, batch_size=16, shuffle=True)))\n"
-                "    for _ in range(len(data.train) // 16):\n",
+                "    for images, targets in DataLoader(data.train, batch_size=20, shuffle=True):\n",
+                "    images, targets = next(iter(DataLoader(data.train, batch_size=20, shuffle=True)))\n"
+                "    for _ in range(len(data.train) // 20):\n",
             ),
         ),
     ),

@@ -29,7 +29,7 @@ def train_one_epoch(model, optimizer, data):
     ft.train_mode(model)
     loss_fn = nn.CrossEntropyLoss()
     total, right = 0.0, 0
-    for images, targets in DataLoader(data.train, batch_size=16, shuffle=True):
+    for images, targets in DataLoader(data.train, batch_size=20, shuffle=True):
         logits = model(images)
         loss = loss_fn(logits, targets)
         optimizer.zero_grad()
@@ -45,6 +45,6 @@ def validate(model, split):
     """The accuracy on a split."""
     model.eval()
     right = 0
-    for images, targets in DataLoader(split, batch_size=16):
+    for images, targets in DataLoader(split, batch_size=20):
         right += (model(images).argmax(1) == targets).sum().item()
     return right / len(split)
