@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 lab: $(READY)
 	$(BIN)/jupyter lab --ServerApp.allow_root=True lessons/00_start_here.ipynb
 
-# The solutions run in tests/lessons/test_carried.py, each with another right answer after each of its own.
+# Solutions run in tests/lessons/test_carried.py: some each time, each again when its code has changed.
 test: lint unit
 	$(BIN)/python authoring/build.py --check
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --nbval lessons/

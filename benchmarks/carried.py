@@ -6,12 +6,17 @@ that. What its cells print must be what is stored, as for `pytest --nbval`. Wher
 something else, the cell's text and the reason stand in the answers' `OTHERWISE`: such a cell need only run.
 
     python benchmarks/carried.py                # all variants of all lessons; writes results/carried.{json,md}
-    python benchmarks/carried.py --only 04      # one lesson, writes its row; --variant 2: one variant, prints only
+    python benchmarks/carried.py --only 04      # one lesson, writes its row
+    python benchmarks/carried.py --variant 1    # one other answer to each exercise; notes the code it was tried on
+
+The tests carry one variant through a few lessons each time. For the others they ask that the code of the lesson
+and its answers is that on which variant 1 was last carried through.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -62,6 +67,14 @@ def variants(number: str) -> int:
     return max(len(given) for given in answers(number).values())
 
 
+def code(number: str) -> str:
+    """A fingerprint of the code of the solved lesson and of its answers: words may change."""
+    (file,) = (ROOT / "solutions").glob(f"{number}_*.ipynb")
+    cells = [c.source for c in nbformat.read(file, as_version=4).cells if c.cell_type == "code"]
+    text = (ANSWERS / "answers" / f"lesson{number}.py").read_text(encoding="utf-8")
+    return hashlib.sha256(json.dumps([*cells, text]).encode()).hexdigest()[:16]
+
+
 def carried(number: str, variant: int) -> nbformat.NotebookNode:
     """The solved lesson, with answer `variant` of each exercise (round and round) after the solution's."""
     (file,) = (ROOT / "solutions").glob(f"{number}_*.ipynb")
@@ -110,7 +123,9 @@ def run(number: str, variant: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", metavar="NN", help="only this lesson")
-    parser.add_argument("--variant", type=int, help="only this one; writes nothing")
+    parser.add_argument(
+        "--variant", type=int, help="only this one; 1 notes the code it was tried on"
+    )
     parser.add_argument("--processes", type=int, default=2)
     a = parser.parse_args()
     asked = [
@@ -133,23 +148,44 @@ def main() -> int:
                 failed[number].append(variant)
             if a.variant is None and variant == variants(number) - 1:
                 write(number, failed[number])
+            if variant == 1 and not told:
+                note(number)
     return any(failed.values())
+
+
+def stored() -> dict[str, Any]:
+    """What was found: the rows of the lessons, and the code with which each was last carried through."""
+    file = RESULTS / "carried.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {"lessons": {}, "last_carried": {}, **found}
+
+
+def note(number: str) -> None:
+    """That variant 1 goes through this lesson with the code that it has now."""
+    found = stored()
+    found["last_carried"][number] = code(number)
+    save(found)
 
 
 def write(number: str, failed: list[int]) -> None:
     """The row of one lesson, beside the rows that are there."""
-    file = RESULTS / "carried.json"
-    rows = json.loads(file.read_text(encoding="utf-8"))["lessons"] if file.exists() else {}
-    rows[number] = {
+    found = stored()
+    found["lessons"][number] = {
         "exercises": len(answers(number)),
         "answers": sum(map(len, answers(number).values())),
         "variants": variants(number),
         "failed": failed,
         "otherwise": list(otherwise(number).values()),
     }
-    rows = {n: rows[n] for n in lessons() if n in rows}
+    save(found)
+
+
+def save(found: dict[str, Any]) -> None:
+    for part in ("lessons", "last_carried"):
+        found[part] = {n: found[part][n] for n in lessons() if n in found[part]}
     versions = {name: version(name) for name in ("torch", "torchvision", "nbval")}
-    found = {"command": "python benchmarks/carried.py", "versions": versions, "lessons": rows}
+    found = {**found, "command": "python benchmarks/carried.py", "versions": versions}
+    file = RESULTS / "carried.json"
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (RESULTS / "carried.md").write_text(table(found), encoding="utf-8")
 

@@ -53,7 +53,8 @@ def test_right_answers_are_taken_and_taken_again(lesson, exercise, capsys):
     for i, answer in enumerate(answers(lesson).RIGHT[exercise.name]):
         out, returned = said_and_given(exercise, answer, capsys)
         assert f"✅ {exercise.number} right." in out, (i, out)
-        assert f"✅ {exercise.number} right." in said(exercise, returned, capsys), i
+        if i < 2 or isinstance(exercise, Formula):  # others are judged by what they do, for seconds
+            assert f"✅ {exercise.number} right." in said(exercise, returned, capsys), i
 
 
 @pytest.mark.parametrize(("lesson", "exercise"), ALL)
