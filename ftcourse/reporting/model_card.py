@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
-from ftcourse.reporting.report_page import headline
+from ftcourse.reporting.report_page import confusions, headline
 from ftcourse.training.checkpoints import blaming, write_atomic
 from ftcourse.training.records import REPORT, read_record
 
@@ -143,17 +143,7 @@ def _measured(test: dict[str, Any]) -> str:
 
 
 def _failures(report: dict[str, Any]) -> str:
-    confusion, classes = report["test"]["confusion"], report["classes"]
-    pairs = [
-        (n, classes[i], classes[j])
-        for i, row in enumerate(confusion)
-        for j, n in enumerate(row)
-        if i != j and n
-    ]
-    if not pairs:
+    told = [f"- {one}" for one in confusions(report, 5)]
+    if not told:
         return "No test photo was wrong; with so few that is no promise."
-    told = [
-        f"- {n} of {sum(confusion[classes.index(a)])} {a} were taken for {b}"
-        for n, a, b in sorted(pairs, reverse=True)[:5]
-    ]
     return "\n".join([*told, "", f"What these photos have in common: {OPEN}."])

@@ -204,6 +204,7 @@ HEADER = {
     "groups?": (str, None),
     "layout?": (str, None),
     "seed?": SEED,
+    "temperature?": Number(0.01, 100),
     "version?": str,
 }
 
