@@ -354,6 +354,19 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    first: Path = typer.Argument(..., metavar="RUN", help="The folder of a finished run."),
+    second: Path = typer.Argument(..., metavar="RUN", help="That of another one."),
+    as_json: bool = JSON,
+) -> None:
+    """Tell whether two runs really differ, on the test photos that both have."""
+    from ftcourse.reporting import compare as comparison
+
+    found = comparison.compare(first, second)
+    _print_json(found) if as_json else typer.echo(comparison.summary(found))
+
+
+@app.command()
 def export(
     run: Path = typer.Argument(
         ..., metavar="RUN", help="The folder that `train` wrote, or its model file."
