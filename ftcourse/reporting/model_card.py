@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
+from ftcourse.reporting.origins import base_model, inherited
 from ftcourse.reporting.report_page import confusions, headline
 from ftcourse.training.checkpoints import blaming, write_atomic
 from ftcourse.training.records import REPORT, read_record
@@ -67,6 +68,7 @@ def model_card(report: dict[str, Any]) -> str:
         f"It tells photos of {len(report['classes'])} classes apart: {classes}. It gives each photo one of these "
         "classes, also a photo that shows none of them.",
         f"Intended use: {OPEN}. Not for: {OPEN} (who is harmed when it is wrong?).",
+        *inherited(report.get("origins", [])),
         "## How it was made",
         f"{report['backbone']}, fine-tuned from {weights}; strategy {report['strategy']}, "
         f"{report['epochs']} epochs, input {report['size']} pixels, seed {report['seed']}. The command:",
@@ -96,6 +98,7 @@ def _header(report: dict[str, Any]) -> str:
             "---",
             "pipeline_tag: image-classification",
             "library_name: pytorch",
+            *_base(report),
             "license: other  # TO FILL IN: yours, and that of the photos",
             f"tags: {json.dumps(['ftcourse', report['backbone'], 'fine-tuned'])}",
             "model-index:",
@@ -110,6 +113,12 @@ def _header(report: dict[str, Any]) -> str:
             "---",
         ]
     )
+
+
+def _base(report: dict[str, Any]) -> list[str]:
+    """Reports of earlier versions do not say what their weights go back to."""
+    name = base_model(report.get("origins", []), report["backbone"])
+    return [] if name is None else [f"base_model: {json.dumps(name)}"]
 
 
 def _clean_accuracy(test: dict[str, Any]) -> list[str]:

@@ -41,9 +41,13 @@ from ftcourse.evaluation.measures import calibration_error
 from ftcourse.models.backbones import layer_groups, load_backbone, replace_head, weights_of
 from ftcourse.models.states import check_input
 from ftcourse.plots import plot_confusion, plot_history, show_images
+from ftcourse.plots.fonts import short
 from ftcourse.reporting.escaping import drawn
+from ftcourse.reporting.origins import origins_of
+from ftcourse.reporting.report_html import write_html
 from ftcourse.reporting.report_page import command_of, page
 from ftcourse.reporting.tables import PREDICTIONS, SPLITS, write_predictions, write_splits
+from ftcourse.reporting.where import WHERE, draw_where
 from ftcourse.shipping.inference import measure
 from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 from ftcourse.shipping.train_photos import write_train_photos
@@ -64,7 +68,8 @@ __all__ = ["Interrupted", "Settings", "train_and_report", "write_report"]
 
 FILES = (
     "settings.json", "checkpoint.pt", "history.json", "model.safetensors", "report.json",
-    "report.md", "curves.png", "confusion.png", "worst.png", TRAIN_PHOTOS, SPLITS, PREDICTIONS,
+    "report.md", "report.html", "curves.png", "confusion.png", "worst.png", WHERE, TRAIN_PHOTOS, SPLITS,
+    PREDICTIONS,
 )  # fmt: skip
 LOCK = ".lock"
 LEFTOVER = rf"\.({'|'.join(map(re.escape, FILES))})\.\d+\.part"  # of `write_atomic`
@@ -177,6 +182,7 @@ def _train_and_report(
         clock.lap("test")
         _write_tables(out, data, source, judged, tested)
         report = _report(source, out, settings, shape, data, stages, history, probe, tested)
+        report["where"] = draw_where(out, report["worst"], data, model)
         write_report(out, report | clock.times(history.seconds), history, data)
     return report | clock.times(history.seconds)
 
@@ -411,6 +417,7 @@ def _save(
         **shape,
         **how,
         weights=settings.weights,
+        origins=origins_of(settings.weights, _header(settings.weights)),
         seed=settings.seed,
         groups=settings.groups,
         layout=settings.layout,
@@ -503,6 +510,7 @@ def _report(
         "strategy": strategy,
         "seed": settings.seed,
         "weights": settings.weights,
+        "origins": origins_of(settings.weights, _header(settings.weights)),
         "backbone": settings.backbone,
         "size": shape["crop_size"],
         "settings": asked,
@@ -626,6 +634,12 @@ def versions() -> dict[str, str]:
 # -- files -------------------------------------------------------------------------------------
 
 
+def _caption(number: int, wrong: dict[str, Any]) -> str:
+    true, predicted = (drawn(wrong[k]) for k in ("true", "predicted"))
+    lines = short([f"{number}. {true},", f"not {predicted}"], width=20)
+    return "\n".join([*lines, f"({wrong['probability']:.0%})"])
+
+
 def write_report(
     run: str | os.PathLike, report: dict[str, Any], history: History, data: Data
 ) -> None:
@@ -637,7 +651,9 @@ def write_report(
     plt.close(plot_confusion(confusion, names, path=run / "confusion.png"))
     if report["worst"]:
         images = [data.test.image(w["index"]) for w in report["worst"]]
-        titles = [f"{drawn(w['true'])},\nnot {drawn(w['predicted'])}" for w in report["worst"]]
+        titles = [_caption(k, w) for k, w in enumerate(report["worst"], 1)]
         plt.close(show_images(images, titles, path=run / "worst.png"))
-    write_atomic(run / "report.md", page(report).encode(errors="backslashreplace"))
+    text = page(report)
+    write_atomic(run / "report.md", text.encode(errors="backslashreplace"))
+    write_html(run, text, f"{report['name']}: {len(report['classes'])} classes")
     write_atomic(run / "report.json", json.dumps(report, indent=1, allow_nan=False).encode())

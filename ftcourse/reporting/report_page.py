@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
+from ftcourse.reporting.origins import inherited
 from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 
 __all__ = ["command_of", "confusions", "headline", "page"]
@@ -136,13 +137,17 @@ def _worst(report: dict[str, Any]) -> list[str]:
     if not report["worst"]:
         return ["## The worst photos", "No test photo was wrong."]
     rows = [
-        [w["file"], w["true"], w["predicted"], f"{w['probability']:.2f}"] for w in report["worst"]
+        [k, w["file"], w["true"], w["predicted"], f"{w['probability']:.1%}"]
+        for k, w in enumerate(report["worst"], 1)
     ]
+    where = report.get("where", {"picture": None, "note": ""})
     return [
         "## The worst photos",
         "The most confident mistakes. Look at them: a wrong label or an odd photo shows here first.",
         "![The worst photos](worst.png)",
-        _table(["file", "true", "predicted", "probability"], rows),
+        _table(["", "file", "true", "predicted", "probability"], rows),
+        *([where["note"]] if where["note"] else []),
+        *(["![Where the network looked](where.png)"] if where["picture"] else []),
     ]
 
 
@@ -163,6 +168,7 @@ def _training(report: dict[str, Any]) -> list[str]:
         f"validation split ({best['val_accuracy']:.1%}).",
         _table(["trains", "epochs", "learning rate", "of the head"], rows),
         "![Loss and accuracy over the epochs](curves.png)",
+        *inherited(report.get("origins", [])),
         f"It took {report['seconds']:.1f} s on {report['device']} ({times}).",
         *_bullets([f"{f['what']}: {f['evidence']}. {f['fix']}." for f in report["findings"]]),
     ]

@@ -233,7 +233,7 @@ def result(run):
 
 
 def test_a_run_has_its_files_and_its_report_what_the_schema_promises(run, result):
-    assert {p.name for p in run.iterdir()} >= set(report.FILES) - {"worst.png"}
+    assert {p.name for p in run.iterdir()} >= set(report.FILES) - {"worst.png", "where.png"}
     assert result["classes"] == ["circle", "square", "stripes"]
     assert result["counts"] == {"train": 18, "val": 6, "test": 6}
     assert result["strategy"] == "layer4" and result["seed"] == 0 and result["seconds"] > 0
