@@ -438,7 +438,10 @@ class Validated:
 
 def _validated(model: nn.Module, data: Data) -> Validated:
     logits, targets = predict(model, data.val)
-    return Validated(logits, targets, *temperature_of(logits, targets))
+    new = np.setdiff1d(
+        np.arange(len(targets)), data.near_train.get("val", [])
+    )  # no copies of train
+    return Validated(logits, targets, *temperature_of(logits[new], targets[new]))
 
 
 def _write_tables(out: Path, data: Data, source: Any, judged: Validated, tested: Tested) -> None:
@@ -536,6 +539,7 @@ def _report(
         "findings": history.findings,
         "audit": data.audit.to_dict() if data.audit else None,
         "data_notes": list(data.notes),
+        "val_near_train": len(data.near_train.get("val", [])),
         "command": command_of(source, out, asked),
         "versions": versions(),
         "device": str(best_device()),
@@ -602,7 +606,24 @@ def remarks(report: dict[str, Any]) -> list[str]:
         )
         if report["strategy"] != "full":
             found.append("Frozen layers kept their random weights.")
-    return found + _class_remarks(test)
+    return _spoilt(report) + found + _class_remarks(test)
+
+
+def _spoilt(report: dict[str, Any]) -> list[str]:
+    """What is known of the photos that makes the numbers wrong, besides near copies, which the headline has."""
+    audit = report.get("audit") or {"findings": []}
+    found = [
+        f"{f['message']} ({_some(f['files'])}); a wrong label in train or test spoils the score."
+        for f in audit["findings"]
+        if f["kind"] == "two labels"
+    ]
+    if n := report.get("val_near_train", 0):
+        found.append(
+            f"Of {report['counts']['val']} validation photos {n} have a near copy in train, so the epoch to "
+            f"stop at was chosen on photos that are too easy."
+        )
+    together = [n for n in report.get("data_notes", []) if n.startswith("Photos of one group lie")]
+    return found + [f"{note} The score is too good by an unknown amount." for note in together]
 
 
 def _class_remarks(test: dict[str, Any]) -> list[str]:

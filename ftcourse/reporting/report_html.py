@@ -21,9 +21,8 @@ h2 { margin-top: 2.5rem; }
 img { max-width: 100%; max-height: 44rem; height: auto; background: #fff; }
 .table { overflow: auto; max-height: 32rem; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #8884; vertical-align: top;
-  overflow-wrap: normal; }
-td:first-child, th:first-child { overflow-wrap: anywhere; min-width: 8rem; }
+th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #8884; vertical-align: top; }
+td { max-width: 24rem; overflow-wrap: anywhere; }
 th { position: sticky; top: 0; background: Canvas; }
 pre { overflow: auto; padding: .8rem; background: #8881; }
 @media print { .table { max-height: none; } }

@@ -213,6 +213,41 @@ def test_what_weakens_a_result_is_said(changed, said):
     assert any(said in sentence for sentence in remarks(a_report(**changed)))
 
 
+def test_what_is_known_to_spoil_the_score_comes_first():
+    two = {"kind": "two labels", "severity": "error", "files": ["a/1.png = b/2.png"]}
+    two["message"] = "1 time: the same file has two labels; one of them is wrong"
+    info = {
+        "kind": "exact duplicates",
+        "severity": "info",
+        "message": "more than once",
+        "files": [],
+    }
+    known = a_report(
+        probe=0.8, audit={"findings": [info, two]}, val_near_train=2, counts={"val": 9},
+        data_notes=["Photos of one group lie in different splits: x and y.", "Some other note."],
+    )  # fmt: skip
+    labels, val, groups, probe = remarks(known)
+    assert "two labels" in labels and "a/1.png = b/2.png" in labels
+    assert "Of 9 validation photos 2 have a near copy in train" in val
+    assert "one group" in groups and "too good by an unknown amount" in groups
+    assert "linear probe" in probe
+
+
+def test_the_temperature_is_fitted_without_validation_photos_that_have_a_near_copy_in_train(
+    monkeypatch,
+):
+    logits, targets = torch.arange(10.0).reshape(5, 2), torch.tensor([0, 1, 0, 1, 0])
+    fitted = []
+    monkeypatch.setattr(report, "predict", lambda model, split: (logits, targets))
+    monkeypatch.setattr(report, "temperature_of", lambda *on: fitted.append(on) or (1.5, "so"))
+    split = Blobs(5, 1)
+    judged = report._validated(
+        None, ft.Data(["a", "b"], split, split, split, near_train={"val": [0, 3]})
+    )
+    assert torch.equal(fitted[0][0], logits[[1, 2, 4]]) and fitted[0][1].tolist() == [1, 0, 0]
+    assert torch.equal(judged.logits, logits) and judged.temperature == 1.5
+
+
 def test_the_headline_has_the_interval_and_both_baselines():
     text = headline(a_report())
     for part in (
