@@ -54,6 +54,7 @@ try:
     from ftcourse.models.features import embed, grad_cam, nearest
     from ftcourse.models.freezing import freeze, freeze_report, train_mode, unfreeze
     from ftcourse.models.pocket import ResNet18_Pocket_Weights
+    from ftcourse.shipping.inference import load_run
     from ftcourse.training.checkpoints import load_model, save_model
     from ftcourse.training.history import History
     from ftcourse.training.loop import best_device, evaluate, finetune, predict, train_one_epoch
@@ -110,6 +111,7 @@ __all__ = [
     "load_backbone",
     "load_data",
     "load_model",
+    "load_run",
     "loss_landscape",
     "lr_finder",
     "make_optimizer",

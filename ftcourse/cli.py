@@ -175,6 +175,9 @@ class SplitName(str, Enum):
     all = "all"
 
 
+ABSTAIN = typer.Option(
+    None, min=0, max=1, metavar="P", help="Leave out answers with a probability below P, 0 to 1."
+)
 JSON = typer.Option(False, "--json", help="Print JSON to stdout, everything else to stderr.")
 LAYOUT = typer.Option(
     None, help="classes, if the top folders are the classes although they look like splits."
@@ -298,6 +301,7 @@ def predict(
     ),
     files: list[str] = typer.Argument(..., metavar="FILES...", help="Photos, folders or globs."),
     top: int = typer.Option(3, min=1, help="How many classes to name."),
+    abstain: Optional[float] = ABSTAIN,  # noqa: UP045
     as_json: bool = JSON,
 ) -> None:
     """Classify photos. A file that cannot be read is told and does not stop the others; exit code 1 then."""
@@ -308,13 +312,14 @@ def predict(
         if not photos:
             raise FileNotFoundError(f"{' '.join(files)}: no photos there")
         answers = []
-        for answer in predict_files(load_run(run), photos, top=top):
+        for answer in predict_files(load_run(run), photos, top=top, abstain=abstain):
             answers.append(answer)
             if "error" in answer:
                 typer.echo(f"ftcourse: {one_line(answer['error'])}", err=True)
             elif not as_json:
                 likely = "  ".join(f"{t['class']} {t['probability']:.1%}" for t in answer["top"])
-                typer.echo(one_line(f"{answer['file']}: {likely}"))
+                unsure = "not sure: " if answer.get("abstained") else ""
+                typer.echo(one_line(f"{answer['file']}: {unsure}{likely}"))
     if as_json:
         _print_json(answers)
     raise typer.Exit(1 if any("error" in answer for answer in answers) else 0)
@@ -331,6 +336,7 @@ def evaluate(
     split: SplitName = typer.Option(
         SplitName.test, help="Drawn as in training; `all` for new photos."
     ),
+    abstain: Optional[float] = ABSTAIN,  # noqa: UP045
     layout: Layout | None = LAYOUT,
     on_error: OnError = ON_ERROR,
     as_json: bool = JSON,
@@ -341,9 +347,23 @@ def evaluate(
 
     with _only_json(as_json):
         result = evaluate_folder(
-            run, source, split.value, on_error=on_error.value, layout=layout and layout.value
-        )
+            run, source, split.value, on_error=on_error.value, layout=layout and layout.value,
+            abstain=abstain,
+        )  # fmt: skip
     _print_json(result) if as_json else typer.echo(evaluation(result))
+
+
+@app.command()
+def compare(
+    first: Path = typer.Argument(..., metavar="RUN", help="The folder of a finished run."),
+    second: Path = typer.Argument(..., metavar="RUN", help="That of another one."),
+    as_json: bool = JSON,
+) -> None:
+    """Tell whether two runs really differ, on the test photos that both have."""
+    from ftcourse.reporting import compare as comparison
+
+    found = comparison.compare(first, second)
+    _print_json(found) if as_json else typer.echo(comparison.summary(found))
 
 
 @app.command()

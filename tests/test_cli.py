@@ -40,7 +40,7 @@ def told(*words):
 
 
 def test_help_names_each_command_and_version_the_version():
-    commands = "doctor audit train predict evaluate export card prefetch progress"
+    commands = "doctor audit train predict evaluate compare export card prefetch progress"
     text = ftcourse("--help").stdout
     assert all(name in text for name in commands.split())
     assert __version__ in ftcourse("--version").stdout

@@ -17,6 +17,7 @@ from typing import Any
 from ftcourse.data.deep_greys import common_bits
 from ftcourse.data.folders import EXPECTED, Folder, scan
 from ftcourse.data.inspection import Inspection, inspect_photos
+from ftcourse.data.natural import natural
 from ftcourse.data.near_copies import clusters
 from ftcourse.data.photos import MOST_RATIO
 
@@ -78,7 +79,7 @@ class Audit:
 
 
 def _table(counts: dict[str, dict[str, int]]) -> list[str]:
-    classes = sorted({label for of_class in counts.values() for label in of_class})
+    classes = sorted({label for of_class in counts.values() for label in of_class}, key=natural)
     width = max([len(label) for label in classes] + [5])
     lines = [" ".join([" " * width] + [f"{split:>7}" for split in counts])]
     rows = [(label, [of.get(label, 0) for of in counts.values()]) for label in classes]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ftcourse.data.natural import natural
 from ftcourse.data.photo_formats import SUFFIXES, why_unreadable
 from ftcourse.data.split_names import is_date, is_inputs, is_targets, role_of, roles_of
 
@@ -99,7 +100,7 @@ def scan(source: str | os.PathLike, layout: str | None = None) -> Folder:
         found.notes.append(f"The photos were found in {root.relative_to(source).as_posix()}/.")
     for split, label, path in _plan(found, layout):
         _read_class(found, split, label, path)
-    found.classes = sorted({p.label for p in found.photos}, key=_key)
+    found.classes = sorted({p.label for p in found.photos}, key=natural)
     found.photos.sort(key=lambda p: _key(p.name))
     if not found.problems:
         _find_problems(found)

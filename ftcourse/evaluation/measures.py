@@ -13,6 +13,7 @@ __all__ = [
     "confusion_matrix",
     "macro_f1",
     "per_class",
+    "wilson_interval",
 ]
 
 
@@ -100,6 +101,17 @@ def _macro_f1_of_weights(
         return f1.sum(1) / (support > 0).sum(1)  # no hits without photos, so those add nothing
 
     return f1_of
+
+
+def wilson_interval(hits: int, n: int, level: float = 0.95) -> list[float]:
+    """Wilson's interval [low, high] for a share, `hits` of `n` photos; right also for few, for none and for all.
+
+    12 of 12 give 0.758 to 1.  Source: https://doi.org/10.1080/01621459.1927.10502953
+    """
+    from scipy.stats import binomtest  # 35 MB that most programs can do without
+
+    found = binomtest(int(hits), int(n)).proportion_ci(level, method="wilson")
+    return [float(found.low), float(found.high)]
 
 
 def calibration_error(probabilities: np.ndarray, targets: np.ndarray, bins: int = 15) -> float:

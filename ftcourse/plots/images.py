@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ftcourse.data.transforms import seen_region
+from ftcourse.plots.fonts import covering
 from ftcourse.plots.labels import label_boxes
 from ftcourse.plots.style import Theme, bare, drawing, finish, sheet, theme_of
 
@@ -64,13 +65,14 @@ def show_images(
 ) -> Figure:
     """A grid of images: PIL, uint8 (3, H, W) tensors, or float ones, which are stretched to 0 to 1."""
     _some(images)
-    lines = max((str(t).count("\n") + 1 for t in titles), default=0) if titles is not None else 0
-    with drawing(theme) as t:
+    families, written = covering([str(title) for title in titles or []])
+    lines = max((title.count("\n") + 1 for title in written), default=0)
+    with drawing(theme, font_family=families) as t:
         fig, axes = _grid(len(images), columns, lines)
         for i, image in enumerate(images):
             _show(axes.flat[i], image)
             if titles is not None:
-                _caption(axes.flat[i], titles[i], t.ink)
+                _caption(axes.flat[i], written[i], t.ink)
     return finish(fig, t, path)
 
 

@@ -12,9 +12,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from ftcourse.plots.fonts import covering, short
 from ftcourse.plots.style import PERCENT, Theme, colours_of, drawing, finish, sheet
 
 __all__ = ["plot_confusion", "plot_learning_curves", "plot_reliability"]
+
+
+MANY, DRAWN = 40, 20  # classes: of more than so many, so many are drawn
 
 
 def plot_confusion(
@@ -27,23 +31,34 @@ def plot_confusion(
 ) -> Figure:
     """Counts of true class (rows) against predicted class (columns); the colour is the row's share.
 
+    Of more than 40 classes only the 20 are drawn that have most mistakes. Long names are shortened.
+
     Args:
         matrix: int (classes, classes), as `ftcourse.evaluation.measures.confusion_matrix` gives it.
     """
     counts = np.asarray(matrix)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    if len(classes) > MANY:
+        mistakes = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
+        kept = np.sort(np.argsort(-mistakes, kind="stable")[:DRAWN])
+        title = f"{title}: the {DRAWN} most confused of {len(classes)} classes"
+        counts, share = counts[np.ix_(kept, kept)], share[np.ix_(kept, kept)]
+        classes = [classes[k] for k in kept]
     n = len(classes)
     size = min(14.0, 3.6 + 0.62 * n)
-    with drawing(theme, axes_grid=False) as t:
+    families, classes = covering(short(classes))
+    with drawing(theme, axes_grid=False, font_family=families) as t:
         fig, ax = sheet(figsize=(size + 0.9, size * 0.88))
         image = ax.imshow(share, cmap=t.ramp, vmin=0, vmax=1)
-        slanted = n > 3
+        longest = max((len(row) for name in classes for row in name.split("\n")), default=0)
+        slanted = n > 3 or longest > 12
         ax.set_xticks(
             range(n), list(classes), rotation=45 if slanted else 0,
             ha="right" if slanted else "center", rotation_mode="anchor" if slanted else "default",
         )  # fmt: skip
         ax.set_yticks(range(n), list(classes))
-        ax.set(xlabel="predicted", ylabel="true", title=title)
+        ax.set(xlabel="predicted", ylabel="true")
+        fig.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold", color=t.ink)
         ax.set_xticks(np.arange(n + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
         ax.grid(which="minor", color=t.paper, linewidth=2)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
-from ftcourse.reporting.report_page import headline
+from ftcourse.reporting.origins import base_model, inherited
+from ftcourse.reporting.report_page import confusions, headline
 from ftcourse.training.checkpoints import blaming, write_atomic
 from ftcourse.training.records import REPORT, read_record
 
@@ -67,6 +68,7 @@ def model_card(report: dict[str, Any]) -> str:
         f"It tells photos of {len(report['classes'])} classes apart: {classes}. It gives each photo one of these "
         "classes, also a photo that shows none of them.",
         f"Intended use: {OPEN}. Not for: {OPEN} (who is harmed when it is wrong?).",
+        *inherited(report.get("origins", [])),
         "## How it was made",
         f"{report['backbone']}, fine-tuned from {weights}; strategy {report['strategy']}, "
         f"{report['epochs']} epochs, input {report['size']} pixels, seed {report['seed']}. The command:",
@@ -96,6 +98,7 @@ def _header(report: dict[str, Any]) -> str:
             "---",
             "pipeline_tag: image-classification",
             "library_name: pytorch",
+            *_base(report),
             "license: other  # TO FILL IN: yours, and that of the photos",
             f"tags: {json.dumps(['ftcourse', report['backbone'], 'fine-tuned'])}",
             "model-index:",
@@ -110,6 +113,12 @@ def _header(report: dict[str, Any]) -> str:
             "---",
         ]
     )
+
+
+def _base(report: dict[str, Any]) -> list[str]:
+    """Reports of earlier versions do not say what their weights go back to."""
+    name = base_model(report.get("origins", []), report["backbone"])
+    return [] if name is None else [f"base_model: {json.dumps(name)}"]
 
 
 def _clean_accuracy(test: dict[str, Any]) -> list[str]:
@@ -143,17 +152,7 @@ def _measured(test: dict[str, Any]) -> str:
 
 
 def _failures(report: dict[str, Any]) -> str:
-    confusion, classes = report["test"]["confusion"], report["classes"]
-    pairs = [
-        (n, classes[i], classes[j])
-        for i, row in enumerate(confusion)
-        for j, n in enumerate(row)
-        if i != j and n
-    ]
-    if not pairs:
+    told = [f"- {one}" for one in confusions(report, 5)]
+    if not told:
         return "No test photo was wrong; with so few that is no promise."
-    told = [
-        f"- {n} of {sum(confusion[classes.index(a)])} {a} were taken for {b}"
-        for n, a, b in sorted(pairs, reverse=True)[:5]
-    ]
     return "\n".join([*told, "", f"What these photos have in common: {OPEN}."])

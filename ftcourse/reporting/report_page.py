@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
+from ftcourse.reporting.origins import inherited
 from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 
-__all__ = ["command_of", "headline", "page"]
+__all__ = ["command_of", "confusions", "headline", "page"]
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -57,6 +58,8 @@ def page(report: dict[str, Any]) -> str:
         *_bullets(report["notes"]),
         *_classes(report),
         "![Confusion on the test split](confusion.png)",
+        *_confusions(report),
+        *_coverage(report["test"]),
         *_worst(report),
         *_training(report),
         *_photos(report),
@@ -76,21 +79,75 @@ def _classes(report: dict[str, Any]) -> list[str]:
         _table(["class", "precision", "recall", "F1", "test photos"], rows),
         "Precision: how many of the photos called so are so. Recall: how many of those that are so were called "
         "so. "
-        f"Expected calibration error {test['ece']:.3f}: confidence and accuracy lie that far apart on average.",
+        f"Expected calibration error {test['ece']:.3f}: confidence and accuracy lie that far apart on average."
+        + _calibration(test),
     ]
+
+
+def _calibration(test: dict[str, Any]) -> str:
+    """What was done so that probabilities mean what they say; nothing for runs that know of none."""
+    done = test.get("calibration")
+    if not done:
+        return ""
+    before = (
+        "" if done["temperature"] == 1 else f" (before that the error was {done['ece_at_1']:.3f})"
+    )
+    return f" {done['note']}{before}."
+
+
+def confusions(report: dict[str, Any], most: int) -> list[str]:
+    """The most frequent mistakes of the test split, each in a sentence, the most frequent first."""
+    confusion, classes = report["test"]["confusion"], report["classes"]
+    pairs = [
+        (n, -i, -j) for i, row in enumerate(confusion) for j, n in enumerate(row) if i != j and n
+    ]
+    return [
+        f"{n} of {sum(confusion[-i])} {classes[-i]} {'was' if n == 1 else 'were'} taken for {classes[-j]}"
+        for n, i, j in sorted(pairs, reverse=True)[:most]
+    ]
+
+
+def _confusions(report: dict[str, Any]) -> list[str]:
+    told = confusions(report, 10)
+    return ["The most frequent confusions:", *_bullets([f"{one}." for one in told])] if told else []
+
+
+def _coverage(test: dict[str, Any]) -> list[str]:
+    if not test.get("coverage"):
+        return []
+    rows = [
+        [f"{r['threshold']:.0%}", r["answered"], f"{r['coverage']:.1%}", *_right(r)]
+        for r in test["coverage"]
+    ]
+    return [
+        "## When it is not sure",
+        "Answers with a smaller probability left out, as `ftcourse predict --abstain` does:",
+        _table(["least probability", "answered", "coverage", "right", "95 % interval"], rows),
+    ]
+
+
+def _right(row: dict[str, Any]) -> tuple[str, str]:
+    if row["accuracy"] is None:
+        return "-", "-"
+    low, high = row["accuracy_interval"]
+    return f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"
 
 
 def _worst(report: dict[str, Any]) -> list[str]:
     if not report["worst"]:
         return ["## The worst photos", "No test photo was wrong."]
     rows = [
-        [w["file"], w["true"], w["predicted"], f"{w['probability']:.2f}"] for w in report["worst"]
+        [k, w["file"], w["true"], w["predicted"], f"{w['probability']:.1%}"]
+        for k, w in enumerate(report["worst"], 1)
     ]
+    where = report.get("where", {"picture": None, "note": ""})
     return [
         "## The worst photos",
         "The most confident mistakes. Look at them: a wrong label or an odd photo shows here first.",
         "![The worst photos](worst.png)",
-        _table(["file", "true", "predicted", "probability"], rows),
+        _table(["", "file", "true", "predicted", "probability"], rows),
+        *([where["note"]] if where["note"] else []),
+        *(["![Where the network looked](where.png)"] if where["picture"] else []),
     ]
 
 
@@ -111,6 +168,7 @@ def _training(report: dict[str, Any]) -> list[str]:
         f"validation split ({best['val_accuracy']:.1%}).",
         _table(["trains", "epochs", "learning rate", "of the head"], rows),
         "![Loss and accuracy over the epochs](curves.png)",
+        *inherited(report.get("origins", [])),
         f"It took {report['seconds']:.1f} s on {report['device']} ({times}).",
         *_bullets([f"{f['what']}: {f['evidence']}. {f['fix']}." for f in report["findings"]]),
     ]
@@ -145,7 +203,9 @@ def _remade(report: dict[str, Any]) -> list[str]:
         fenced(report["command"]),
         f"With {versions}. The test split was looked at once, after training; the linear probe is logistic "
         "regression on the pooled features of the backbone before training, its penalty chosen on the validation "
-        "split. Intervals: percentile bootstrap over the test photos, 2000 resamples.",
+        "split. Intervals: Wilson's for accuracies; a percentile bootstrap over the test photos, 2000 resamples, "
+        "for macro F1 and gains. `splits.csv` says which photo was in which split, `predictions.csv` has the "
+        "answer to each photo of val and test.",
     ]
 
 
@@ -183,6 +243,14 @@ def _trained_on(rest: dict[str, Any] | None) -> str:
     )
 
 
+def _abstained(row: dict[str, Any], samples: int) -> str:
+    told = f"Answers below {row['threshold']:.1%} left out: {row['answered']} of {samples} photos are answered"
+    if row["accuracy"] is None:
+        return f"{told}."
+    right, interval = _right(row)
+    return f"{told} ({row['coverage']:.1%}), and {right} of these are right (95 % interval {interval})."
+
+
 def evaluation(result: dict[str, Any]) -> str:
     """What `ftcourse evaluate` prints."""
     low, high = result["accuracy_interval"]
@@ -191,6 +259,8 @@ def evaluation(result: dict[str, Any]) -> str:
         f"{result['split']}; 95 % interval {low:.1%} to {high:.1%}), macro F1 {result['macro_f1']:.3f}, "
         f"loss {result['loss']:.3f}"
     ]
+    if "abstain" in result:
+        lines.append(_abstained(result["abstain"], result["samples"]))
     if rest := _without_near_copies(result, "photos").strip():
         lines.append(rest)
     if "trained_on" in result:

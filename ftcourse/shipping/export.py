@@ -12,8 +12,9 @@
 a vision transformer for images of more than 224 pixels `image_size=meta["crop_size"]`.)
 
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
-The metadata has as JSON `classes`, and what a photo goes through before, in this order (`STEPS`, also there as
-`preprocess`): decoded, a large JPEG at a half, a quarter or an eighth; upright by its EXIF tag, RGB on white;
+Probabilities are softmax(logits / temperature). The metadata has as JSON `classes`, `temperature`, and what a
+photo goes through before, in this order (`STEPS`, also there as `preprocess`): decoded, a
+large JPEG at a half, a quarter or an eighth; upright by its EXIF tag, RGB on white;
 where the short side is longer than `working_size`, shrunk to that with a bicubic filter; brought to `resize_size`
 with a bilinear one, both antialiased; the centre, `size` x `size`, cut out, divided by 255, less `mean`, divided
 by `std`. Where the photos of the training had greys of more than 8 bits, `grey_bits` says to what depth they are
@@ -210,6 +211,7 @@ def _metadata(classifier: Classifier) -> dict[str, Any]:
         "working_size": classifier.side,
         "mean": MEAN,
         "std": STD,
+        "temperature": classifier.temperature,
         "preprocess": STEPS,
         **same,
     }

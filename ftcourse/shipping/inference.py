@@ -21,11 +21,13 @@ from ftcourse.data.photo_faults import reason_of
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
 from ftcourse.data.splits import Split
 from ftcourse.data.transforms import DEFAULT_SIZE, MEAN, STD, eval_transforms, train_transforms
+from ftcourse.evaluation.coverage import coverage
 from ftcourse.evaluation.measures import (
     bootstrap_intervals,
     calibration_error,
     confusion_matrix,
     macro_f1,
+    wilson_interval,
 )
 from ftcourse.evaluation.measures import per_class as measure_classes
 from ftcourse.models.states import check_input
@@ -34,15 +36,31 @@ from ftcourse.training.checkpoints import load_model
 from ftcourse.training.loop import best_device, predict
 
 __all__ = [
-    "Classifier", "evaluate_folder", "find_photos", "labelled", "load_run", "measure", "predict_files",
+    "Classifier", "Prediction", "evaluate_folder", "find_photos", "labelled", "load_run", "measure",
+    "predict_files",
 ]  # fmt: skip
 
 SPLITS = ("test", "val", "train", "all")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one file: `label`, its `probability`, and the `probabilities` of all classes by name.
+
+    Where the file cannot be read, `error` says why in a sentence, `label` and `probability` are None, and
+    `probabilities` is empty.
+    """
+
+    file: Path
+    label: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    error: str | None = None
+
+
+@dataclass(repr=False)
 class Classifier:
-    """A network with what belongs to it.
+    """A network in eval mode, with what belongs to it; `predict` classifies files.
 
     `transform` takes a PIL image or a uint8 tensor (3, H, W); `side` is the length in pixels that the
     short side of a larger photo is shrunk to before that, as in training; `grey_bits` the least depth
@@ -61,6 +79,15 @@ class Classifier:
     def grey_bits(self) -> int:
         return int(self.meta.get("grey_bits", 0))
 
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before they become probabilities; 1 in runs that have none."""
+        return float(self.meta.get("temperature", 1.0))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
+        return f"Classifier({self.meta['architecture']}, {self.size} pixels; {shown})"
+
     def input_of(self, file: Path) -> Tensor:
         """A photo as the network takes it, float32 (3, size, size).
 
@@ -69,6 +96,35 @@ class Classifier:
         """
         pixels = torch.from_numpy(read_pixels(file, self.side, self.grey_bits)).permute(2, 0, 1)
         return self.transform(pixels)
+
+    def predict(
+        self, photos: str | os.PathLike | Iterable[str | os.PathLike], *, batch_size: int = 32
+    ) -> Any:
+        """Classify a file (gives a `Prediction`), or a folder, a glob or several files (gives a list of them).
+
+        Of several files, those that cannot be read are in the list with their `error`; the others are answered.
+
+        Raises:
+            FileNotFoundError, ValueError: the one file is not there or cannot be read; or there is no photo in the
+                folder.
+        """
+        single = isinstance(photos, (str, os.PathLike))
+        files = find_photos([photos] if isinstance(photos, (str, os.PathLike)) else photos)
+        if single and not files:
+            raise FileNotFoundError(f"{os.fspath(photos)}: no photos there")  # type: ignore[arg-type]
+        found = [self._prediction(file, row) for file, row in _answers(self, files, batch_size)]
+        if not single or files != [Path(photos).expanduser()]:  # type: ignore[arg-type]
+            return found
+        if found[0].error is not None:
+            raise (ValueError if files[0].exists() else FileNotFoundError)(found[0].error)
+        return found[0]
+
+    def _prediction(self, file: Path, row: np.ndarray | str) -> Prediction:
+        if isinstance(row, str):
+            return Prediction(file, None, None, {}, row)
+        probabilities = dict(zip(self.classes, row.tolist(), strict=True))
+        best = int(row.argmax())
+        return Prediction(file, self.classes[best], float(row[best]), probabilities)
 
 
 def load_run(run: str | os.PathLike) -> Classifier:
@@ -119,16 +175,35 @@ def find_photos(patterns: Iterable[str | os.PathLike]) -> list[Path]:
 
 
 def predict_files(
-    classifier: Classifier, files: Sequence[Path], *, top: int = 3, batch_size: int = 32
+    classifier: Classifier,
+    files: Sequence[Path],
+    *,
+    top: int = 3,
+    batch_size: int = 32,
+    abstain: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """One dict a file, in order: `file`, `class`, `probability`, `top`; or `file` and `error`.
 
     `top` lists the likeliest classes, each with `class` and `probability`. A file that cannot be
-    read does not stop the others.
+    read does not stop the others. With `abstain`, a probability, `abstained` says whether the answer's is below.
 
     Raises:
         OSError: the system has no more memory maps or open files to give; no file is to blame.
     """
+    for file, row in _answers(classifier, files, batch_size):
+        if isinstance(row, str):
+            yield {"file": str(file), "error": row}
+            continue
+        answer = {"file": str(file), **_top(classifier, row, top)}
+        if abstain is not None:
+            answer["abstained"] = answer["probability"] < abstain
+        yield answer
+
+
+def _answers(
+    classifier: Classifier, files: Sequence[Path], batch_size: int
+) -> Iterator[tuple[Path, np.ndarray | str]]:
+    """Of each file the probabilities of the classes, float32 (C,), or a sentence that says why there are none."""
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
         inputs, errors = [], {}
@@ -139,10 +214,7 @@ def predict_files(
                 errors[file] = _plain(err, file)
         rows = iter(_probabilities(classifier, inputs) if inputs else [])
         for file in batch:
-            answer = (
-                {"error": errors[file]} if file in errors else _top(classifier, next(rows), top)
-            )
-            yield {"file": str(file), **answer}
+            yield file, errors[file] if file in errors else next(rows)
 
 
 def _plain(err: Exception, file: Path) -> str:
@@ -156,7 +228,8 @@ def _plain(err: Exception, file: Path) -> str:
 @torch.inference_mode()
 def _probabilities(classifier: Classifier, inputs: list[Tensor]) -> np.ndarray:
     device = next(classifier.model.parameters()).device
-    return classifier.model(torch.stack(inputs).to(device)).float().softmax(1).cpu().numpy()
+    logits = classifier.model(torch.stack(inputs).to(device)).float()
+    return (logits / classifier.temperature).softmax(1).cpu().numpy()
 
 
 def _top(classifier: Classifier, row: np.ndarray, top: int) -> dict[str, Any]:
@@ -178,7 +251,10 @@ def measure(
 ) -> dict[str, Any]:
     """Everything that is said about a classifier on one split, from its logits (N, C) and targets (N,).
 
+    Intervals of accuracies are Wilson's, those of macro F1 and of the gain a bootstrap's.
+
     Args:
+        logits: divided by the temperature, if there is one.
         other: int (N,), another classifier's answers, for `intervals["gain"]`.
         near_train: positions of photos that have a near copy in train; if there are any,
             `without_near_copies` has what is right among the others.
@@ -190,38 +266,37 @@ def measure(
     return {
         "accuracy": float(confusion.trace() / len(truth)),
         "macro_f1": macro_f1(confusion),
-        "accuracy_interval": intervals["accuracy"],
+        "accuracy_interval": wilson_interval(confusion.trace(), len(truth)),
         "macro_f1_interval": intervals["macro_f1"],
         "loss": float(nn.functional.cross_entropy(logits.double(), targets)),
         "ece": calibration_error(probabilities, truth),
         "samples": len(truth),
         "per_class": measure_classes(confusion, classes),
         "confusion": confusion.tolist(),
+        "coverage": coverage(probabilities, truth),
         **({"gain_interval": intervals["gain"]} if "gain" in intervals else {}),
-        **_without_near_copies(truth, predicted, near_train, seed),
+        **_without_near_copies(truth, predicted, near_train),
     }
 
 
 def _without_near_copies(
-    truth: np.ndarray, predicted: np.ndarray, near_train: Sequence[int], seed: int
+    truth: np.ndarray, predicted: np.ndarray, near_train: Sequence[int]
 ) -> dict[str, Any]:
     """`accuracy` is None where each photo has a near copy in train."""
     if not len(near_train):
         return {}
-    return {"without_near_copies": _rest(truth, predicted, near_train, seed)}
+    return {"without_near_copies": _rest(truth, predicted, near_train)}
 
 
-def _rest(
-    truth: np.ndarray, predicted: np.ndarray, without: Sequence[int], seed: int
-) -> dict[str, Any]:
+def _rest(truth: np.ndarray, predicted: np.ndarray, without: Sequence[int]) -> dict[str, Any]:
     """What is right among the photos at other positions."""
     rest = np.setdiff1d(np.arange(len(truth)), without)
     found: dict[str, Any] = {"left_out": len(truth) - len(rest), "samples": len(rest)}
     found |= {"accuracy": None, "accuracy_interval": None}
     if len(rest):
-        intervals = bootstrap_intervals(truth[rest], predicted[rest], seed=seed)
-        found["accuracy"] = float(np.mean(truth[rest] == predicted[rest]))
-        found["accuracy_interval"] = intervals["accuracy"]
+        right = int((truth[rest] == predicted[rest]).sum())
+        found["accuracy"] = right / len(rest)
+        found["accuracy_interval"] = wilson_interval(right, len(rest))
     return found
 
 
@@ -233,6 +308,7 @@ def evaluate_folder(
     on_error: str = "raise",
     batch_size: int = 64,
     layout: str | None = None,
+    abstain: float | None = None,
 ) -> dict[str, Any]:
     """Measure a run on labelled photos.
 
@@ -240,6 +316,8 @@ def evaluate_folder(
         source: a folder with class folders, or with train/ val/ test/, or the name of a built-in set.
         split: "test", "val", "train", drawn as in training (same seed), or "all" photos.
         layout: "classes" if the top folders are the classes, see `load_data`; by default as in training.
+        abstain: leave answers with a smaller probability than this out, and say under `abstain` how many are left
+            and how right they are (`coverage`).
 
     Returns:
         What `measure` returns, with `source` and `split`. `trained_on` has how many of the photos the run was
@@ -255,16 +333,20 @@ def evaluate_folder(
     photos, near_train = _labelled(classifier, source, split, on_error, layout)
     index = class_index(classifier, photos.classes, source)
     logits, own = predict(classifier.model, photos, batch_size=batch_size)
+    logits = logits / classifier.temperature
     seed = int(classifier.meta.get("seed", 0))
     result = measure(logits, index[own], classifier.classes, seed, near_train=near_train)
     result |= {"source": str(source), "split": split}
+    if abstain is not None:
+        probabilities = logits.double().softmax(1).numpy()
+        (result["abstain"],) = coverage(probabilities, index[own].numpy(), [abstain])
     if photos.paths is None:  # drawn by a seed, for this split alone
         return result
     seen = trained_on(Path(run) if Path(run).is_dir() else Path(run).parent, photos)
     if seen is None:
         return result | {"trained_on": None}
     truth, predicted = index[own].numpy(), logits.argmax(1).numpy()
-    rest = _rest(truth, predicted, [*seen[0], *seen[1]], seed)
+    rest = _rest(truth, predicted, [*seen[0], *seen[1]])
     return result | {"trained_on": {"same_file": len(seen[0]), "near_copy": len(seen[1]), **rest}}
 
 

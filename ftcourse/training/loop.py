@@ -8,6 +8,7 @@ What a batch is, the loss and the score come from a task (`ftcourse.tasks`): cla
 from __future__ import annotations
 
 import copy
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -116,6 +117,7 @@ def predict(
     mode afterwards.
 
     Raises:
+        TypeError: `data` names files; they are for `ft.load_run(RUN).predict`, which knows how to prepare them.
         ValueError: there are no samples.
     """
     task = task or Classification()
@@ -129,10 +131,20 @@ def _outputs(
 ) -> Iterator[tuple[Any, Any]]:
     """The model's outputs and the targets of each batch, on the CPU; the model in eval mode for it."""
     device = device or next(model.parameters()).device
+    _refuse_files(data)
     loader = data if isinstance(data, DataLoader) else _loader(data, batch_size, task)
     with eval_mode(model):
         for inputs, targets in task.batches(loader, device):
             yield to_device(task.forward(model, inputs), "cpu"), to_device(targets, "cpu")
+
+
+def _refuse_files(data: Any) -> None:
+    first = data[0] if isinstance(data, (list, tuple)) and data else data
+    if isinstance(first, (str, os.PathLike)):
+        raise TypeError(
+            f"{os.fspath(first)}: is a file's name, and a model alone does not know how photos are prepared; "
+            f"classify files with ft.load_run(RUN).predict(...), or give a data set such as ft.load_data(...).test"
+        )
 
 
 @random_kept(torch_too=False)

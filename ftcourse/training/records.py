@@ -199,11 +199,13 @@ HEADER = {
     "mean?": COLOURS,
     "std?": Each(Number(1e-6, 1e3), 3, 3),
     "weights?": (str, None),
+    "origins?": Each(str),
     "transform_input?": bool,
     "grey_bits?": Number(0, 32, whole=True),
     "groups?": (str, None),
     "layout?": (str, None),
     "seed?": SEED,
+    "temperature?": Number(0.01, 100),
     "version?": str,
 }
 
@@ -237,6 +239,7 @@ HISTORY = {
 
 # What pages are made from: `report.json`.
 REPORT = {
+    "origins?": Each(str),
     "name": str,
     "source": str,
     "classes": Each(str, 1),

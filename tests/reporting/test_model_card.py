@@ -66,7 +66,7 @@ def test_the_confusions_are_told_the_most_frequent_first(report):
     report["test"]["confusion"] = [[5, 1, 0], [0, 4, 2], [0, 0, 6]]
     text = model_card(report)
     assert text.index("2 of 6 square were taken for stripes") < text.index(
-        "1 of 6 circle were taken for square"
+        "1 of 6 circle was taken for square"
     )
 
 

@@ -202,13 +202,50 @@ def test_a_good_result_of_many_photos_needs_no_remark():
         ({"majority": 0.9}, "does not beat the majority class"),
         ({"gain": (-0.01, 0.05)}, "may be chance"),
         ({"width": 0.3, "n": 20}, "30 points wide because the test split has only 20 photos"),
-        ({"accuracy": 1.0, "n": 30, "width": 0}, "as low as 90.0% (rule of three)"),
+        ({"accuracy": 1.0, "n": 30, "width": 0}, "may still be as low as 100.0%"),
         ({"n": 12}, "Under 10 test photos"),
+        ({"probe": 0.8, "n": 4}, "but 4 test photos are too few to judge by"),
+        ({"majority": 0.9, "n": 29}, "but 29 test photos are too few to judge by"),
         ({"weights": "none"}, "random weights"),
     ],
 )
 def test_what_weakens_a_result_is_said(changed, said):
     assert any(said in sentence for sentence in remarks(a_report(**changed)))
+
+
+def test_what_is_known_to_spoil_the_score_comes_first():
+    two = {"kind": "two labels", "severity": "error", "files": ["a/1.png = b/2.png"]}
+    two["message"] = "1 time: the same file has two labels; one of them is wrong"
+    info = {
+        "kind": "exact duplicates",
+        "severity": "info",
+        "message": "more than once",
+        "files": [],
+    }
+    known = a_report(
+        probe=0.8, audit={"findings": [info, two]}, val_near_train=2, counts={"val": 9},
+        data_notes=["Photos of one group lie in different splits: x and y.", "Some other note."],
+    )  # fmt: skip
+    labels, val, groups, probe = remarks(known)
+    assert "two labels" in labels and "a/1.png = b/2.png" in labels
+    assert "Of 9 validation photos 2 have a near copy in train" in val
+    assert "one group" in groups and "too good by an unknown amount" in groups
+    assert "linear probe" in probe
+
+
+def test_the_temperature_is_fitted_without_validation_photos_that_have_a_near_copy_in_train(
+    monkeypatch,
+):
+    logits, targets = torch.arange(10.0).reshape(5, 2), torch.tensor([0, 1, 0, 1, 0])
+    fitted = []
+    monkeypatch.setattr(report, "predict", lambda model, split: (logits, targets))
+    monkeypatch.setattr(report, "temperature_of", lambda *on: fitted.append(on) or (1.5, "so"))
+    split = Blobs(5, 1)
+    judged = report._validated(
+        None, ft.Data(["a", "b"], split, split, split, near_train={"val": [0, 3]})
+    )
+    assert torch.equal(fitted[0][0], logits[[1, 2, 4]]) and fitted[0][1].tolist() == [1, 0, 0]
+    assert torch.equal(judged.logits, logits) and judged.temperature == 1.5
 
 
 def test_the_headline_has_the_interval_and_both_baselines():
@@ -231,7 +268,7 @@ def result(run):
 
 
 def test_a_run_has_its_files_and_its_report_what_the_schema_promises(run, result):
-    assert {p.name for p in run.iterdir()} >= set(report.FILES) - {"worst.png"}
+    assert {p.name for p in run.iterdir()} >= set(report.FILES) - {"worst.png", "where.png"}
     assert result["classes"] == ["circle", "square", "stripes"]
     assert result["counts"] == {"train": 18, "val": 6, "test": 6}
     assert result["strategy"] == "layer4" and result["seed"] == 0 and result["seconds"] > 0
@@ -329,7 +366,8 @@ def test_no_test_photo_is_read_before_training_has_ended(photos, tmp_path, monke
     )
     test = set(ft.load_data(photos).test.paths)
     assert [path for path, after in read if path in test and not after] == []
-    assert {path for path, after in read if after} == test
+    val = set(ft.load_data(photos).val.paths)  # for the temperature
+    assert {path for path, after in read if after} == test | val
 
 
 # -- interrupted, resumed, replaced ------------------------------------------------------------
@@ -454,3 +492,71 @@ def test_groups_are_kept_for_resuming_and_for_evaluating(own_photos, tmp_path):
     assert again["confusion"] == found["test"]["confusion"]
     with pytest.raises(ValueError, match=r"was started with --groups .*, not None"):
         train_and_report(own_photos, tmp_path / "run", QUICK, resume=True)
+
+
+def test_nothing_is_blamed_on_fine_tuning_for_a_handful_of_photos():
+    few = " ".join(remarks(a_report(n=4, accuracy=0.25, probe=0.25, majority=0.25)))
+    assert "learnt nothing" not in few and "train longer" not in few
+
+
+def test_evaluate_leaves_doubtful_answers_out_and_says_how_right_the_rest_is(run, photos):
+    every = evaluate_folder(run, photos, "all", abstain=0.0)
+    assert every["abstain"]["answered"] == 30
+    assert every["abstain"]["accuracy"] == every["accuracy"]
+    found = evaluate_folder(run, photos, "all", abstain=0.6)
+    answers = ft.load_run(run).predict(photos)
+    sure = [a for a in answers if a.probability >= 0.6]
+    right = sum(a.label == a.file.parent.name for a in sure)
+    assert 0 < len(sure) < 30
+    assert found["abstain"]["answered"] == len(sure)
+    assert found["abstain"]["accuracy"] == pytest.approx(right / len(sure))
+    said = f"{len(sure)} of 30 photos are answered ({len(sure) / 30:.1%}), and {right / len(sure):.1%} of"
+    assert f"left out: {said}" in evaluation(found)
+    none = evaluate_folder(run, photos, "all", abstain=1.0)
+    assert "0 of 30 photos are answered." in evaluation(none)
+    assert "left out" not in evaluation(evaluate_folder(run, photos, "all"))
+
+
+def test_the_page_lists_confusions_and_coverage(result):
+    result["test"]["confusion"] = [[5, 1, 0], [0, 4, 2], [0, 0, 6]]
+    text = page(result)
+    assert "- 2 of 6 square were taken for stripes.\n- 1 of 6 circle was taken for square." in text
+    row = next(r for r in result["test"]["coverage"] if r["threshold"] == 0)
+    assert row["answered"] == 6 and f"| 0% | 6 | 100.0% | {row['accuracy']:.1%} |" in text
+
+
+# -- the temperature ---------------------------------------------------------------------------
+
+
+def test_a_temperature_is_used_wherever_probabilities_are_told(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "temperature_of", lambda logits, targets: (4.0, "Cooled by hand"))
+    plain, cooled = tmp_path / "plain", tmp_path / "cooled"
+    settings = replace(QUICK, strategy="head", epochs=1)
+    found = train_and_report(photos, cooled, settings, progress=False)
+    monkeypatch.setattr(report, "temperature_of", lambda logits, targets: (1.0, "As it is"))
+    before = train_and_report(photos, plain, settings, progress=False)
+    assert found["test"]["accuracy"] == before["test"]["accuracy"]
+    assert found["test"]["confusion"] == before["test"]["confusion"]
+    assert found["test"]["ece"] != before["test"]["ece"]
+    assert found["test"]["calibration"]["ece_at_1"] == before["test"]["ece"]
+    assert "Cooled by hand" in page(found)
+    hot, cold = ft.load_run(plain), ft.load_run(cooled)
+    assert (hot.temperature, cold.temperature) == (1.0, 4.0)
+    file = photos / "circle" / "00.png"
+    p = np.array(list(hot.predict(file).probabilities.values()))
+    expected = p**0.25 / (p**0.25).sum()
+    assert list(cold.predict(file).probabilities.values()) == pytest.approx(expected, rel=1e-4)
+    assert evaluate_folder(cooled, photos)["loss"] == pytest.approx(found["test"]["loss"], rel=1e-4)
+
+
+def test_a_run_from_before_there_was_a_temperature_has_one_of_1(run, tmp_path):
+    loaded = ft.load_run(run)
+    meta = {k: v for k, v in loaded.meta.items() if k not in ("temperature", "format")}
+    ft.save_model(loaded.model, tmp_path / "model.safetensors", **meta)
+    assert ft.load_run(tmp_path).temperature == 1.0
+
+
+def test_a_small_validation_split_is_said_to_be_too_small_for_a_temperature(run, result):
+    done = result["test"]["calibration"]
+    assert done["temperature"] == 1.0 and "the validation split has 6 photos" in done["note"]
+    assert done["note"] in (run / "report.md").read_text()
