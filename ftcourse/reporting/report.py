@@ -36,7 +36,14 @@ from ftcourse.evaluation.baselines import (
     majority_class,
     pooled_features,
 )
-from ftcourse.models.backbones import layer_groups, load_backbone, replace_head, weights_of
+from ftcourse.models.backbones import (
+    layer_groups,
+    load_backbone,
+    origin_of,
+    replace_head,
+    weights_of,
+)
+from ftcourse.models.groups import last_block
 from ftcourse.models.states import check_input
 from ftcourse.plots import plot_confusion, plot_history, show_images
 from ftcourse.reporting.escaping import drawn
@@ -141,13 +148,15 @@ def _train_and_report(
         settings.backbone, None if settings.weights == "none" else settings.weights
     )
     shape = input_of(model, settings)
-    check_input(settings.backbone, shape["crop_size"], getattr(model, "image_size", None))
+    check_input(
+        _architecture(model, settings), shape["crop_size"], getattr(model, "image_size", None)
+    )
     data = _load(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
     stages = recipes.recipe(
         settings.strategy, len(data.train), len(data.classes), settings.epochs,
-        from_scratch=settings.weights == "none",
+        from_scratch=settings.weights == "none", last=last_block(model),
     )  # fmt: skip
     _check_disk(out, model, stages)
     with _alone(out):
@@ -358,6 +367,12 @@ def _header(weights: str) -> dict[str, Any]:
     return (Path(weights).suffix == ".safetensors" and read_header(weights)) or {}
 
 
+def _architecture(model: nn.Module, settings: Settings) -> str:
+    """The name that the network is built by without a network: a Hub's name has timm's for it."""
+    origin = origin_of(model)
+    return origin.architecture if origin else settings.backbone
+
+
 def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
     size, mean, std = shape["crop_size"], shape["mean"], shape["std"]
     options: dict[str, Any] = {"layout": settings.layout} if settings.layout else {}
@@ -399,7 +414,7 @@ def _save(
     save_model(
         model,
         file,
-        architecture=settings.backbone,
+        architecture=_architecture(model, settings),
         classes=data.classes,
         **shape,
         **how,
