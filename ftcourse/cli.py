@@ -279,8 +279,6 @@ def train(
     from ftcourse.reporting.starting_weights import choose
 
     start = choose(weights, backbone, out if resume else None)
-    if start.note:
-        typer.echo(f"note: {one_line(start.note)}", err=as_json)
     settings = Settings(
         strategy=strategy.value, epochs=epochs, seed=seed, weights=start.weights, backbone=start.backbone,
         size=size, batch_size=batch_size, on_error=on_error.value, groups=groups,
@@ -289,7 +287,10 @@ def train(
     with _whoever_reads():
         try:
             with _only_json(as_json):
-                report = train_and_report(source, out, settings, resume=resume, force=force)
+                report = train_and_report(
+                    source, out, settings, resume=resume, force=force,
+                    on_start=lambda: typer.echo(one_line(start.note)) if start.note else None,
+                )  # fmt: skip
         except Interrupted as stop:
             typer.echo(f"ftcourse: {one_line(stop)}", err=True)
             raise typer.Exit(130) from stop

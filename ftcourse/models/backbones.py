@@ -28,6 +28,7 @@ from ftcourse._transfer import receive
 from ftcourse.models.groups import head_of, layer_groups, replace_head
 from ftcourse.models.pocket import FILE as POCKET
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.rebuilding import told_apart
 from ftcourse.models.states import (
     SUFFIXES,
     State,
@@ -131,6 +132,11 @@ def _from_timm(name: str, weights: Any, num_classes: int | None) -> nn.Module:
         raise ValueError(f"weights={str(weights)!r}: {name} has its own; use 'DEFAULT', or None")
     model: Any
     model, architecture, chosen = pretrained_timm(name, pretrained=weights == "DEFAULT")
+    if name.startswith(HUB) and (wrong := told_apart(model, architecture, model.num_classes)):
+        raise ValueError(
+            f"{name}: could not be saved, for {architecture} is another network: {wrong}; build it "
+            f"in your own code"
+        )
     kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
     model.ftcourse_origin = Origin(architecture, chosen, kept)
     if num_classes is not None:

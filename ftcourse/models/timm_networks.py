@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torchvision.models import Weights, WeightsEnum
+from torchvision.models import ResNet18_Weights, Weights, WeightsEnum
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
@@ -47,7 +47,10 @@ class EfficientNetLite0_Package_Weights(WeightsEnum):
             ImageClassification, crop_size=224, resize_size=256, mean=(127 / 255,) * 3, std=(128 / 255,) * 3,
             interpolation=InterpolationMode.BICUBIC,
         ),
-        meta={"min_size": (32, 32), "num_params": 4_652_008, "license": "Apache-2.0"},
+        meta={
+            "categories": ResNet18_Weights.DEFAULT.meta["categories"], "min_size": (32, 32),
+            "num_params": 4_652_008, "license": "Apache-2.0",
+        },
     )  # fmt: skip
     DEFAULT = IMAGENET1K_V1
 

@@ -15,7 +15,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -113,6 +113,7 @@ def train_and_report(
     resume: bool = False,
     force: bool = False,
     progress: bool = True,
+    on_start: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune on a folder of photos and write a run: model, checkpoint, history, curves, report.
 
@@ -121,6 +122,7 @@ def train_and_report(
         out: the run's folder.
         resume: go on with an interrupted run of the same settings and photos.
         force: `out` may hold an earlier run; its files are moved into `out/before-1/` (2, 3, ...).
+        on_start: called when all is checked and the training is about to begin.
 
     Returns:
         The contents of `report.json`.
@@ -136,11 +138,17 @@ def train_and_report(
     if (by := holder(out / LOCK)) is not None:
         raise _busy(out, by)
     with _full_disk_told(out):
-        return _train_and_report(source, out, settings, resume, force, progress)
+        return _train_and_report(source, out, settings, resume, force, progress, on_start)
 
 
 def _train_and_report(
-    source: Any, out: Path, settings: Settings, resume: bool, force: bool, progress: bool
+    source: Any,
+    out: Path,
+    settings: Settings,
+    resume: bool,
+    force: bool,
+    progress: bool,
+    on_start: Callable[[], None] | None,
 ) -> dict[str, Any]:
     clock = Clock()
     torch.manual_seed(settings.seed)
@@ -163,6 +171,8 @@ def _train_and_report(
         _check_out(out, resume, force)  # another process may have been quicker
         remove_leftovers(out, FILES)
         resume = _begin(out, settings, data, source, resume, force)
+        if on_start is not None:
+            on_start()
         clock.lap("data")
         features = [pooled_features(model, s) for s in (_as_tested(data), data.val)]
         untouched = {k: v.clone() for k, v in model.state_dict().items()}  # for the test's features
