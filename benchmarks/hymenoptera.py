@@ -105,11 +105,11 @@ def main() -> None:
                 order = [*a.weights, *(r["weights"] for r in runs)]
                 runs.sort(key=lambda r: (order.index(r["weights"]), r["seed"]))
                 names = " ".join(dict.fromkeys(r["weights"] for r in runs))
+                name = f"--name {a.name} " if a.name != "hymenoptera" else ""
                 words = [
-                    "python benchmarks/hymenoptera.py hymenoptera.zip --weights",
-                    names,
-                    *a.extra,
+                    f"python benchmarks/hymenoptera.py hymenoptera.zip {name}--weights {names}"
                 ]
+                words += ["--", *a.extra] if a.extra else []
                 result = {
                     "command": " ".join(words),
                     "versions": {
@@ -119,7 +119,8 @@ def main() -> None:
                     "runs": runs,
                 }
                 file.write_text(json.dumps(result, indent=1) + "\n")
-                title = "# Ants and bees, 153 test photos: `ftcourse train` with default settings"
+                how = f"`{' '.join(a.extra)}`" if a.extra else "default settings"
+                title = f"# Ants and bees, 153 test photos: `ftcourse train` with {how}"
                 made = f"Made by `{result['command']}` with torch {torch.__version__}."
                 text = f"{title}\n\n{table(runs)}\n\n{made}\n"
                 file.with_suffix(".md").write_text(text)

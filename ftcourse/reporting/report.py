@@ -45,6 +45,7 @@ from ftcourse.models.backbones import (
 )
 from ftcourse.models.groups import last_block
 from ftcourse.models.states import check_input
+from ftcourse.models.timm_networks import is_timm_network
 from ftcourse.plots import plot_confusion, plot_history, show_images
 from ftcourse.reporting.escaping import drawn
 from ftcourse.reporting.report_page import command_of, page
@@ -507,7 +508,7 @@ def _report(
         "audit": data.audit.to_dict() if data.audit else None,
         "data_notes": list(data.notes),
         "command": command_of(source, out, asked),
-        "versions": versions(),
+        "versions": versions(*(("timm",) if is_timm_network(settings.backbone) else ())),
         "device": str(best_device()),
     }
     return report | {"notes": remarks(report)}
@@ -587,9 +588,9 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def versions() -> dict[str, str]:
+def versions(*more: str) -> dict[str, str]:
     """Of Python, the platform, and the packages that the numbers depend on."""
-    packages = ("ftcourse", "torch", "torchvision", "numpy", "pillow", "scikit-learn")
+    packages = ("ftcourse", "torch", "torchvision", "numpy", "pillow", "scikit-learn", *more)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
