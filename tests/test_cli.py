@@ -21,7 +21,7 @@ from tests.shapes import draw_photos, interrupt_after, own_photos, photos, run
 
 # older versions of click mix stdout and stderr unless told not to
 SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
-QUICK = ["--strategy", "head", "--epochs", "1", "--size", "32"]
+QUICK = ["--strategy", "head", "--epochs", "1", "--size", "32", "--weights", "pocket"]
 
 
 def ftcourse(*words, code=0):
@@ -89,7 +89,7 @@ def test_a_broken_photo_stops_training_with_the_option_that_skips_it(own_photos,
     ("options", "said"),
     [
         (["--weights", "missing.safetensors"], "no such weights file"),
-        (["--weights", "imagenet"], "use 'pocket'"),
+        (["--weights", "imagenet1k"], "use 'pocket'"),
         (["--backbone", "resnet19"], "'resnet19' is not a torchvision model"),
         (["--resume"], "no run to resume"),
         (["--resume", "--force"], "choose one"),

@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models import WeightsEnum
+from torchvision.models import Weights, WeightsEnum
 from tqdm.auto import tqdm
 
 from ftcourse._transfer import receive
 from ftcourse.models.groups import head_of, layer_groups, replace_head
 from ftcourse.models.pocket import FILE as POCKET
 from ftcourse.models.pocket import ResNet18_Pocket_Weights
+from ftcourse.models.rebuilding import told_apart
 from ftcourse.models.states import (
     SUFFIXES,
     State,
@@ -37,11 +38,24 @@ from ftcourse.models.states import (
     load_state,
     open_state,
     plain_names,
+    stored,
+    unknown,
+)
+from ftcourse.models.timm_networks import (
+    HUB,
+    LITE0,
+    EfficientNetLite0_Package_Weights,
+    checked_imagenet_file,
+    is_timm_network,
+    pretrained_timm,
+    timm_is_cached,
 )
 
 TIMEOUT = 30.0  # seconds without a byte, or with too few, until a source counts as dead
 
-__all__ = ["head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of"]
+__all__ = [
+    "cached_default", "head_of", "layer_groups", "load_backbone", "origin_of", "replace_head", "weights_of",
+]  # fmt: skip
 
 
 @dataclass
@@ -49,7 +63,7 @@ class Origin:
     """Where a model's weights came from; `state` is what it was loaded with, or a function that reads it."""
 
     architecture: str
-    weights: WeightsEnum | str | None
+    weights: WeightsEnum | Weights | str | None
     state: State | Callable[[], State] = field(repr=False)
 
     @property
@@ -74,24 +88,31 @@ def load_backbone(
     weights: str | Path | WeightsEnum | None = "pocket",
     num_classes: int | None = None,
 ) -> nn.Module:
-    """A torchvision model with pre-trained weights, in eval mode.
+    """A torchvision model (or one of timm) with pre-trained weights, in eval mode.
 
     Args:
-        name: a name that `torchvision.models.get_model` knows: "resnet18", "resnet50", ...
-        weights: "pocket" (inside this package, resnet18 only); "DEFAULT" or another name of
-            torchvision's weights, downloaded once and checked by sha256; a `WeightsEnum` member; a
-            path to a `.safetensors` or `.pth` file; None for random weights.
+        name: a name that `torchvision.models.get_model` knows: "resnet18", "resnet50", ...; "efficientnet_lite0";
+            "timm/NAME" for a network of timm; "hf-hub:OWNER/NAME@REVISION" for one of timm's on a Hub, pinned by
+            the 40 hex digits of a commit. Networks that were trained without a head (DINOv2) get a new one.
+        weights: "pocket" (inside this package, resnet18 only); "imagenet" (efficientnet_lite0, from the package of
+            the extra `imagenet`); "DEFAULT" or another name of torchvision's weights, downloaded once and checked
+            by sha256, or those of timm or the Hub; a `WeightsEnum` member; a path to a `.safetensors` or `.pth`
+            file; None for random weights.
         num_classes: replace the head by a new one with so many outputs.
 
     Raises:
-        ValueError: an unknown name, or a file that does not fit the network.
+        ValueError: an unknown name, a Hub's without a revision, or a file that does not fit the network.
         FileNotFoundError: there is no such file.
+        ImportError: timm, or the package with the weights, is not installed.
         ConnectionError: the weights are not in the cache and cannot be downloaded.
 
-    Source: https://docs.pytorch.org/vision/stable/models.html
+    Source: https://docs.pytorch.org/vision/stable/models.html, https://huggingface.co/docs/timm
     """
+    of_hub = isinstance(name, str) and name.startswith(HUB)
+    if of_hub or (is_timm_network(name) and name != LITE0 and weights == "DEFAULT"):
+        return _from_timm(name, weights, num_classes)
     if not known_architecture(name):
-        raise ValueError(f"{name!r} is not a torchvision model; try 'resnet18' or 'resnet50'")
+        raise unknown(name)
     found, chosen, file = _resolve(name, weights)
     model: Any = build(name) if found is None else load_state(name, found, None, chosen)
     if hasattr(model, "transform_input") and found is not None:
@@ -101,6 +122,23 @@ def load_backbone(
     else:
         kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
     model.ftcourse_origin = Origin(name, chosen, kept)
+    if num_classes is not None:
+        replace_head(model, num_classes)
+    return model.eval()
+
+
+def _from_timm(name: str, weights: Any, num_classes: int | None) -> nn.Module:
+    if weights not in ("DEFAULT", None, "none"):
+        raise ValueError(f"weights={str(weights)!r}: {name} has its own; use 'DEFAULT', or None")
+    model: Any
+    model, architecture, chosen = pretrained_timm(name, pretrained=weights == "DEFAULT")
+    if name.startswith(HUB) and (wrong := told_apart(model, architecture, model.num_classes)):
+        raise ValueError(
+            f"{name}: could not be saved, for {architecture} is another network: {wrong}; build it "
+            f"in your own code"
+        )
+    kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    model.ftcourse_origin = Origin(architecture, chosen, kept)
     if num_classes is not None:
         replace_head(model, num_classes)
     return model.eval()
@@ -124,28 +162,42 @@ def _resolve(
     """The tensors, the weights object (or the path) and the file that a `weights=` argument means."""
     if weights is None or weights == "none":
         return None, None, None
+    if isinstance(weights, EfficientNetLite0_Package_Weights) or weights == "imagenet":
+        if name != LITE0:
+            raise ValueError(f"weights='imagenet' are for {LITE0} only, not for {name}")
+        return _of_package(), EfficientNetLite0_Package_Weights.DEFAULT, None
     if isinstance(weights, ResNet18_Pocket_Weights) or weights == "pocket":
         if name != "resnet18":
+            other = "'imagenet'" if name == LITE0 else "'DEFAULT' (needs a network once)"
             raise ValueError(
                 f"there are pocket weights for resnet18 only, not for {name}; "
-                f"use weights='DEFAULT' (needs a network once) or a path"
+                f"use weights={other} or a path"
             )
         chosen = ResNet18_Pocket_Weights.DEFAULT
         return open_state(POCKET), chosen, POCKET
     if isinstance(weights, WeightsEnum):
         file = _download(_url_of(weights), _size_of(weights))
         return open_state(file), weights, file
-    if isinstance(weights, str) and weights in (enum := models.get_model_weights(name)).__members__:
+    enum: Any = {} if is_timm_network(name) else models.get_model_weights(name).__members__
+    if isinstance(weights, str) and weights in enum:
         file = _download(_url_of(enum[weights]), _size_of(enum[weights]))
         return open_state(file), enum[weights], file
     path = Path(weights)
     if path.suffix not in SUFFIXES:
-        known = ", ".join(models.get_model_weights(name).__members__)
+        known = ", ".join(enum) or ("'imagenet'" if name == LITE0 else "'DEFAULT'")
+        pocket = "" if is_timm_network(name) else "'pocket', "
         raise ValueError(
-            f"weights={str(weights)!r} is not known for {name}: use 'pocket', None, "
+            f"weights={str(weights)!r} is not known for {name}: use {pocket}None, "
             f"{known}, or a path that ends in .safetensors or .pth"
         )
     return open_state(path), str(path), path.resolve()
+
+
+def _of_package() -> Stored:
+    """The package's tensors have the names of another program, and the order of timm's network."""
+    state = open_state(checked_imagenet_file()).read()
+    names = build(LITE0, sketch=True).state_dict()
+    return stored(dict(zip(names, state.values(), strict=True)))
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -169,13 +221,31 @@ def _read_again(file: Path, stamp: tuple[int, int], name: str) -> State:
     return {}
 
 
+def cached_default(name: str) -> bool:
+    """Whether `load_backbone(name, "DEFAULT")` finds its weights on this machine.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if not known_architecture(name):
+        raise unknown(name)
+    if is_timm_network(name):
+        return timm_is_cached(name)
+    url = _url_of(models.get_model_weights(name)["DEFAULT"])
+    return _place_of(url).is_file()
+
+
+def _place_of(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+
+
 def _url_of(weights: WeightsEnum) -> str:
     return weights.url
 
 
 def _download(url: str, most: int | None = None) -> Path:
     """torchvision's file, from the cache folder or the network, its sha256 checked either way."""
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    file = _place_of(url)
     match = re.search(r"-([0-9a-f]{8,})\.", file.name)  # torchvision names files by their hash
     prefix = match[1] if match else ""
     if not file.exists():
@@ -238,7 +308,7 @@ def origin_of(model: nn.Module) -> Origin | None:
     return getattr(model, "ftcourse_origin", None)
 
 
-def weights_of(model: nn.Module) -> WeightsEnum | None:
+def weights_of(model: nn.Module) -> WeightsEnum | Weights | None:
     """The weights object (`.transforms()`, `.meta`) the model was loaded with, if there is one."""
     origin = origin_of(model)
-    return origin.weights if origin and isinstance(origin.weights, WeightsEnum) else None
+    return origin.weights if origin and isinstance(origin.weights, (WeightsEnum, Weights)) else None

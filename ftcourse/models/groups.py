@@ -16,7 +16,7 @@ from torch import fx, nn
 from ftcourse.models.modes import eval_mode, random_kept
 
 __all__ = [
-    "group_parameters", "head_of", "head_outputs", "layer_groups", "replace_head", "wrapped",
+    "group_parameters", "head_of", "head_outputs", "last_block", "layer_groups", "replace_head", "wrapped",
 ]  # fmt: skip
 
 TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -78,6 +78,25 @@ def group_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
                 seen.add(id(parameter))
                 groups[name].append(parameter)
     return groups
+
+
+def last_block(model: nn.Module) -> str:
+    """The layer group from which on, without the head, at least a fifth of the backbone's parameters lies.
+
+    Of a ResNet that is "layer4", of a vision transformer of twelve blocks the tenth, of EfficientNet-Lite0
+    "blocks.6".
+
+    Raises:
+        ValueError: there is nothing but a head; and as `layer_groups`.
+    """
+    sizes = {n: sum(p.numel() for p in ps) for n, ps in group_parameters(model).items()}
+    del sizes["head"]
+    so_far = 0
+    for name, size in reversed(sizes.items()):
+        so_far += size
+        if 5 * so_far >= sum(sizes.values()):
+            return name
+    raise ValueError(f"{type(model).__name__} has nothing but a head")
 
 
 def wrapped(model: nn.Module) -> Iterator[nn.Module]:

@@ -13,7 +13,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision import models
 
+from ftcourse.models.timm_networks import build_timm, is_timm_network
+
 __all__ = [
     "AUXILIARY", "State", "Stored", "build", "builder_options", "check_input", "known_architecture", "load_state",
     "misfit", "open_safetensors", "open_state", "plain_names", "read_torch_file", "regular_file", "stored",
+    "unknown",
 ]  # fmt: skip
 
 State = dict[str, Tensor]
@@ -57,30 +60,41 @@ class Stored:
 
 
 def known_architecture(name: Any) -> bool:
-    """Whether it is the name of one of torchvision's classifiers; only those are ever built by name."""
-    return isinstance(name, str) and name in models.list_models(module=models)
+    """Whether it names one of torchvision's classifiers or of timm's networks; only those are built by name."""
+    return (isinstance(name, str) and name in models.list_models(module=models)) or is_timm_network(
+        name
+    )
 
 
 def build(
     name: str, num_classes: int | None = None, *, sketch: bool = False, **options: Any
 ) -> nn.Module:
-    """One of torchvision's classifiers with random weights; nothing is downloaded.
+    """One of torchvision's classifiers, or of timm's ("timm/NAME"), with random weights; nothing is downloaded.
 
     googlenet and inception_v3 are built without their auxiliary outputs. `sketch`: the parameters are on the meta
     device, take no memory and use up no random number. `options`: of torchvision's builder.
 
     Raises:
         ValueError: no such name.
+        ImportError: it is one of timm's, which is not installed.
     """
     if not known_architecture(name):
-        raise ValueError(f"{name!r} is not a torchvision model; try 'resnet18' or 'resnet50'")
+        raise unknown(name)
     more: dict[str, Any] = options | ({} if num_classes is None else {"num_classes": num_classes})
     if name in AUXILIARY:
         more |= {"aux_logits": False, "init_weights": False}
+    make = build_timm if is_timm_network(name) else partial(models.get_model, weights=None)
     if not sketch:
-        return models.get_model(name, weights=None, **more)
+        return make(name, **more)
     with torch.random.fork_rng(devices=[]), _OnMeta():
-        return models.get_model(name, weights=None, **more).to("meta")
+        return make(name, **more).to("meta")
+
+
+def unknown(name: Any) -> ValueError:
+    return ValueError(
+        f"{name!r} is not a torchvision model; try 'resnet18', 'resnet50', 'efficientnet_lite0' (extra imagenet), "
+        f"or 'timm/NAME' (extra timm)"
+    )
 
 
 class _OnMeta(TorchFunctionMode):

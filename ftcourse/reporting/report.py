@@ -15,7 +15,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -38,8 +38,16 @@ from ftcourse.evaluation.baselines import (
 )
 from ftcourse.evaluation.calibration import temperature_of
 from ftcourse.evaluation.measures import calibration_error
-from ftcourse.models.backbones import layer_groups, load_backbone, replace_head, weights_of
+from ftcourse.models.backbones import (
+    layer_groups,
+    load_backbone,
+    origin_of,
+    replace_head,
+    weights_of,
+)
+from ftcourse.models.groups import last_block
 from ftcourse.models.states import check_input
+from ftcourse.models.timm_networks import is_timm_network
 from ftcourse.plots import plot_confusion, plot_history, show_images
 from ftcourse.plots.fonts import short
 from ftcourse.reporting.escaping import drawn
@@ -115,6 +123,7 @@ def train_and_report(
     resume: bool = False,
     force: bool = False,
     progress: bool = True,
+    on_start: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune on a folder of photos and write a run: model, checkpoint, history, curves, report.
 
@@ -123,6 +132,7 @@ def train_and_report(
         out: the run's folder.
         resume: go on with an interrupted run of the same settings and photos.
         force: `out` may hold an earlier run; its files are moved into `out/before-1/` (2, 3, ...).
+        on_start: called when all is checked and the training is about to begin.
 
     Returns:
         The contents of `report.json`.
@@ -138,11 +148,17 @@ def train_and_report(
     if (by := holder(out / LOCK)) is not None:
         raise _busy(out, by)
     with _full_disk_told(out):
-        return _train_and_report(source, out, settings, resume, force, progress)
+        return _train_and_report(source, out, settings, resume, force, progress, on_start)
 
 
 def _train_and_report(
-    source: Any, out: Path, settings: Settings, resume: bool, force: bool, progress: bool
+    source: Any,
+    out: Path,
+    settings: Settings,
+    resume: bool,
+    force: bool,
+    progress: bool,
+    on_start: Callable[[], None] | None,
 ) -> dict[str, Any]:
     clock = Clock()
     torch.manual_seed(settings.seed)
@@ -150,19 +166,23 @@ def _train_and_report(
         settings.backbone, None if settings.weights == "none" else settings.weights
     )
     shape = input_of(model, settings)
-    check_input(settings.backbone, shape["crop_size"], getattr(model, "image_size", None))
+    check_input(
+        _architecture(model, settings), shape["crop_size"], getattr(model, "image_size", None)
+    )
     data = _load(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
     stages = recipes.recipe(
         settings.strategy, len(data.train), len(data.classes), settings.epochs,
-        from_scratch=settings.weights == "none",
+        from_scratch=settings.weights == "none", last=last_block(model),
     )  # fmt: skip
     _check_disk(out, model, stages)
     with _alone(out):
         _check_out(out, resume, force)  # another process may have been quicker
         remove_leftovers(out, FILES)
         resume = _begin(out, settings, data, source, resume, force)
+        if on_start is not None:
+            on_start()
         clock.lap("data")
         features = [pooled_features(model, s) for s in (_as_tested(data), data.val)]
         untouched = {k: v.clone() for k, v in model.state_dict().items()}  # for the test's features
@@ -370,6 +390,12 @@ def _header(weights: str) -> dict[str, Any]:
     return (Path(weights).suffix == ".safetensors" and read_header(weights)) or {}
 
 
+def _architecture(model: nn.Module, settings: Settings) -> str:
+    """The name that the network is built by without a network: a Hub's name has timm's for it."""
+    origin = origin_of(model)
+    return origin.architecture if origin else settings.backbone
+
+
 def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
     size, mean, std = shape["crop_size"], shape["mean"], shape["std"]
     options: dict[str, Any] = {"layout": settings.layout} if settings.layout else {}
@@ -412,7 +438,7 @@ def _save(
     save_model(
         model,
         file,
-        architecture=settings.backbone,
+        architecture=_architecture(model, settings),
         classes=data.classes,
         **shape,
         **how,
@@ -541,7 +567,7 @@ def _report(
         "data_notes": list(data.notes),
         "val_near_train": len(data.near_train.get("val", [])),
         "command": command_of(source, out, asked),
-        "versions": versions(),
+        "versions": versions(*(("timm",) if is_timm_network(settings.backbone) else ())),
         "device": str(best_device()),
     }
     return report | {"notes": remarks(report)}
@@ -642,9 +668,9 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def versions() -> dict[str, str]:
+def versions(*more: str) -> dict[str, str]:
     """Of Python, the platform, and the packages that the numbers depend on."""
-    packages = ("ftcourse", "torch", "torchvision", "numpy", "pillow", "scikit-learn")
+    packages = ("ftcourse", "torch", "torchvision", "numpy", "pillow", "scikit-learn", *more)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

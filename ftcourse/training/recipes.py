@@ -77,6 +77,7 @@ def recipe(
     num_classes: int,
     epochs: int | None = None,
     from_scratch: bool = False,
+    last: str = "layer4",
 ) -> list[Stage]:
     """The stages of a strategy.
 
@@ -92,6 +93,7 @@ def recipe(
             stages the middle ones are dropped first, the last one never.
         from_scratch: the backbone has random weights; "auto" and "full" then train everything at once, for as many
             epochs as "full" has in all. "head" and "layer4" are done as asked.
+        last: the layer group that stands for layer4 in other networks than a ResNet, see `last_block`.
 
     Raises:
         ValueError: no such strategy, or no epochs.
@@ -102,7 +104,10 @@ def recipe(
     lengths = _row(n_train, num_classes).epochs
     if from_scratch and name == "full":
         return [replace(SCRATCH[0], epochs=epochs or sum(lengths.values()))]
-    stages = [replace(stage, epochs=lengths[stage.label]) for stage in STAGES[name]]
+    stages = [
+        replace(stage, epochs=lengths[stage.label], train=last if stage is LAYER4 else stage.train)
+        for stage in STAGES[name]
+    ]
     if epochs is None:
         return stages
     while len(stages) > epochs:

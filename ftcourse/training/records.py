@@ -285,7 +285,7 @@ def check_header(header: Any) -> str | None:
         return wrong
     if not known_architecture(header["architecture"]):
         name = header["architecture"][:60]
-        return f"its architecture {name!r} is none of torchvision's classifiers"
+        return f"its architecture {name!r} is none of torchvision's classifiers or timm's networks"
     if len(set(header["classes"])) < len(header["classes"]):
         return "it names a class twice"
     return None
