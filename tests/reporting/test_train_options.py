@@ -45,6 +45,20 @@ def odd(tmp_path_factory):
     return root
 
 
+def reached(monkeypatch, *words):
+    """What `finetune` is called with by a command; nothing is trained."""
+    found = {}
+
+    def called(model, data, stages, **options):
+        found.update(options, stages=stages)
+        raise RuntimeError("reached")
+
+    monkeypatch.setattr(report, "finetune", called)
+    result = ftcourse(*words, code=2)
+    assert "RuntimeError: reached" in result.stderr
+    return found | {"stdout": result.stdout}
+
+
 def test_each_setting_is_an_option_with_the_same_default_and_a_key_of_a_config():
     for field in fields(Settings):
         default = PARAMS[field.name].default
@@ -68,14 +82,16 @@ def test_options_are_kept_with_the_run_and_told_in_its_report(odd):
         assert word in page and word in found["command"]
 
 
-def test_a_changed_option_is_refused_when_the_run_goes_on_but_the_device_may_be_another(odd):
+def test_a_changed_option_is_refused_when_the_run_goes_on_but_the_device_may_be_another(
+    odd, monkeypatch
+):
     words = ["train", odd / "photos", "--out", odd / "run", *QUICK, "--resume"]
     for option in ("--lr", "--augment", "--class-weights", "--early-stopping", "--mix", "--ema"):
         at = WORDS.index(option)
         line = told(*words, *WORDS[:at], *WORDS[at + 2 :])
         assert f"was started with {option} {OTHER[option]}, not" in line
     at = WORDS.index("--device")
-    ftcourse(*words, *WORDS[:at], *WORDS[at + 2 :])
+    assert reached(monkeypatch, *words, *WORDS[:at], *WORDS[at + 2 :])["device"] is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +149,9 @@ def test_light_and_none_never_mirror_a_photo_and_none_never_changes_it():
 # -- a file of settings ------------------------------------------------------------------------
 
 
-def test_a_run_is_made_again_from_its_settings_and_the_command_line_wins(odd, tmp_path):
+def test_a_run_is_made_again_from_its_settings_and_the_command_line_wins(
+    odd, tmp_path, monkeypatch
+):
     file = odd / "run" / "settings.json"
     assert read_settings(file, {}) == Settings(
         strategy="head", epochs=1, size=32, lr=0.005, augment="light", class_weights="balanced",
@@ -141,7 +159,8 @@ def test_a_run_is_made_again_from_its_settings_and_the_command_line_wins(odd, tm
         keep_placeholders=True,
     )  # fmt: skip
     words = ["--config", file, "--augment", "standard", "--mix", "cutmix"]
-    ftcourse("train", odd / "photos", "--out", tmp_path / "run", *words)
+    options = reached(monkeypatch, "train", odd / "photos", "--out", tmp_path / "run", *words)
+    assert options["mix"] == "cutmix" and options["ema"] == 0.9
     kept = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert kept == json.loads(file.read_text()) | {"augment": "standard", "mix": "cutmix"}
 
@@ -225,7 +244,8 @@ def test_a_run_takes_the_epochs_that_fit_also_when_it_goes_on(photos, tmp_path, 
     assert found["epochs"] == 2 and "--epochs 2" in found["command"]
     assert "2 of 8 epochs fit" in (tmp_path / "run" / "report.md").read_text()
     monkeypatch.setattr(report, "pace", None)  # not timed again
-    ftcourse(*words, "--time-budget", 2.9, "--resume")
+    again = reached(monkeypatch, *words, "--time-budget", 2.9, "--resume")
+    assert [stage.epochs for stage in again["stages"]] == [2]
     assert "--time-budget 2.9, not 5" in told(*words, "--time-budget", 5, "--resume")
 
 
@@ -235,8 +255,9 @@ def test_a_run_for_which_there_is_no_time_is_not_begun(photos, tmp_path, slow):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_real_pace_is_that_of_real_batches(photos, tmp_path):
-    text = ftcourse("train", photos, "--out", tmp_path / "run", *QUICK, "--time-budget", 60).stdout
+def test_a_real_pace_is_that_of_real_batches(photos, tmp_path, monkeypatch):
+    words = ["train", photos, "--out", tmp_path / "run", *QUICK, "--time-budget", 60]
+    text = reached(monkeypatch, *words)["stdout"]
     assert "All 1 epochs fit into the time budget of 60 minutes. The run takes about 0." in text
 
 
@@ -252,6 +273,7 @@ def test_a_log_gets_each_epoch_and_is_closed(photos, tmp_path, monkeypatch):
     mlflow.log_metrics = lambda values, step: heard.append((step, values))
     mlflow.end_run = lambda: heard.append(("end",))
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setattr(report, "write_report", lambda *args: None)  # its pictures take long
     words = [*QUICK[:2], "--epochs", 2, "--size", 32, "--log", "mlflow"]
     ftcourse("train", photos, "--out", tmp_path / "run", *words)
     assert heard[:2] == [("experiment", "ftcourse"), ("start", "run")]
