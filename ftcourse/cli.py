@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, Optional
@@ -17,6 +18,7 @@ from typer.core import TyperGroup
 
 from ftcourse._starting import started
 from ftcourse.reporting.escaping import one_line
+from ftcourse.reporting.options import in_options
 
 __all__ = ["app"]
 
@@ -66,21 +68,12 @@ def _sentence(err: Exception) -> str:
     if isinstance(err, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return f"not enough memory ({text[:160]}); a smaller --batch-size or --size needs less"
     if isinstance(err, USER_ERRORS):
-        return _in_options(text or type(err).__name__)
+        return in_options(text or type(err).__name__)
     where = traceback.extract_tb(err.__traceback__)[-1]
     return (
         f"{type(err).__name__}: {text[:300]} (in {Path(where.filename).name}, line {where.lineno}); "
         f"FTCOURSE_DEBUG=1 shows the rest"
     )
-
-
-def _in_options(text: str) -> str:
-    """The package's errors name arguments of Python; here they are options."""
-    text = text.replace('pass groups="file"', "use --groups file").replace("groups=", "--groups ")
-    text = text.replace('pass on_error="skip"', "use --on-error skip")
-    text = text.replace("give their folder (source=)", "give their folder with --photos")
-    text = text.replace('pass layout="classes"', "use --layout classes")
-    return text.replace("choose another size", "choose another --size")
 
 
 # -- the console -------------------------------------------------------------------------------
@@ -146,6 +139,20 @@ app = typer.Typer(
 )
 
 
+class _InOptions:
+    """A stream for what the package prints while it works."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(in_options(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 class Strategy(str, Enum):
     head = "head"
     layer4 = "layer4"
@@ -166,6 +173,28 @@ class ExportFormat(str, Enum):
 
 class Layout(str, Enum):
     classes = "classes"
+
+
+class Augment(str, Enum):
+    none = "none"
+    light = "light"
+    standard = "standard"
+    strong = "strong"
+
+
+class ClassWeights(str, Enum):
+    balanced = "balanced"
+
+
+class Mix(str, Enum):
+    mixup = "mixup"
+    cutmix = "cutmix"
+
+
+class Log(str, Enum):
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    wandb = "wandb"
 
 
 class SplitName(str, Enum):
@@ -235,11 +264,12 @@ def audit(
 
     with _only_json(as_json):
         found = audit_folder(folder, layout and layout.value)
-    _print_json(found.to_dict()) if as_json else typer.echo(found.summary())
+    _print_json(found.to_dict()) if as_json else typer.echo(in_options(found.summary()))
 
 
 @app.command()
 def train(
+    ctx: typer.Context,
     source: str = typer.Argument(
         ..., metavar="DIR", help="A folder of photos, or the name of a built-in set."
     ),
@@ -270,6 +300,49 @@ def train(
     ),
     layout: Layout | None = LAYOUT,
     on_error: OnError = ON_ERROR,
+    keep_placeholders: bool = typer.Option(
+        False,
+        "--keep-placeholders/--no-keep-placeholders",
+        help="Train also on files that seem to stand in for a missing photo.",
+    ),
+    lr: float | None = typer.Option(
+        None,
+        help="Peak learning rate of the last stage; the others keep the recipe's proportion to it.",
+    ),
+    augment: Augment = typer.Option(
+        Augment.standard, help="How photos vary; light never mirrors them: for text and maps."
+    ),
+    class_weights: ClassWeights | None = typer.Option(
+        None, help="balanced: a photo of a rare class counts for more."
+    ),
+    early_stopping: int = typer.Option(
+        0, min=0, metavar="N", help="End a stage N epochs after its last better one; 0: never."
+    ),
+    label_smoothing: float = typer.Option(
+        0.0, min=0, help="Share of the target that is spread over all classes."
+    ),
+    mix: Mix | None = typer.Option(None, help="Mix pairs of photos and their labels."),
+    ema: float | None = typer.Option(
+        None, metavar="DECAY", help="Keep a moving average of the weights, such as 0.99."
+    ),
+    bf16: bool = typer.Option(False, "--bf16/--no-bf16", help="Train in bfloat16 autocast."),
+    device: str | None = typer.Option(
+        None, help="cpu, cuda, cuda:1, mps; by default the best there is."
+    ),
+    workers: int = typer.Option(0, min=0, help="Processes that load photos."),
+    time_budget: float | None = typer.Option(
+        None,
+        metavar="MINUTES",
+        help="Take as many epochs as fit, by timing a few batches before training.",
+    ),
+    log: Log | None = typer.Option(
+        None, help="Tell each epoch also to this program; its package must be installed."
+    ),
+    config: Path | None = typer.Option(
+        None,
+        metavar="FILE",
+        help="Options as JSON, such as a run's settings.json; those given here win.",
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run."),
     force: bool = typer.Option(
         False, "--force", help="Replace an earlier run; its files are moved to RUN/before-1."
@@ -277,19 +350,18 @@ def train(
     as_json: bool = JSON,
 ) -> None:
     """Fine-tune on a folder of photos; writes a model, a report and what is needed to resume."""
+    from ftcourse.reporting.config import read_settings
     from ftcourse.reporting.report import Interrupted, Settings, train_and_report
     from ftcourse.reporting.report_page import headline
     from ftcourse.reporting.starting_weights import choose
 
-    start = choose(weights, backbone, out if resume else None)
-    settings = Settings(
-        strategy=strategy.value, epochs=epochs, seed=seed, weights=start.weights, backbone=start.backbone,
-        size=size, batch_size=batch_size, on_error=on_error.value, groups=groups,
-        layout=layout and layout.value,
-    )  # fmt: skip
+    given = _given(ctx, [field.name for field in fields(Settings)])
+    asked = given if config is None else read_settings(config, given)
+    start = choose(asked.get("weights", "auto"), asked.get("backbone"), out if resume else None)
+    settings = Settings(**asked | {"weights": start.weights, "backbone": start.backbone})
     with _whoever_reads():
         try:
-            with _only_json(as_json):
+            with _only_json(as_json), contextlib.redirect_stdout(_InOptions(sys.stdout)):  # type: ignore[type-var]
                 report = train_and_report(
                     source, out, settings, resume=resume, force=force,
                     on_start=lambda: typer.echo(one_line(start.note)) if start.note else None,
@@ -298,11 +370,20 @@ def train(
             typer.echo(f"ftcourse: {one_line(stop)}", err=True)
             raise typer.Exit(130) from stop
         for note in report["data_notes"] + report["notes"]:
-            typer.echo(f"note: {one_line(note)}", err=as_json)
+            typer.echo(f"note: {in_options(one_line(note))}", err=as_json)
         typer.echo(one_line(headline(report)), err=as_json)
         typer.echo(one_line(f"{out / 'report.md'} has the rest."), err=as_json)
         if as_json:
             _print_json(report)
+
+
+def _given(ctx: typer.Context, names: list[str]) -> dict[str, Any]:
+    """The options that stand on the command line, as the package takes them."""
+    return {
+        name: getattr(value, "value", value)
+        for name, value in ctx.params.items()
+        if name in names and getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
 
 
 @app.command()

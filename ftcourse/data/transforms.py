@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
 __all__ = [
+    "AUGMENTATIONS",
     "DEFAULT_SIZE",
     "MEAN",
     "STD",
@@ -26,6 +27,7 @@ __all__ = [
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 DEFAULT_SIZE = 128  # side of the square that the network sees, in pixels
+AUGMENTATIONS = ("none", "light", "standard", "strong")
 UNKNOWN_SIDE = 288  # short side kept for a transform that does not tell its size: enough for 224
 
 Transform = Callable[[Any], Any]
@@ -45,24 +47,61 @@ def eval_transforms(
 
 
 def train_transforms(
-    size: int = DEFAULT_SIZE, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+    size: int = DEFAULT_SIZE,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    augment: str = "standard",
 ) -> Transform:
-    """Random crop of half to all of the area, flip, slight changes of colour, normalise.
+    """Random crop, flip and changes of colour, then normalise: each photo another one in each epoch.
+
+    | augment  | area of the crop | mirrored | and                                                         |
+    | -------- | ---------------- | -------- | ----------------------------------------------------------- |
+    | none     | the centre       | never    | nothing: `eval_transforms`, the same photo in each epoch    |
+    | light    | 0.8 to 1         | never    | brightness, contrast by 0.1: for text, maps, left and right |
+    | standard | 0.5 to 1         | half     | brightness, contrast, saturation by 0.2                     |
+    | strong   | 0.25 to 1        | half     | one operation of TrivialAugment, a rectangle erased         |
 
     Takes a PIL image or a uint8 tensor (3, H, W); gives float32 (3, size, size).
-    Source: https://docs.pytorch.org/vision/stable/transforms.html
+    Sources: https://docs.pytorch.org/vision/stable/transforms.html; TrivialAugment, https://arxiv.org/abs/2103.10158
+
+    Raises:
+        ValueError: no such augmentation.
     """
+    if augment not in AUGMENTATIONS:
+        raise ValueError(f"augment={augment!r}: use one of {', '.join(AUGMENTATIONS)}")
+    if augment == "none":
+        return eval_transforms(size, mean, std)
+    area, change, after = _AUGMENTATIONS[augment]
     return v2.Compose(
         [
             v2.ToImage(),
-            v2.RandomResizedCrop(size, scale=(0.5, 1.0), antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            v2.RandomResizedCrop(size, scale=(area, 1.0), antialias=True),
+            *change,
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(list(mean), list(std)),
+            *after,
             v2.ToPureTensor(),
         ]
     )
+
+
+# the smallest crop, what is done to the photo, what is done to the normalised one
+_AUGMENTATIONS: dict[str, tuple[float, list[nn.Module], list[nn.Module]]] = {
+    "light": (0.8, [v2.ColorJitter(brightness=0.1, contrast=0.1)], []),
+    "standard": (
+        0.5,
+        [
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+        ],
+        [],
+    ),
+    "strong": (
+        0.25,
+        [v2.RandomHorizontalFlip(), v2.TrivialAugmentWide()],
+        [v2.RandomErasing(p=0.25)],
+    ),
+}
 
 
 def needed_side(transform: Transform | None) -> int:

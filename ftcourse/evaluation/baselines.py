@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -34,13 +35,15 @@ class PooledFeatures:
     y: np.ndarray
 
 
-def pooled_features(model: nn.Module, split: Any, batch_size: int = 64) -> PooledFeatures:
+def pooled_features(
+    model: nn.Module, split: Any, batch_size: int = 64, device: torch.device | str | None = None
+) -> PooledFeatures:
     """What goes into the model's head, for each photo of a split. The model stays as it is."""
     trunk = copy.deepcopy(model)
     name, _ = head_of(trunk)
     parent = trunk.get_submodule(name.rpartition(".")[0])
     setattr(parent, name.rpartition(".")[2], nn.Identity())
-    x, y = predict(trunk.to(best_device()), split, batch_size=batch_size)
+    x, y = predict(trunk.to(device or best_device()), split, batch_size=batch_size)
     return PooledFeatures(x.numpy(), y.numpy())
 
 

@@ -29,7 +29,13 @@ from torch import Tensor, nn
 
 from ftcourse.data.loading import load_data
 from ftcourse.data.splits import Data
-from ftcourse.data.transforms import MEAN, STD, eval_transforms, train_transforms
+from ftcourse.data.transforms import (
+    AUGMENTATIONS,
+    MEAN,
+    STD,
+    eval_transforms,
+    train_transforms,
+)
 from ftcourse.evaluation.baselines import (
     LinearProbe,
     PooledFeatures,
@@ -70,7 +76,9 @@ from ftcourse.training.history import History
 from ftcourse.training.locks import Held, holder, locked
 from ftcourse.training.loop import best_device, finetune, predict
 from ftcourse.training.records import SETTINGS, read_record
+from ftcourse.training.run_logs import LOGS, check_log, open_log
 from ftcourse.training.stages import Stage
+from ftcourse.training.timing import epochs_that_fit, pace
 
 __all__ = ["Interrupted", "Settings", "train_and_report", "write_report"]
 
@@ -103,16 +111,57 @@ class Settings:
     on_error: str = "raise"
     groups: str | None = None  # what stays in one split, see `load_data`
     layout: str | None = None  # "classes" if the top folders are the classes, see `load_data`
+    keep_placeholders: bool = False
+    lr: float | None = None  # of the last stage; the other rates keep their proportion to it
+    augment: str = "standard"  # see `train_transforms`
+    class_weights: str | None = None  # "balanced"; this and those below: see `finetune`
+    early_stopping: int = 0  # 0 is without
+    label_smoothing: float = 0.0
+    mix: str | None = None
+    ema: float | None = None
+    bf16: bool = False
+    device: str | None = None
+    workers: int = 0
+    time_budget: float | None = None  # minutes, see `fit_into_time`
+    log: str | None = None
 
     def __post_init__(self) -> None:
-        if self.strategy not in recipes.STRATEGIES:
-            raise ValueError(
-                f"strategy={self.strategy!r}: use one of {', '.join(recipes.STRATEGIES)}"
-            )
-        for name, least in (("epochs", 1), ("size", 16), ("batch_size", 2)):
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                told = ", ".join(one for one in known if one is not None)
+                raise ValueError(f"{name}={value!r}: use one of {told}")
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name}={value}: at least {least}")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise ValueError(f"lr={self.lr}: a learning rate is above 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing}: from 0 to below 1")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema={self.ema}: a decay between 0 and 1, such as 0.99")
+        if self.time_budget is not None and not self.time_budget > 0:
+            raise ValueError(f"time_budget={self.time_budget}: minutes, above 0")
+
+    def finetune(self) -> dict[str, Any]:
+        """What `finetune` is called with, beside stages, batch size and seed."""
+        names = ("class_weights", "label_smoothing", "mix", "ema", "bf16", "device")
+        asked = {name: getattr(self, name) for name in names}
+        return asked | {"early_stopping": self.early_stopping or None, "num_workers": self.workers}
+
+
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "strategy": recipes.STRATEGIES,
+    "on_error": ("raise", "skip"),
+    "layout": (None, "classes"),
+    "augment": AUGMENTATIONS,
+    "class_weights": (None, "balanced"),
+    "mix": (None, "mixup", "cutmix"),
+    "log": (None, *LOGS),
+}
+LEAST = {"epochs": 1, "size": 16, "batch_size": 2, "early_stopping": 0, "workers": 0}
+NOT_COMPARED = ("device", "log")  # a run may go on elsewhere, and be told elsewhere
 
 
 def train_and_report(
@@ -161,6 +210,8 @@ def _train_and_report(
     on_start: Callable[[], None] | None,
 ) -> dict[str, Any]:
     clock = Clock()
+    check_device(settings.device)
+    check_log(settings.log)
     torch.manual_seed(settings.seed)
     model = load_backbone(
         settings.backbone, None if settings.weights == "none" else settings.weights
@@ -172,25 +223,31 @@ def _train_and_report(
     data = _load(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
-    stages = recipes.recipe(
-        settings.strategy, len(data.train), len(data.classes), settings.epochs,
-        from_scratch=settings.weights == "none", last=last_block(model),
-    )  # fmt: skip
+    last = last_block(model)
+    stages = _stages(settings, data, settings.epochs, last)
+    in_full, planned = stages, None
+    if settings.time_budget is not None:
+        if resume:
+            planned = read_record(out / "settings.json", SETTINGS).get("planned_epochs")
+        planned = planned or fit_into_time(model, data, settings, stages, clock.elapsed)
+        stages = _stages(settings, data, planned, last)
     _check_disk(out, model, stages)
     with _alone(out):
         _check_out(out, resume, force)  # another process may have been quicker
         remove_leftovers(out, FILES)
-        resume = _begin(out, settings, data, source, resume, force)
+        resume = _begin(out, settings, data, source, resume, force, planned)
         if on_start is not None:
             on_start()
         clock.lap("data")
-        features = [pooled_features(model, s) for s in (_as_tested(data), data.val)]
+        splits = (_as_tested(data), data.val)
+        features = [pooled_features(model, s, device=settings.device) for s in splits]
         untouched = {k: v.clone() for k, v in model.state_dict().items()}  # for the test's features
         clock.lap("baselines")
-        history = finetune(
-            model, data, stages, out_dir=out, resume=resume, batch_size=settings.batch_size,
-            seed=settings.seed, progress=progress, **recipes.FINETUNE,
-        )  # fmt: skip
+        with _logged(settings, out) as on_epoch:
+            history = finetune(
+                model, data, stages, out_dir=out, resume=resume, batch_size=settings.batch_size,
+                seed=settings.seed, progress=progress, on_epoch=on_epoch, **settings.finetune(),
+            )  # fmt: skip
         clock.lap("training")
         _stop_if_interrupted(history, out)
         probe = LinearProbe(*features)
@@ -198,10 +255,14 @@ def _train_and_report(
         write_train_photos(out, data.train)
         judged = _validated(model, data)
         _save(model, out / "model.safetensors", data, settings, shape, judged.temperature)
-        tested = _test(model, untouched, data, probe, settings.seed, judged)
+        tested = _test(model, untouched, data, probe, settings, judged)
         clock.lap("test")
         _write_tables(out, data, source, judged, tested)
         report = _report(source, out, settings, shape, data, stages, history, probe, tested)
+        if planned is not None:
+            report["time_budget"] = _time_told(settings, planned, in_full)
+            again = report["settings"] | {"epochs": planned, "time_budget": None}
+            report["command"] = command_of(source, out, again)
         report["where"] = draw_where(out, report["worst"], data, model)
         write_report(out, report | clock.times(history.seconds), history, data)
     return report | clock.times(history.seconds)
@@ -213,6 +274,11 @@ class Clock:
     def __init__(self) -> None:
         self.last = time.perf_counter()
         self.laps: dict[str, float] = {}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the last lap ended, and of all laps."""
+        return time.perf_counter() - self.last + sum(self.laps.values())
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
@@ -273,6 +339,86 @@ def _busy(out: Path, by: str) -> FileExistsError:
     )
 
 
+def _stages(settings: Settings, data: Data, epochs: int | None, last: str) -> list[Stage]:
+    return recipes.recipe(
+        settings.strategy, len(data.train), len(data.classes), epochs,
+        from_scratch=settings.weights == "none", last=last, lr=settings.lr,
+    )  # fmt: skip
+
+
+def fit_into_time(
+    model: nn.Module, data: Data, settings: Settings, stages: Sequence[Stage], elapsed: float
+) -> int:
+    """How many epochs of these stages end within `settings.time_budget` minutes; `elapsed` seconds are over.
+
+    Counted are reading the photos, the baselines, training and the test, by timing a few real batches; the
+    estimate is printed. The pictures of the report take seconds more.
+
+    Raises:
+        ValueError: not even one epoch does.
+    """
+    budget = settings.time_budget or 0.0
+    start = time.perf_counter()
+    found = pace(model, data, stages, batch_size=settings.batch_size, **settings.finetune())
+    elapsed += time.perf_counter() - start
+    seen = len(data.train) + len(data.val) + 2 * len(data.test)  # by the network and the baselines
+    rest = elapsed + seen * found.photo
+    most = sum(stage.epochs for stage in stages)
+    n = epochs_that_fit(
+        lambda n: _stages(settings, data, n), most, 60 * budget - rest, found.seconds
+    )
+    if not n:
+        one = (rest + found.seconds(_stages(settings, data, 1))) / 60
+        raise ValueError(
+            f"time_budget={budget:g}: with a single epoch the run takes about {one:.2g} minutes here; give more "
+            f"time, or a smaller size=, or fewer photos"
+        )
+    minutes = (rest + found.seconds(_stages(settings, data, n))) / 60
+    print(f"{_time_told(settings, n, stages)} The run takes about {minutes:.2g} minutes here.")
+    return n
+
+
+def _time_told(settings: Settings, epochs: int, in_full: Sequence[Stage]) -> str:
+    most, budget = sum(stage.epochs for stage in in_full), settings.time_budget
+    which = f"All {most}" if epochs == most else f"{epochs} of {most}"
+    return f"{which} epochs fit into the time budget of {budget:g} minutes."
+
+
+@contextmanager
+def _logged(settings: Settings, out: Path) -> Iterator[Callable[[History], None] | None]:
+    """What tells each epoch to the run's log, which is closed however the run ends; None without a log."""
+    if settings.log is None:
+        yield None
+        return
+    log = open_log(settings.log, out, {f.name: getattr(settings, f.name) for f in fields(settings)})
+
+    def tell(history: History) -> None:
+        row = history.epochs[-1]
+        known = ("lr", "seconds")
+        told = {k: v for k, v in row.items() if k in known or k.startswith(("train_", "val_"))}
+        log.numbers(row["epoch"], told)
+
+    try:
+        yield tell
+    finally:
+        log.close()
+
+
+def check_device(name: str | None) -> None:
+    """Refuse a device that PyTorch does not know or this machine does not have.
+
+    Raises:
+        ValueError: with the device and what there is.
+    """
+    try:
+        torch.empty(0, device=name or "cpu")
+    except (RuntimeError, AssertionError, NotImplementedError) as err:
+        raise ValueError(
+            f"device={name!r}: there is none of that name here; this machine has cpu"
+            + ("" if best_device().type == "cpu" else f" and {best_device()}")
+        ) from err
+
+
 def _check_disk(out: Path, model: nn.Module, stages: Sequence[Stage]) -> None:
     """Refuse before any training where the files of the run will not fit."""
     old = out / "checkpoint.pt"
@@ -316,32 +462,35 @@ def _full_disk_told(out: Path) -> Iterator[None]:
 
 
 def _begin(
-    out: Path, settings: Settings, data: Data, source: Any, resume: bool, force: bool
-) -> bool:
+    out: Path, settings: Settings, data: Data, source: Any, resume: bool, force: bool,
+    planned: int | None = None,
+) -> bool:  # fmt: skip
     """Write `settings.json`, or compare with it; True if there is a checkpoint to go on from."""
     mine = {f.name: getattr(settings, f.name) for f in fields(settings)}
     mine["photos"] = _fingerprint(data, source)
     if force:
         _move_aside(out)
     if not resume:
-        write_atomic(out / "settings.json", json.dumps(mine, indent=1).encode())
+        record = mine if planned is None else mine | {"planned_epochs": planned}
+        write_atomic(out / "settings.json", json.dumps(record, indent=1).encode())
         return False
     then = read_record(out / "settings.json", SETTINGS)
+    then = {f.name: f.default for f in fields(settings)} | then  # of an earlier version
     for name, value in mine.items():
-        if then.get(name) != value:
+        if then[name] != value and name not in NOT_COMPARED:
             if name == "photos":
                 raise ValueError(
                     f"{source}: the photos or their splits have changed since {out} began"
                 )
             option = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"{out}: was started with {option} {then.get(name)}, not {value}; resume it with the same"
+                f"{out}: was started with {option} {then[name]}, not {value}; resume it with the same"
             )
     return (out / "checkpoint.pt").exists()
 
 
 def _move_aside(out: Path) -> None:
-    mine = [out / name for name in FILES if (out / name).exists()]
+    mine = [out / name for name in (*FILES, "tensorboard") if (out / name).exists()]
     if not mine:
         return
     n = 1
@@ -398,12 +547,13 @@ def _architecture(model: nn.Module, settings: Settings) -> str:
 
 def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
     size, mean, std = shape["crop_size"], shape["mean"], shape["std"]
-    options: dict[str, Any] = {"layout": settings.layout} if settings.layout else {}
+    given = ("layout", "keep_placeholders")  # for folders alone
+    options = {name: value for name in given if (value := getattr(settings, name))}
     return load_data(
         source,
         seed=settings.seed,
         transform=eval_transforms(size, mean, std),
-        train_transform=train_transforms(size, mean, std),
+        train_transform=train_transforms(size, mean, std, settings.augment),
         on_error=settings.on_error,
         groups=settings.groups,
         **options,
@@ -500,20 +650,22 @@ class Tested:
 
 
 def _test(
-    model: nn.Module, untouched: dict[str, Tensor], data: Data, probe: LinearProbe, seed: int,
-    judged: Validated,
+    model: nn.Module, untouched: dict[str, Tensor], data: Data, probe: LinearProbe,
+    settings: Settings, judged: Validated,
 ) -> Tested:  # fmt: skip
     raw, targets = predict(model, data.test)
     logits = raw / judged.temperature
     tuned = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(untouched)  # the probe sees the backbone as it was before training
-    features: PooledFeatures = pooled_features(model, data.test)
+    features: PooledFeatures = pooled_features(model, data.test, device=settings.device)
     model.load_state_dict(tuned)
     answers = probe.predict(features.x)
     majority = majority_class(data.train.targets, len(data.classes))
     truth = targets.numpy()
     near_train = data.near_train.get("test", [])
-    result = measure(logits, targets, data.classes, seed, other=answers, near_train=near_train)
+    result = measure(
+        logits, targets, data.classes, settings.seed, other=answers, near_train=near_train
+    )
     result["calibration"] = {
         "temperature": judged.temperature,
         "note": judged.note,
@@ -543,6 +695,7 @@ def _report(
         "backbone": settings.backbone,
         "size": shape["crop_size"],
         "settings": asked,
+        "options": {f.name: asked[f.name] for f in fields(settings) if asked[f.name] != f.default},
         "test": tested.result,
         "baselines": {
             "majority": float(tested.majority_hits.mean()),
@@ -558,7 +711,7 @@ def _report(
         },
         "worst": _worst(tested, data, source),
         "stages": [stage.to_dict() for stage in stages],
-        "finetune": dict(recipes.FINETUNE),
+        "finetune": settings.finetune(),
         "best": history.best,
         "epochs": len(history.epochs),
         "stopped": history.stopped,
@@ -568,7 +721,7 @@ def _report(
         "val_near_train": len(data.near_train.get("val", [])),
         "command": command_of(source, out, asked),
         "versions": versions(*(("timm",) if is_timm_network(settings.backbone) else ())),
-        "device": str(best_device()),
+        "device": str(settings.device or best_device()),
     }
     return report | {"notes": remarks(report)}
 

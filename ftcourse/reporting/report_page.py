@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
+from ftcourse.reporting.options import in_options
 from ftcourse.reporting.origins import inherited
 from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 
@@ -42,11 +43,18 @@ def _without_near_copies(result: dict[str, Any], what: str) -> str:
 
 def command_of(source: Any, out: Any, settings: dict[str, Any]) -> str:
     """The command that makes this run again."""
-    words = ["ftcourse", "train", str(source), "--out", str(out)]
+    return shlex.join(["ftcourse", "train", str(source), "--out", str(out), *_words(settings)])
+
+
+def _words(settings: dict[str, Any]) -> list[str]:
+    words: list[str] = []
     for name, value in settings.items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [option] * value
+        elif value is not None:
+            words += [option, str(value)]
+    return words
 
 
 def page(report: dict[str, Any]) -> str:
@@ -170,8 +178,24 @@ def _training(report: dict[str, Any]) -> list[str]:
         "![Loss and accuracy over the epochs](curves.png)",
         *inherited(report.get("origins", [])),
         f"It took {report['seconds']:.1f} s on {report['device']} ({times}).",
-        *_bullets([f"{f['what']}: {f['evidence']}. {f['fix']}." for f in report["findings"]]),
+        *_asked(report),
+        *_bullets(
+            [in_options(f"{f['what']}: {f['evidence']}. {f['fix']}.") for f in report["findings"]]
+        ),
     ]
+
+
+def _asked(report: dict[str, Any]) -> list[str]:
+    """Which options differ from the defaults, and how many epochs they left out."""
+    found = []
+    if words := _words(report.get("options", {})):
+        found.append(f"Options that are not the defaults: {' '.join(words)}.")
+    if "time_budget" in report:
+        found.append(report["time_budget"])
+    planned, done = sum(s["epochs"] for s in report["stages"]), report["epochs"]
+    if done < planned and report.get("options", {}).get("early_stopping"):
+        found.append(f"Early stopping left out {planned - done} of {planned} epochs.")
+    return _bullets(found)
 
 
 def _photos(report: dict[str, Any]) -> list[str]:
@@ -180,11 +204,12 @@ def _photos(report: dict[str, Any]) -> list[str]:
         [name, *(report["counts_per_class"][s][name] for s in splits)] for name in report["classes"]
     ]
     rows.append(["all", *report["counts"].values()])
-    parts = ["## The photos", _table(["class", *splits], rows), *_bullets(report["data_notes"])]
+    parts = ["## The photos", _table(["class", *splits], rows)]
+    parts += _bullets([in_options(note) for note in report["data_notes"]])
     if report["audit"] is None:
         return parts
     findings = report["audit"]["findings"]
-    told = [_finding(f) for f in findings] or ["The audit found nothing."]
+    told = [in_options(_finding(f)) for f in findings] or ["The audit found nothing."]
     return [*parts, "### Audit", *_bullets(told)]
 
 

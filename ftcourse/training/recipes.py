@@ -13,7 +13,7 @@ from typing import Any
 from ftcourse.data.transforms import DEFAULT_SIZE
 from ftcourse.training.stages import Stage
 
-__all__ = ["FINETUNE", "STRATEGIES", "default_size", "recipe", "resolve_strategy"]
+__all__ = ["STRATEGIES", "default_size", "recipe", "resolve_strategy"]
 
 STRATEGIES = ("auto", "head", "layer4", "full")
 
@@ -29,9 +29,6 @@ STAGES = {
 
 # With random weights there is nothing to keep: everything learns, as fast, from the first step.
 SCRATCH = (Stage("all", lr=1e-3),)
-
-# What else `finetune` is called with.
-FINETUNE: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ def recipe(
     epochs: int | None = None,
     from_scratch: bool = False,
     last: str = "layer4",
+    lr: float | None = None,
 ) -> list[Stage]:
     """The stages of a strategy.
 
@@ -94,10 +92,22 @@ def recipe(
         from_scratch: the backbone has random weights; "auto" and "full" then train everything at once, for as many
             epochs as "full" has in all. "head" and "layer4" are done as asked.
         last: the layer group that stands for layer4 in other networks than a ResNet, see `last_block`.
+        lr: peak learning rate of the last stage; all other rates keep their proportion to it.
 
     Raises:
         ValueError: no such strategy, or no epochs.
     """
+    if lr is not None:
+        stages = recipe(strategy, n_train, num_classes, epochs, from_scratch, last)
+        peak = stages[-1].lr
+        return [
+            replace(
+                stage,
+                lr=lr * (stage.lr / peak),
+                head_lr=stage.head_lr and lr * (stage.head_lr / peak),
+            )
+            for stage in stages
+        ]
     if epochs is not None and epochs < 1:
         raise ValueError(f"epochs={epochs}: at least one is needed")
     name = resolve_strategy(strategy, n_train, num_classes, from_scratch)

@@ -221,7 +221,21 @@ SETTINGS = {
     "on_error": str,
     "groups?": (str, None),
     "layout?": (str, None),
+    "keep_placeholders?": bool,
+    "lr?": (Number(0, 1e6), None),
+    "augment?": str,
+    "class_weights?": (str, None),
+    "early_stopping?": COUNT,
+    "label_smoothing?": SHARE,
+    "mix?": (str, None),
+    "ema?": (SHARE, None),
+    "bf16?": bool,
+    "device?": (str, None),
+    "workers?": COUNT,
+    "time_budget?": (Number(0, 1e9), None),
+    "log?": (str, None),
     "photos": str,
+    "planned_epochs?": (Number(1, 1e9, whole=True), None),
 }
 
 # `history.json`, and the history in a checkpoint.

@@ -152,4 +152,3 @@ def test_the_side_is_that_of_the_weights_transforms_or_128(crop, side):
 def test_the_table_reads_upwards_and_has_a_row_for_any_number_of_photos():
     limits = [row.below for row in recipes.TABLE]
     assert limits == sorted(limits) and limits[-1] == math.inf
-    assert recipes.FINETUNE == {}  # `finetune` is called with its own defaults
