@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -80,7 +81,15 @@ def _in_options(text: str) -> str:
     text = text.replace('pass on_error="skip"', "use --on-error skip")
     text = text.replace("give their folder (source=)", "give their folder with --photos")
     text = text.replace('pass layout="classes"', "use --layout classes")
+    text = re.sub(r'pass columns=\{"(\w+)": "?(NAME|None)"?\}', _as_column, text)
+    text = text.replace('pass labels="REGEX"', "use --labels REGEX")
+    text = re.sub(r"(?<![\w-])(labels|columns)=", r"--\1 ", text)
     return text.replace("choose another size", "choose another --size")
+
+
+def _as_column(found: re.Match[str]) -> str:
+    role, name = found.groups()
+    return f"use --columns {role}={'' if name == 'None' else name}"
 
 
 # -- the console -------------------------------------------------------------------------------
@@ -179,6 +188,17 @@ JSON = typer.Option(False, "--json", help="Print JSON to stdout, everything else
 LAYOUT = typer.Option(
     None, help="classes, if the top folders are the classes although they look like splits."
 )
+COLUMNS = typer.Option(
+    None,
+    metavar="file=NAME,label=NAME",
+    help="The columns of a table (file, label, split, group) that their names and cells do not tell.",
+)
+LABELS = typer.Option(
+    None,
+    metavar="REGEX",
+    help="Where labels are in the names of files: a regular expression with one group in parentheses.",
+)
+SOURCE = "A folder of photos, or a table of them (.csv, .tsv, .parquet)"
 ON_ERROR = typer.Option(OnError.stop, help="What to do with a photo that cannot be decoded.")
 
 
@@ -223,22 +243,24 @@ def doctor(as_json: bool = JSON) -> None:
 
 @app.command()
 def audit(
-    folder: Path = typer.Argument(..., metavar="DIR", help="A folder of photos in class folders."),
+    source: Path = typer.Argument(..., metavar="SOURCE", help=f"{SOURCE}."),
     layout: Layout | None = LAYOUT,
+    columns: str | None = COLUMNS,
+    labels: str | None = LABELS,
     as_json: bool = JSON,
 ) -> None:
     """Look for what could spoil a folder of photos: broken files, duplicates, leaks. Changes no file."""
     from ftcourse.data.audit import audit as audit_folder
 
     with _only_json(as_json):
-        found = audit_folder(folder, layout and layout.value)
+        found = audit_folder(source, layout and layout.value, columns, labels)
     _print_json(found.to_dict()) if as_json else typer.echo(found.summary())
 
 
 @app.command()
 def train(
     source: str = typer.Argument(
-        ..., metavar="DIR", help="A folder of photos, or the name of a built-in set."
+        ..., metavar="SOURCE", help=f"{SOURCE}, or the name of a built-in set."
     ),
     out: Path = typer.Option(
         ..., "--out", metavar="RUN", help="Folder for the model and the report."
@@ -260,6 +282,8 @@ def train(
         "parentheses, or TABLE.csv:COLUMN; file keeps not even near copies together.",
     ),
     layout: Layout | None = LAYOUT,
+    columns: str | None = COLUMNS,
+    labels: str | None = LABELS,
     on_error: OnError = ON_ERROR,
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run."),
     force: bool = typer.Option(
@@ -274,7 +298,7 @@ def train(
     settings = Settings(
         strategy=strategy.value, epochs=epochs, seed=seed, weights=weights, backbone=backbone,
         size=size, batch_size=batch_size, on_error=on_error.value, groups=groups,
-        layout=layout and layout.value,
+        layout=layout and layout.value, columns=columns, labels=labels,
     )  # fmt: skip
     with _whoever_reads():
         try:
@@ -326,12 +350,14 @@ def evaluate(
         ..., metavar="RUN", help="The folder that `train` wrote, or its model file."
     ),
     source: str = typer.Argument(
-        ..., metavar="DIR", help="Labelled photos, laid out as for `train`."
+        ..., metavar="SOURCE", help="Labelled photos, laid out as for `train`."
     ),
     split: SplitName = typer.Option(
         SplitName.test, help="Drawn as in training; `all` for new photos."
     ),
     layout: Layout | None = LAYOUT,
+    columns: str | None = COLUMNS,
+    labels: str | None = LABELS,
     on_error: OnError = ON_ERROR,
     as_json: bool = JSON,
 ) -> None:
@@ -341,8 +367,9 @@ def evaluate(
 
     with _only_json(as_json):
         result = evaluate_folder(
-            run, source, split.value, on_error=on_error.value, layout=layout and layout.value
-        )
+            run, source, split.value, on_error=on_error.value, layout=layout and layout.value,
+            columns=columns, labels=labels,
+        )  # fmt: skip
     _print_json(result) if as_json else typer.echo(evaluation(result))
 
 

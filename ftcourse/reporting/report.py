@@ -86,6 +86,8 @@ class Settings:
     on_error: str = "raise"
     groups: str | None = None  # what stays in one split, see `load_data`
     layout: str | None = None  # "classes" if the top folders are the classes, see `load_data`
+    columns: str | None = None  # of a table, as "file=NAME,label=NAME", see `load_data`
+    labels: str | None = None  # the expression that finds labels in file names, see `load_data`
 
     def __post_init__(self) -> None:
         if self.strategy not in recipes.STRATEGIES:
@@ -110,7 +112,8 @@ def train_and_report(
     """Fine-tune on a folder of photos and write a run: model, checkpoint, history, curves, report.
 
     Args:
-        source: what `load_data` takes: a folder, or the name of a built-in set.
+        source: a folder, a table, or the name of a built-in set, as for `load_data`; what lies in memory leaves no
+            way to find the photos of a run again.
         out: the run's folder.
         resume: go on with an interrupted run of the same settings and photos.
         force: `out` may hold an earlier run; its files are moved into `out/before-1/` (2, 3, ...).
@@ -125,6 +128,11 @@ def train_and_report(
         ValueError, OSError: from reading the photos and the weights; each says what and where.
     """
     settings, out = settings or Settings(), Path(out)
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(
+            f"train_and_report takes the path of a folder or a table, not a {type(source).__name__}: a run must "
+            f"find its photos again; ft.load_data and ft.finetune take it"
+        )
     _check_out(out, resume, force)
     if (by := holder(out / LOCK)) is not None:
         raise _busy(out, by)
@@ -332,11 +340,12 @@ def _fingerprint(data: Data, source: Any) -> str:
 
 
 def file_name(path: Any, source: Any) -> str:
-    """The path below the source folder, as in the audit; a number for data without files."""
+    """The path below the source folder, or a table's, as in the audit; a number for data without files."""
     if not isinstance(path, Path):
         return f"number {path}"
+    folder = Path(source).expanduser()
     try:
-        return path.relative_to(Path(source).expanduser()).as_posix()
+        return path.relative_to(folder.parent if folder.is_file() else folder).as_posix()
     except ValueError:  # a built-in set lies in the download folder
         return "/".join(path.parts[-3:])
 
@@ -368,6 +377,8 @@ def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
         train_transform=train_transforms(size, mean, std),
         on_error=settings.on_error,
         groups=settings.groups,
+        columns=settings.columns,
+        labels=settings.labels,
         **options,
     )
 
@@ -407,6 +418,8 @@ def _save(
         seed=settings.seed,
         groups=settings.groups,
         layout=settings.layout,
+        columns=settings.columns,
+        labels=settings.labels,
         version=version("ftcourse"),
     )
 

@@ -203,6 +203,8 @@ HEADER = {
     "grey_bits?": Number(0, 32, whole=True),
     "groups?": (str, None),
     "layout?": (str, None),
+    "columns?": (str, None),
+    "labels?": (str, None),
     "seed?": SEED,
     "version?": str,
 }
@@ -219,6 +221,8 @@ SETTINGS = {
     "on_error": str,
     "groups?": (str, None),
     "layout?": (str, None),
+    "columns?": (str, None),
+    "labels?": (str, None),
     "photos": str,
 }
 
