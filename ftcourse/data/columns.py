@@ -218,7 +218,10 @@ def _file_column(used: _Used, photos: Photos) -> str:
             return names[0]
         if names:
             raise used.unclear("file", names)
-    raise used.unclear("file")
+    raise ValueError(
+        f"{table.name}: no column names photos that lie in {photos.folder}{' or below it' * photos.search}; it "
+        f'has {table.shown()}; pass columns={{"file": "NAME"}} if one is meant to'
+    )
 
 
 def _are_photos(cells: Sequence[Any], photos: Photos) -> bool:

@@ -31,7 +31,7 @@ def folder_of_names(source: str | os.PathLike, labels: Labels) -> Folder:
     if not source.is_dir():
         kind = NotADirectoryError if source.exists() else FileNotFoundError
         raise kind(
-            f"{source}: is no folder; labels= is for a folder of photos with labels in their names"
+            f"{source}: is no folder; labels is for a folder of photos with labels in their names"
         )
     find = pattern_of(labels, "labels", "the part of the file name that is the label")
     files = list(files_below(source))

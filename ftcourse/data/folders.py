@@ -19,6 +19,7 @@ __all__ = [
 
 NOT_A_PHOTO = "not a photo"
 OF_THE_SYSTEM = "made by the system"
+BESIDE = "lies beside the class folders"
 EXPECTED = frozenset({NOT_A_PHOTO, OF_THE_SYSTEM})  # reasons that need no warning
 # never told: they are in most folders and hold nothing of the user's
 SILENT = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx", ".ipynb_checkpoints"})
@@ -404,7 +405,7 @@ def _tell_roles(found: Folder, roles: dict[str, str], inside: bool = False) -> N
 def _leave_out(found: Folder, here: _Inside) -> None:
     """Files beside class folders."""
     for path in here.loose:
-        found.left_out.append((_name(path, found.root), "lies beside the class folders"))
+        found.left_out.append((_name(path, found.root), BESIDE))
     found.left_out += [(_name(path, found.root), reason) for path, reason in here.others]
 
 
@@ -465,7 +466,7 @@ def _find_problems(found: Folder) -> None:
 
 def _other_ways(found: Folder) -> str:
     """How labels can be said without class folders, where there are photos."""
-    loose = any(is_photo_name(Path(name)) for name, _ in found.left_out)
+    loose = any(why == BESIDE for _, why in found.left_out)
     if not loose and not found.photos:
         return ""
     return (

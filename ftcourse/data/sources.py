@@ -114,13 +114,15 @@ def _only_table(folder: Path) -> Path:
             else "no table"
         )
         raise ValueError(
-            f"{folder}: columns= is for a table, and there is {shown} in it; give the table"
+            f"{folder}: columns is for a table, and there is {shown} in it; give the table"
         )
     return tables[0]
 
 
 def _with_table(folder: Folder, file: Path) -> Folder:
     """A folder with a table in it: the table has the labels if the folders have none; both must not differ."""
+    if folder.problems and len(folder.classes) > 1 and folder.layout == "splits":
+        return folder  # there are labels; something else is wrong
     if folder.problems:
         try:
             found = folder_of_table(read_table(file), None, folder.source)

@@ -132,6 +132,14 @@ def test_a_first_line_that_names_a_photo_is_no_header(images):
         find(write(images / "t.csv", *rows()))
 
 
+def test_a_table_without_a_column_of_photos_says_where_they_were_sought(images):
+    file = write(images / "t.csv", "what,label", *rows(lambda n, i: f"x{i},{'ab'[i % 2]}"))
+    with pytest.raises(
+        ValueError, match=r"no column names photos that lie in .* or below it; it has 'what', "
+    ):
+        find(file)
+
+
 # --- labels ---------------------------------------------------------------------------------------
 
 
@@ -378,6 +386,14 @@ def test_class_folders_are_read_unless_a_table_gives_other_classes(tmp_path, hea
     if differs:
         assert "its folders and its table t.csv give the photos other classes" in found.problems[0]
     assert find(tmp_path, layout="classes").problems == []
+
+
+def test_a_table_says_nothing_where_folders_have_labels_and_something_else_is_wrong(tmp_path):
+    photos(
+        tmp_path, [f"train/{c}/{n}" for c in "ab" for n in NAMES] + ["val/c/x.png", "val/a/y.png"]
+    )
+    write(tmp_path / "t.csv", "file,label", *(f"train/a/{n},x" for n in NAMES))
+    assert find(tmp_path).problems[0].endswith("add photos to train/c/ or remove val/c/")
 
 
 # --- Parquet and DataFrames -----------------------------------------------------------------------
