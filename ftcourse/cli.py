@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -211,6 +212,17 @@ JSON = typer.Option(False, "--json", help="Print JSON to stdout, everything else
 LAYOUT = typer.Option(
     None, help="classes, if the top folders are the classes although they look like splits."
 )
+COLUMNS = typer.Option(
+    None,
+    metavar="file=NAME,label=NAME",
+    help="The columns of a table (file, label, split, group) that their names and cells do not tell.",
+)
+LABELS = typer.Option(
+    None,
+    metavar="REGEX",
+    help="Where labels are in the names of files: a regular expression with one group in parentheses.",
+)
+SOURCE = "A folder of photos, or a table of them (.csv, .tsv, .parquet)"
 ON_ERROR = typer.Option(OnError.stop, help="What to do with a photo that cannot be decoded.")
 
 
@@ -255,15 +267,17 @@ def doctor(as_json: bool = JSON) -> None:
 
 @app.command()
 def audit(
-    folder: Path = typer.Argument(..., metavar="DIR", help="A folder of photos in class folders."),
+    source: Path = typer.Argument(..., metavar="SOURCE", help=f"{SOURCE}."),
     layout: Layout | None = LAYOUT,
+    columns: str | None = COLUMNS,
+    labels: str | None = LABELS,
     as_json: bool = JSON,
 ) -> None:
     """Look for what could spoil a folder of photos: broken files, duplicates, leaks. Changes no file."""
     from ftcourse.data.audit import audit as audit_folder
 
     with _only_json(as_json):
-        found = audit_folder(folder, layout and layout.value)
+        found = audit_folder(source, layout and layout.value, columns, labels)
     _print_json(found.to_dict()) if as_json else typer.echo(in_options(found.summary()))
 
 
@@ -271,7 +285,7 @@ def audit(
 def train(
     ctx: typer.Context,
     source: str = typer.Argument(
-        ..., metavar="DIR", help="A folder of photos, or the name of a built-in set."
+        ..., metavar="SOURCE", help=f"{SOURCE}, or the name of a built-in set."
     ),
     out: Path = typer.Option(
         ..., "--out", metavar="RUN", help="Folder for the model and the report."
@@ -299,6 +313,8 @@ def train(
         "parentheses, or TABLE.csv:COLUMN; file keeps not even near copies together.",
     ),
     layout: Layout | None = LAYOUT,
+    columns: str | None = COLUMNS,
+    labels: str | None = LABELS,
     on_error: OnError = ON_ERROR,
     keep_placeholders: bool = typer.Option(
         False,
@@ -423,13 +439,15 @@ def evaluate(
         ..., metavar="RUN", help="The folder that `train` wrote, or its model file."
     ),
     source: str = typer.Argument(
-        ..., metavar="DIR", help="Labelled photos, laid out as for `train`."
+        ..., metavar="SOURCE", help="Labelled photos, laid out as for `train`."
     ),
     split: SplitName = typer.Option(
         SplitName.test, help="Drawn as in training; `all` for new photos."
     ),
     abstain: Optional[float] = ABSTAIN,  # noqa: UP045
     layout: Layout | None = LAYOUT,
+    columns: str | None = COLUMNS,
+    labels: str | None = LABELS,
     on_error: OnError = ON_ERROR,
     as_json: bool = JSON,
 ) -> None:
@@ -440,7 +458,7 @@ def evaluate(
     with _only_json(as_json):
         result = evaluate_folder(
             run, source, split.value, on_error=on_error.value, layout=layout and layout.value,
-            abstain=abstain,
+            abstain=abstain, columns=columns, labels=labels,
         )  # fmt: skip
     _print_json(result) if as_json else typer.echo(evaluation(result))
 

@@ -8,18 +8,20 @@ No file is changed. What the audit calls nearly the same photo is a near copy in
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ftcourse.data.columns import Columns
 from ftcourse.data.deep_greys import common_bits
-from ftcourse.data.folders import EXPECTED, Folder, scan
+from ftcourse.data.file_names import Labels
+from ftcourse.data.folders import EXPECTED, Folder
 from ftcourse.data.inspection import Inspection, inspect_photos
 from ftcourse.data.natural import natural
 from ftcourse.data.near_copies import clusters
 from ftcourse.data.photos import MOST_RATIO
+from ftcourse.data.sources import find
 
 __all__ = ["Audit", "AuditFinding", "audit"]
 
@@ -87,16 +89,22 @@ def _table(counts: dict[str, dict[str, int]]) -> list[str]:
     return lines + [" ".join([f"{n:<{width}}"] + [f"{k:>7}" for k in row]) for n, row in rows]
 
 
-def audit(folder: str | os.PathLike, layout: str | None = None) -> Audit:
+def audit(
+    folder: Any,
+    layout: str | None = None,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
+) -> Audit:
     """Open every photo of a folder once and report what could spoil training or its score.
 
-    Layouts are those of `load_data`, and so is `layout="classes"`. Counted are the photos that decode and do
-    not stand in for a missing one.
+    `folder` is any source of `load_data` but a built-in set; `layout`, `columns` and `labels` are as there.
+    Counted are the photos that decode and do not stand in for a missing one.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `folder` is no folder.
+        ImportError, TypeError, ValueError: its photos and labels cannot be told, as in `load_data`.
     """
-    found = scan(folder, layout)
+    found = find(folder, layout, columns, labels)
     return audit_photos(found, inspect_photos(found.photos))
 
 
@@ -118,6 +126,7 @@ def audit_photos(
     for one in usable:
         counts[one.photo.split][one.photo.label] += 1
     findings = [
+        *(AuditFinding("labels", "error", fault) for fault in folder.faults),
         *(AuditFinding("layout", "error", problem) for problem in folder.problems),
         *(AuditFinding("layout", "info", note) for note in folder.notes),
         *_unreadable(folder, found),

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ftcourse.data.natural import natural
 from ftcourse.data.photo_formats import SUFFIXES, why_unreadable
 from ftcourse.data.split_names import is_date, is_inputs, is_targets, role_of, roles_of
 
-__all__ = ["EXPECTED", "SUFFIXES", "Folder", "Photo", "files_below", "is_photo_name", "scan"]
+__all__ = [
+    "EXPECTED", "SUFFIXES", "Folder", "Photo", "files_below", "in_nfc", "is_photo_name", "scan",
+]  # fmt: skip
 
 NOT_A_PHOTO = "not a photo"
 OF_THE_SYSTEM = "made by the system"
+BESIDE = "lies beside the class folders"
 EXPECTED = frozenset({NOT_A_PHOTO, OF_THE_SYSTEM})  # reasons that need no warning
 # never told: they are in most folders and hold nothing of the user's
 SILENT = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx", ".ipynb_checkpoints"})
@@ -34,24 +37,27 @@ SYSTEM = frozenset(
     }
     | {"__pycache__", ".thumbnails", ".trash", ".trashes"}
 )
-TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet"})
+UNREAD = frozenset(
+    {".json", ".jsonl", ".xlsx", ".xls", ".ods"}
+)  # tables that no labels are read from
 
 
 @dataclass(frozen=True)
 class Photo:
     """One file that should be a photo: where it is, its name below the root, its class."""
 
-    path: Path
+    path: Path  # or an `Item` of a data set, which is read in its place
     name: str  # posix path below the root, in NFC: the same on each platform
     label: str
-    split: str  # "train", "val", "test", or "all" for class folders
+    split: str  # "train", "val", "test", or "all" where splits are to be drawn
+    where: str = ""  # where the photo is said to be, if not by its folder: "train.csv, line 7"
 
 
 @dataclass
 class Folder:
     """What `scan` found. `problems` are sentences that keep the folder from being used."""
 
-    source: Path  # as the caller gave it
+    source: Any  # as the caller gave it: a path, or how a list or a data set is called
     root: Path  # where the class folders or the split folders lie
     layout: str  # "classes" or "splits"
     classes: list[str] = field(default_factory=list)
@@ -59,6 +65,10 @@ class Folder:
     left_out: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)  # of single entries: of no use for anything
+    said_by: str = "the class folders"  # what says the labels
+    mark: str = "/"  # behind the name of a split
+    group_of: Callable[[Path], Any] | None = None  # groups that came with the photos
 
     def splits(self) -> dict[str, list[Photo]]:
         """The photos of each split in the order train, val, test (or all), empty ones left out."""
@@ -101,7 +111,7 @@ def scan(source: str | os.PathLike, layout: str | None = None) -> Folder:
     for split, label, path in _plan(found, layout):
         _read_class(found, split, label, path)
     found.classes = sorted({p.label for p in found.photos}, key=natural)
-    found.photos.sort(key=lambda p: _key(p.name))
+    found.photos.sort(key=lambda p: in_nfc(p.name))
     if not found.problems:
         _find_problems(found)
     return found
@@ -116,7 +126,8 @@ class _Entry(NamedTuple):
     reason: str | None  # why it is left out, whatever it holds
 
 
-def _key(name: str) -> str:
+def in_nfc(name: str) -> str:
+    """A name as Unicode's NFC, which not each platform writes."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -124,7 +135,7 @@ def _entries(folder: Path) -> list[_Entry]:
     """What lies in a folder, sorted by name on each platform alike, without what is never told."""
     with os.scandir(folder) as listing:
         entries = [_entry(e) for e in listing if e.name.lower() not in SILENT]
-    return sorted((e for e in entries if e is not None), key=lambda e: _key(e.path.name))
+    return sorted((e for e in entries if e is not None), key=lambda e: in_nfc(e.path.name))
 
 
 def _entry(found: os.DirEntry[str]) -> _Entry | None:
@@ -292,7 +303,7 @@ def _plan(found: Folder, layout: str | None) -> Plan:
             )
             return []
     _leave_out(found, top)
-    return [("all", _key(p.name), p) for p in (*top.folders, *top.bare)]
+    return [("all", in_nfc(p.name), p) for p in (*top.folders, *top.bare)]
 
 
 def _pair(here: _Inside) -> str | None:
@@ -308,12 +319,12 @@ def _pair(here: _Inside) -> str | None:
 
 
 def _union(tops: dict[str, _Inside]) -> list[str]:
-    return sorted({_key(name) for sub in tops.values() for name in sub.names()})
+    return sorted({in_nfc(name) for sub in tops.values() for name in sub.names()})
 
 
 def _all_alike(tops: dict[str, _Inside]) -> bool:
     """Each holds two or more folders, and none that the fullest does not hold; years do not count."""
-    inside = [{_key(name) for name in sub.names()} for sub in tops.values()]
+    inside = [{in_nfc(name) for name in sub.names()} for sub in tops.values()]
     fullest = max(inside, key=len)
     dated = all(is_date(name) for name in fullest)
     return not dated and all(len(names) > 1 and names <= fullest for names in inside)
@@ -341,7 +352,7 @@ def _plan_splits(
         if name not in roles:
             found.notes.append(f"{name}/ is none of train/, val/, test/: left out.")
     trained = {
-        _key(n) for name, role in roles.items() if role == "train" for n in tops[name].names()
+        in_nfc(n) for name, role in roles.items() if role == "train" for n in tops[name].names()
     }
     plan: Plan = []
     for role in ("train", "val", "test"):
@@ -357,7 +368,7 @@ def _plan_splits(
                 )
                 continue
             _leave_out(found, here)
-            plan += [(role, _key(p.name), p) for p in (*here.folders, *here.bare)]
+            plan += [(role, in_nfc(p.name), p) for p in (*here.folders, *here.bare)]
     return plan
 
 
@@ -365,7 +376,7 @@ def _unlabelled(here: _Inside, role: str, trained: set[str]) -> bool:
     """Photos without class folders; or all in one folder that is no class: test/images/, test/unknown/."""
     if not here.folders:
         return bool(here.loose)
-    if role == "train" or len(here.folders) > 1 or _key(here.folders[0].name) in trained:
+    if role == "train" or len(here.folders) > 1 or in_nfc(here.folders[0].name) in trained:
         return False
     return role == "test" or is_inputs(here.folders[0].name)
 
@@ -378,7 +389,9 @@ def _plan_turned(
     _tell_roles(found, roles, inside=True)
     for here in (top, *tops.values()):
         _leave_out(found, here)
-    return [(roles[_key(p.name)], _key(name), p) for name, sub in tops.items() for p in sub.folders]
+    return [
+        (roles[in_nfc(p.name)], in_nfc(name), p) for name, sub in tops.items() for p in sub.folders
+    ]
 
 
 def _tell_roles(found: Folder, roles: dict[str, str], inside: bool = False) -> None:
@@ -393,7 +406,7 @@ def _tell_roles(found: Folder, roles: dict[str, str], inside: bool = False) -> N
 def _leave_out(found: Folder, here: _Inside) -> None:
     """Files beside class folders."""
     for path in here.loose:
-        found.left_out.append((_name(path, found.root), "lies beside the class folders"))
+        found.left_out.append((_name(path, found.root), BESIDE))
     found.left_out += [(_name(path, found.root), reason) for path, reason in here.others]
 
 
@@ -417,7 +430,7 @@ def _read_class(found: Folder, split: str, label: str, folder: Path) -> None:
 
 
 def _name(path: Path, root: Path) -> str:
-    return _key(path.relative_to(root).as_posix())
+    return in_nfc(path.relative_to(root).as_posix())
 
 
 def _why_left_out(file: Path) -> str | None:
@@ -432,13 +445,14 @@ def _find_problems(found: Folder) -> None:
     if not found.photos:
         found.problems.append(
             f"{where}: no photos in class folders{_left_out_in_short(found)}; "
-            f"expected {where}/CLASS/*.jpg with one folder for each class"
+            f"expected {where}/CLASS/*.jpg with one folder for each class{_other_ways(found)}"
         )
     elif len(found.classes) == 1:
-        tables = [name for name, _ in found.left_out if Path(name).suffix.lower() in TABLES]
+        tables = [name for name, _ in found.left_out if Path(name).suffix.lower() in UNREAD]
         found.problems.append(
             f"{where}: a single class, {found.classes[0]!r}; a classifier needs at least two class folders"
-            + (f" (labels in a table such as {tables[0]} are not read)" if tables else "")
+            + (f" (a table such as {tables[0]} is not read: save it as CSV)" if tables else "")
+            + _other_ways(found)
         )
     roles = roles_of(found.classes, alone=True)
     if found.layout == "classes" and len(roles) == len(found.classes) > 1:
@@ -449,6 +463,17 @@ def _find_problems(found: Folder) -> None:
     _note_capitals(found)
     if found.layout == "splits" and found.photos:
         _compare_splits(found)
+
+
+def _other_ways(found: Folder) -> str:
+    """How labels can be said without class folders, where there are photos."""
+    loose = any(why == BESIDE for _, why in found.left_out)
+    if not loose and not found.photos:
+        return ""
+    return (
+        '; if the labels are in the names of the files, pass labels="REGEX", with one group in parentheses; if '
+        "they are in a table, give that (.csv, .tsv, .parquet)"
+    )
 
 
 def _left_out_in_short(found: Folder) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Union
 
 from ftcourse.data.folders import Photo
 
-__all__ = ["ALONE", "Groups", "group_names"]
+__all__ = ["ALONE", "Groups", "group_names", "pattern_of"]
 
 ALONE = "file"  # each file for itself: near copies are not kept together either
 
@@ -70,26 +70,41 @@ def _finder(groups: Groups) -> tuple[Callable[[Photo], Any], str]:
 
 def _parent(photo: Photo) -> str | None:
     """The folders between the class folder and the file; None where there are none."""
-    below = photo.name.split("/")[(1 if photo.split == "all" else 2) : -1]
+    parts = photo.name.split("/")
+    folders = 1 if photo.split == "all" else 2  # of class and split
+    below = parts[folders if photo.label in parts[:folders] else 0 : -1]
     return "/".join(below) or None
 
 
 def _search(expression: str | re.Pattern[str]) -> tuple[Callable[[Photo], Any], str]:
+    what = "the part of the file name that photos of one group share"
+    find = pattern_of(expression, "groups", what)
+    return (lambda photo: find(photo.name)), repr(re.compile(expression).pattern)
+
+
+def pattern_of(
+    expression: str | re.Pattern[str], option: str, what: str
+) -> Callable[[str], str | None]:
+    """What a regular expression with one group finds in a name, or in a path if it contains "/"; None if nothing.
+
+    Raises:
+        ValueError: it is no expression, or has not one group; `option` and `what` are for the message.
+    """
     try:
         pattern = re.compile(expression)
     except re.error as err:
-        raise ValueError(f"groups={expression!r}: not a regular expression ({err})") from None
+        raise ValueError(f"{option}={expression!r}: not a regular expression ({err})") from None
     if pattern.groups != 1:
         raise ValueError(
-            f"groups={pattern.pattern!r}: needs one group in parentheses, the part of the file name that photos "
-            f"of one group share, but has {pattern.groups}; others can be written (?:...)"
+            f"{option}={pattern.pattern!r}: needs one group in parentheses, {what}, but has {pattern.groups}; "
+            f"others can be written (?:...)"
         )
 
-    def find(photo: Photo) -> str | None:
-        match = pattern.search(photo.name if "/" in pattern.pattern else Path(photo.name).name)
+    def find(name: str) -> str | None:
+        match = pattern.search(name if "/" in pattern.pattern else PurePosixPath(name).name)
         return match[1] if match else None
 
-    return find, repr(pattern.pattern)
+    return find
 
 
 def _lookup(table: Mapping[str, Any], what: str) -> Callable[[Photo], Any]:

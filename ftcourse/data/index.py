@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ftcourse.data.downloads import cache_dir
+from ftcourse.data.items import Item
 
 __all__ = ["Index", "index_file"]
 
@@ -102,7 +103,7 @@ class Index:
 
     def _state(self, path: Path) -> tuple[int, str, float] | None:
         """Size, times as written in the index, and the newer of the times in seconds."""
-        if self.file is None:
+        if self.file is None or isinstance(path, Item):
             return None
         try:
             found = os.stat(path)

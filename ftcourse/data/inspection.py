@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
 
 import numpy as np
 import PIL
@@ -199,7 +200,7 @@ def _mark_placeholders(found: list[Inspection]) -> None:
     drawn = sum(one.drawn for one in found)
     rare = drawn <= RARE * len(found)
     for one in found:
-        if PLACEHOLDER_NAME.search(one.photo.path.stem):
+        if PLACEHOLDER_NAME.search(PurePosixPath(one.photo.name).stem):
             one.placeholder = "its name says so"
         elif one.drawn and rare:
             one.placeholder = f"drawn with at most {FEW_COLOURS} colours, unlike the others"

@@ -10,20 +10,24 @@ platform: copies and near copies of a photo, and photos of one group, stay in on
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from ftcourse.data import downloads
 from ftcourse.data.audit import audit_photos
+from ftcourse.data.columns import Columns
 from ftcourse.data.deep_greys import common_bits
 from ftcourse.data.drawing import Parts, draw
-from ftcourse.data.folders import Folder, scan
+from ftcourse.data.file_names import Labels
+from ftcourse.data.folders import Folder
 from ftcourse.data.groups import ALONE, Groups, group_names
 from ftcourse.data.inspection import Inspection, inspect_photos
+from ftcourse.data.items import Item
 from ftcourse.data.near_copies import clusters, joined
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache
+from ftcourse.data.sources import find, is_path
 from ftcourse.data.splits import Data, Split
 from ftcourse.data.transforms import (
     DEFAULT_SIZE,
@@ -40,12 +44,14 @@ BUILT_IN = ("pocket-insects", *downloads.DATASETS)
 
 
 def load_data(
-    source: str | os.PathLike,
+    source: Any,
     *,
     seed: int = 0,
     val: float = 0.15,
     test: float = 0.15,
     groups: Groups | None = None,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
     transform: Transform | None = None,
     train_transform: Transform | None = None,
     on_error: str = "raise",
@@ -53,14 +59,22 @@ def load_data(
     size: int | None = None,
     **kwargs: Any,
 ) -> Data:
-    """Labelled photos in three splits, from a folder or a built-in set.
+    """Labelled photos in three splits, from a folder, a table, a list, a data set or a built-in set.
 
     A folder holds one folder of photos for each class, or `train/ val/ test/` with such folders
     in each. With `train/` and `val/` only, `val/` is kept as the test split and validation is
     drawn from `train/`. No file is changed.
 
+    A table has a row for each photo, a column with its file and one with its label, and perhaps one with its
+    split and one with its group. Files are named from the table's folder, or as they end below it, also without
+    a suffix. A folder with a single table in it, and no class folders, is read by that table. A photo has one
+    label.
+
     Args:
-        source: a folder, or "pocket-insects", "hymenoptera", "flowers", "pets".
+        source: a folder; a table (.csv, .tsv or .parquet, which needs pyarrow) or a DataFrame; a list of pairs
+            (file, label); a torchvision `ImageFolder`, or any map-style data set of (PIL image or path, int)
+            with `classes`, whose own transform is not used; (train, val), (train, val, test) or {"train": ...}
+            of lists, DataFrames or data sets; or "pocket-insects", "hymenoptera", "flowers", "pets".
         seed: which photos go to which split, where splits are drawn.
         val, test: the share of each class that is drawn for validation and for the test.
         groups: what else stays in one split beside near copies, such as photos of one patient, camera
@@ -71,13 +85,17 @@ def load_data(
             name without suffix; or a mapping of that kind. A function that takes a Path. Photos for
             which there is no group stand for themselves; a note counts them. "file": each photo for
             itself, even if it looks like another.
+        columns: the columns of a table, `{"file": ..., "label": ..., "split": ..., "group": ...}`, where their
+            names and cells do not tell; None for one that is not to be used. Also as "file=NAME,label=NAME".
+        labels: where labels are in the names of the files of a folder, a regular expression with one group in
+            parentheses (`r"(\\w+)_\\d+\\.jpg"`), searched as that of `groups`.
         transform: for val and test, and for train unless `train_transform` is given: takes a
             uint8 tensor (3, H, W). Default: `eval_transforms(size)`.
         train_transform: for train. Default: `train_transforms(size)`.
         on_error: "raise", or "skip" to leave out files that cannot be decoded, with a note.
         audit: keep the audit of the folder in `data.audit`.
         size: side of the crop in pixels, 128 by default.
-        kwargs: for a folder `keep_placeholders=False` (files that stand in for a missing photo are
+        kwargs: for files `keep_placeholders=False` (files that stand in for a missing photo are
             left out), `cache_bytes=2**30` (memory for decoded photos), `layout="classes"` (see
             `ftcourse.data.folders.scan`) and `grey_bits=12` (the least depth that greys of more than 8
             bits are taken to have; by default what most of them have); for a downloaded set also
@@ -85,9 +103,11 @@ def load_data(
 
     Raises:
         FileNotFoundError, NotADirectoryError: `source` is no folder.
+        TypeError: `source` is of another kind, or there is no such argument.
+        ImportError: Parquet, and pyarrow is not installed.
         ConnectionError: a set is neither in the cache folder nor can it be downloaded.
         ValueError: a file cannot be decoded, a class is too small to split or has too few groups, there
-            are no classes; `groups` fits no photo.
+            are no classes; `groups` fits no photo; a table, a list or a data set is not as said above.
     """
     if on_error not in {"raise", "skip"}:
         raise ValueError(f'on_error={on_error!r}: use "raise" or "skip"')
@@ -98,7 +118,10 @@ def load_data(
                 f"{name}={share}: val and test are shares above 0 that leave some for train"
             )
     transforms = _transforms(transform, train_transform, size)
-    if source == "pocket-insects":
+    named = str(source) if is_path(source) and str(source) in BUILT_IN else None
+    if named and (columns is not None or labels is not None):
+        raise ValueError(f"columns and labels: are for photos of your own; {named} has its labels")
+    if named == "pocket-insects":
         if groups is not None:
             raise ValueError(
                 "groups: is for photos in files; no two pocket insects belong together"
@@ -106,6 +129,7 @@ def load_data(
         if kwargs.pop("layout", None) is not None:
             raise ValueError("layout: is for photos in folders; pocket insects are drawn")
         insects = import_module("ftcourse.data.insects")  # drawn only when asked for
+        _check_names(kwargs, set(signature(insects.load).parameters) - {"seed"})
         return insects.load(seed=seed, **kwargs).with_transforms(*transforms)
     options: dict[str, Any] = {
         "seed": seed,
@@ -114,12 +138,25 @@ def load_data(
         "transforms": transforms,
     }
     options |= {"on_error": on_error, "audit": audit, **kwargs}
-    if source in BUILT_IN:
-        return _load_named(str(source), options)
+    _check_names(kwargs, FOR_FILES | ({"cache", "sources"} if named else set()))
+    if named:
+        return _load_named(named, options)
     if isinstance(source, str) and not Path(source).exists() and not {"/", "\\", "."} & set(source):
         names = ", ".join(repr(name) for name in BUILT_IN)
         raise FileNotFoundError(f"{source}: no such folder; give a folder of photos, or {names}")
-    return load_folder(source, **options)
+    return load_folder(source, columns=columns, labels=labels, **options)
+
+
+FOR_FILES = {"keep_placeholders", "cache_bytes", "layout", "grey_bits"}
+
+
+def _check_names(given: dict[str, Any], known: set[str]) -> None:
+    """Of further arguments; those that `load_data` itself has are known to Python."""
+    if wrong := [name for name in given if name not in known]:
+        own = [n for n, p in signature(load_data).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        raise TypeError(
+            f"load_data: no argument {wrong[0]!r}; there are {', '.join([*own, *sorted(known)])}"
+        )
 
 
 def _load_named(name: str, options: dict[str, Any]) -> Data:
@@ -142,7 +179,7 @@ def _transforms(
 
 
 def load_folder(
-    source: str | os.PathLike,
+    source: Any,
     *,
     seed: int,
     shares: dict[str, float],
@@ -155,11 +192,14 @@ def load_folder(
     name: str | None = None,
     layout: str | None = None,
     grey_bits: int | None = None,
+    columns: Columns | None = None,
+    labels: Labels | None = None,
 ) -> Data:
-    """What `load_data` does with a folder, its arguments checked and its transforms made."""
-    folder = scan(source, layout)
-    if folder.problems:
-        raise ValueError(folder.problems[0])
+    """What `load_data` does with photos, its arguments checked and its transforms made."""
+    folder = find(source, layout, columns, labels)
+    if wrong := folder.faults + folder.problems:
+        raise ValueError(wrong[0])
+    groups = folder.group_of if groups is None else groups
     side = max(needed_side(t) or UNKNOWN_SIDE for t in transforms)
     found = inspect_photos(
         folder.photos, short_side=side, keep_bytes=cache_bytes, grey_bits=grey_bits
@@ -188,14 +228,29 @@ def load_folder(
             [folder.classes.index(one.photo.label) for one in members],
             folder.classes,
             transform=transforms[0] if split == "train" else transforms[1],
-            paths=[one.photo.path for one in members],
+            paths=_files(members),
             index=[position[one.photo.name] for one in members],
         )
-    title = name or f"{folder.source.name or folder.source.resolve().name}/"
+    title = name or _title(folder.source)
     return Data(
         folder.classes, **splits, name=title, notes=notes, audit=report,
         near_train=_near_train(parts, usable, alike),
     )  # fmt: skip
+
+
+def _title(source: Any) -> str:
+    if not isinstance(source, Path):
+        return str(source)
+    return source.name if source.is_file() else f"{source.name or source.resolve().name}/"
+
+
+def _files(members: list[Inspection]) -> list[Path] | None:
+    """None where photos come from no files."""
+    return (
+        None
+        if any(isinstance(m.photo.path, Item) for m in members)
+        else [m.photo.path for m in members]
+    )
 
 
 def _usable(
@@ -210,8 +265,9 @@ def _usable(
     if broken and on_error == "raise":
         first, more = broken[0], len(broken) - 1
         others = f" (so are {more} other files: see the audit)" if more else ""
+        where = f"{first.photo.where}: " if first.photo.where else ""
         raise ValueError(
-            f"{first.photo.path}: cannot be decoded ({first.error}); "
+            f"{where}{first.photo.path}: cannot be decoded ({first.error}); "
             f'remove it or pass on_error="skip"{others}'
         )
     _note_files(notes, [f"{one.photo.name} ({one.error})" for one in broken], "cannot be decoded")
@@ -243,12 +299,13 @@ def _parts(
     for one in usable:
         given.setdefault(one.photo.split, []).append(one)
     _check_classes(folder, given)
+    train, val = f"train{folder.mark}", f"val{folder.mark}"
     if folder.layout == "classes":
-        notes.append(f"The splits were drawn from the class folders with seed {seed}.")
+        notes.append(f"The splits were drawn from {folder.said_by} with seed {seed}.")
         return draw(given["all"], shares, seed, folder.source, unit_of)
     if set(given) == {"train"}:
         notes.append(
-            f"train/ alone has labels: validation and test are drawn from it with seed {seed}."
+            f"{train} alone has labels: validation and test are drawn from it with seed {seed}."
         )
         return draw(given["train"], shares, seed, folder.source, unit_of)
     if "val" in given and "test" in given:
@@ -257,11 +314,11 @@ def _parts(
     drawn = draw(given["train"], {"val": shares["val"]}, seed, folder.source, unit_of)
     if held_out == "val":
         notes.append(
-            "val/ is kept as the test split; validation is drawn from train/ with seed "
+            f"{val} is kept as the test split; validation is drawn from {train} with seed "
             f"{seed}, so that no choice is made on the photos that are tested."
         )
     else:
-        notes.append(f"There is no val/: validation is drawn from train/ with seed {seed}.")
+        notes.append(f"There is no {val}: validation is drawn from {train} with seed {seed}.")
     return {**drawn, "test": given[held_out]}
 
 
@@ -272,12 +329,12 @@ def _check_classes(folder: Folder, given: Parts) -> None:
         if label not in have:
             raise ValueError(
                 f"{folder.source}: class {label!r} has no usable photo to train on; "
-                f"add photos or remove its folder"
+                f"add photos or remove {'its folder' if folder.mark else 'the class'}"
             )
     for split in ("val", "test"):
         if split in {p.split for p in folder.photos} and not given.get(split):
             raise ValueError(
-                f"{folder.source}: {split}/ has no usable photo; add some or remove it"
+                f"{folder.source}: {split}{folder.mark} has no usable photo; add some or remove it"
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from ftcourse.data.items import Item
 from ftcourse.data.photo_formats import HEIC, kind_of_file
 
 __all__ = ["MOST_BYTES", "read_file", "reason_of"]
@@ -25,12 +26,16 @@ LIMITS = {
 
 
 def read_file(path: str | os.PathLike) -> bytes:
-    """The bytes of a photo's file; what is no regular file is never opened, since reading it may never end.
+    """The bytes of a photo's file, or of an `Item`.
+
+    What is no regular file is never opened, since reading it may never end.
 
     Raises:
         ValueError: it is no regular file, is empty, or too large.
         OSError: it is not there or may not be read.
     """
+    if isinstance(path, Item):
+        return path.read_bytes()
     path = Path(path)
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):

@@ -12,8 +12,8 @@ __all__ = ["OPTIONS", "in_options"]
 
 # Arguments that some command has an option for, and those whose option has another name.
 OPTIONS = (
-    "augment", "backbone", "batch_size", "bf16", "class_weights", "config", "device", "early_stopping", "ema",
-    "epochs", "force", "format", "groups", "keep_placeholders", "label_smoothing", "layout", "log", "mix",
+    "augment", "backbone", "batch_size", "bf16", "class_weights", "columns", "config", "device", "early_stopping",
+    "ema", "epochs", "force", "format", "groups", "keep_placeholders", "label_smoothing", "labels", "layout", "log", "mix",
     "num_workers", "on_error", "out", "resume", "seed", "size", "source", "split", "strategy", "time_budget",
     "weights",
 )  # fmt: skip
@@ -21,6 +21,7 @@ RENAMED = {"num_workers": "workers", "source": "photos"}
 # A stage has its own rate, and `--lr` is that of the last one: what a message says of a rate is no option.
 FACTS = {"lr": "a learning rate of"}
 
+COLUMN = re.compile(r'pass columns=\{"(\w+)": "?(NAME|None)"?\}')
 VALUE = r"\"[^\"]*\"|'[^']*'|[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_]+"
 # not inside a name or a path: a file may be called `seed=1.jpg`
 ARGUMENT = re.compile(
@@ -31,7 +32,13 @@ ARGUMENT = re.compile(
 
 def in_options(text: str) -> str:
     """The same message for a user of the command line; what no command has an option for stays as it is."""
+    text = COLUMN.sub(_column, text)
     return ARGUMENT.sub(_option, text).replace("choose another size", "choose another --size")
+
+
+def _column(found: re.Match[str]) -> str:
+    role, name = found.groups()
+    return f"use --columns {role}={'' if name == 'None' else name}"
 
 
 def _option(found: re.Match[str]) -> str:

@@ -124,6 +124,8 @@ class Settings:
     workers: int = 0
     time_budget: float | None = None  # minutes, see `fit_into_time`
     log: str | None = None
+    columns: str | None = None  # of a table, as "file=NAME,label=NAME", see `load_data`
+    labels: str | None = None  # the expression that finds labels in file names, see `load_data`
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -177,7 +179,8 @@ def train_and_report(
     """Fine-tune on a folder of photos and write a run: model, checkpoint, history, curves, report.
 
     Args:
-        source: what `load_data` takes: a folder, or the name of a built-in set.
+        source: a folder, a table, or the name of a built-in set, as for `load_data`; what lies in memory leaves no
+            way to find the photos of a run again.
         out: the run's folder.
         resume: go on with an interrupted run of the same settings and photos.
         force: `out` may hold an earlier run; its files are moved into `out/before-1/` (2, 3, ...).
@@ -193,6 +196,11 @@ def train_and_report(
         ValueError, OSError: from reading the photos and the weights; each says what and where.
     """
     settings, out = settings or Settings(), Path(out)
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(
+            f"train_and_report takes the path of a folder or a table, not a {type(source).__name__}: a run must "
+            f"find its photos again; ft.load_data and ft.finetune take it"
+        )
     _check_out(out, resume, force)
     if (by := holder(out / LOCK)) is not None:
         raise _busy(out, by)
@@ -223,14 +231,13 @@ def _train_and_report(
     data = _load(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
-    last = last_block(model)
-    stages = _stages(settings, data, settings.epochs, last)
+    stages = _stages(settings, data, model, settings.epochs)
     in_full, planned = stages, None
     if settings.time_budget is not None:
         if resume:
             planned = read_record(out / "settings.json", SETTINGS).get("planned_epochs")
         planned = planned or fit_into_time(model, data, settings, stages, clock.elapsed)
-        stages = _stages(settings, data, planned, last)
+        stages = _stages(settings, data, model, planned)
     _check_disk(out, model, stages)
     with _alone(out):
         _check_out(out, resume, force)  # another process may have been quicker
@@ -339,10 +346,10 @@ def _busy(out: Path, by: str) -> FileExistsError:
     )
 
 
-def _stages(settings: Settings, data: Data, epochs: int | None, last: str) -> list[Stage]:
+def _stages(settings: Settings, data: Data, model: nn.Module, epochs: int | None) -> list[Stage]:
     return recipes.recipe(
         settings.strategy, len(data.train), len(data.classes), epochs,
-        from_scratch=settings.weights == "none", last=last, lr=settings.lr,
+        from_scratch=settings.weights == "none", last=last_block(model), lr=settings.lr,
     )  # fmt: skip
 
 
@@ -365,15 +372,15 @@ def fit_into_time(
     rest = elapsed + seen * found.photo
     most = sum(stage.epochs for stage in stages)
     n = epochs_that_fit(
-        lambda n: _stages(settings, data, n), most, 60 * budget - rest, found.seconds
+        lambda n: _stages(settings, data, model, n), most, 60 * budget - rest, found.seconds
     )
     if not n:
-        one = (rest + found.seconds(_stages(settings, data, 1))) / 60
+        one = (rest + found.seconds(_stages(settings, data, model, 1))) / 60
         raise ValueError(
             f"time_budget={budget:g}: with a single epoch the run takes about {one:.2g} minutes here; give more "
             f"time, or a smaller size=, or fewer photos"
         )
-    minutes = (rest + found.seconds(_stages(settings, data, n))) / 60
+    minutes = (rest + found.seconds(_stages(settings, data, model, n))) / 60
     print(f"{_time_told(settings, n, stages)} The run takes about {minutes:.2g} minutes here.")
     return n
 
@@ -513,11 +520,12 @@ def _fingerprint(data: Data, source: Any) -> str:
 
 
 def file_name(path: Any, source: Any) -> str:
-    """The path below the source folder, as in the audit; a number for data without files."""
+    """The path below the source folder, or a table's, as in the audit; a number for data without files."""
     if not isinstance(path, Path):
         return f"number {path}"
+    folder = Path(source).expanduser()
     try:
-        return path.relative_to(Path(source).expanduser()).as_posix()
+        return path.relative_to(folder.parent if folder.is_file() else folder).as_posix()
     except ValueError:  # a built-in set lies in the download folder
         return "/".join(path.parts[-3:])
 
@@ -556,6 +564,8 @@ def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
         train_transform=train_transforms(size, mean, std, settings.augment),
         on_error=settings.on_error,
         groups=settings.groups,
+        columns=settings.columns,
+        labels=settings.labels,
         **options,
     )
 
@@ -598,6 +608,8 @@ def _save(
         groups=settings.groups,
         layout=settings.layout,
         temperature=temperature,
+        columns=settings.columns,
+        labels=settings.labels,
         version=version("ftcourse"),
     )
 

@@ -144,7 +144,7 @@ def source_of(folder: Path) -> str | None:
         return None
     source = read_record(file, {"source": str})["source"]
     around = [Path(source), *(parent / source for parent in folder.absolute().parents)]
-    return next((str(path) for path in around if path.is_dir()), source)
+    return next((str(path) for path in around if path.exists()), source)
 
 
 Answer = Callable[[Tensor], np.ndarray]

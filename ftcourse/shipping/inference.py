@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ftcourse.data.folders import files_below, is_photo_name, scan
+from ftcourse.data.folders import files_below, is_photo_name
 from ftcourse.data.inspection import inspect_photos
-from ftcourse.data.loading import load_data
+from ftcourse.data.loading import BUILT_IN, load_data
 from ftcourse.data.photo_faults import reason_of
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
+from ftcourse.data.sources import find, has_table
 from ftcourse.data.splits import Split
 from ftcourse.data.transforms import DEFAULT_SIZE, MEAN, STD, eval_transforms, train_transforms
 from ftcourse.evaluation.coverage import coverage
@@ -309,13 +310,15 @@ def evaluate_folder(
     batch_size: int = 64,
     layout: str | None = None,
     abstain: float | None = None,
+    columns: str | None = None,
+    labels: str | None = None,
 ) -> dict[str, Any]:
     """Measure a run on labelled photos.
 
     Args:
-        source: a folder with class folders, or with train/ val/ test/, or the name of a built-in set.
+        source: a folder with class folders, or with train/ val/ test/, a table, or the name of a built-in set.
         split: "test", "val", "train", drawn as in training (same seed), or "all" photos.
-        layout: "classes" if the top folders are the classes, see `load_data`; by default as in training.
+        layout, columns, labels: how the labels are found, see `load_data`; by default as in training.
         abstain: leave answers with a smaller probability than this out, and say under `abstain` how many are left
             and how right they are (`coverage`).
 
@@ -330,7 +333,7 @@ def evaluate_folder(
     if split not in SPLITS:
         raise ValueError(f"split={split!r}: use {', '.join(SPLITS)}")
     classifier = load_run(run)
-    photos, near_train = _labelled(classifier, source, split, on_error, layout)
+    photos, near_train = _labelled(classifier, source, split, on_error, (layout, columns, labels))
     index = class_index(classifier, photos.classes, source)
     logits, own = predict(classifier.model, photos, batch_size=batch_size)
     logits = logits / classifier.temperature
@@ -375,14 +378,14 @@ def _labelled(
     source: str | os.PathLike,
     split: str,
     on_error: str,
-    layout: str | None = None,
+    asked: tuple[str | None, ...] = (),
 ) -> tuple[Split, list[int]]:
     """The photos, and the positions of those that have a near copy in train."""
     transform = classifier.transform
-    layout = layout or classifier.meta.get("layout")
-    if split == "all" and Path(source).is_dir():
-        return _all_photos(classifier, source, on_error, layout), []
-    files: dict[str, Any] = {"layout": layout, "grey_bits": classifier.meta.get("grey_bits")}
+    how = _how(classifier, source, asked) if source not in BUILT_IN else {}
+    if split == "all" and source not in BUILT_IN:
+        return _all_photos(classifier, source, on_error, how), []
+    files: dict[str, Any] = {**how, "grey_bits": classifier.meta.get("grey_bits")}
     data = load_data(
         source,
         seed=int(classifier.meta.get("seed", 0)),
@@ -401,13 +404,28 @@ def _labelled(
     return getattr(data, split).with_transform(transform), data.near_train.get(split, [])
 
 
+def _how(
+    classifier: Classifier, source: str | os.PathLike, asked: tuple[str | None, ...]
+) -> dict[str, Any]:
+    """How the labels are found: as was asked, or else as in training, where the source is of that kind."""
+    names = ("layout", "columns", "labels")
+    if any(asked):
+        return dict(zip(names, asked, strict=True))
+    how = {name: classifier.meta.get(name) for name in names}
+    if not Path(source).is_dir():
+        how["layout"] = how["labels"] = None
+    if not has_table(source):
+        how["columns"] = None
+    return how
+
+
 def _all_photos(
-    classifier: Classifier, source: str | os.PathLike, on_error: str, layout: str | None
+    classifier: Classifier, source: str | os.PathLike, on_error: str, how: dict[str, Any]
 ) -> Split:
     """Each usable photo of each class folder, even of one class, even too few to split."""
-    folder = scan(source, layout)
-    if not folder.photos:
-        raise ValueError(folder.problems[0])
+    folder = find(source, **how)
+    if wrong := folder.faults or (folder.problems if not folder.photos else []):
+        raise ValueError(wrong[0])
     found = inspect_photos(
         folder.photos,
         short_side=classifier.side,

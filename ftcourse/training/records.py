@@ -204,6 +204,8 @@ HEADER = {
     "grey_bits?": Number(0, 32, whole=True),
     "groups?": (str, None),
     "layout?": (str, None),
+    "columns?": (str, None),
+    "labels?": (str, None),
     "seed?": SEED,
     "temperature?": Number(0.01, 100),
     "version?": str,
@@ -234,6 +236,8 @@ SETTINGS = {
     "workers?": COUNT,
     "time_budget?": (Number(0, 1e9), None),
     "log?": (str, None),
+    "columns?": (str, None),
+    "labels?": (str, None),
     "photos": str,
     "planned_epochs?": (Number(1, 1e9, whole=True), None),
 }

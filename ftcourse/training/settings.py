@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+)
 
 from ftcourse.training.numbers import is_number, whole
 from ftcourse.training.stages import Stage
@@ -48,6 +55,11 @@ def check_settings(asked: Mapping[str, Any], stages: Sequence[Any], data: Any) -
         raise ValueError(f"label_smoothing={smoothing!r}: a share of the target, 0 to below 1")
     if ema is not None and (not is_number(ema) or not 0 < ema < 1):
         raise ValueError(f"ema={ema!r}: a decay between 0 and 1, such as 0.99; None is without")
+    if isinstance(data, (tuple, list, dict, Dataset)) and not hasattr(data, "train"):
+        raise ValueError(
+            f"data is a {type(data).__name__}, and has no splits `train` and `val`; ft.load_data makes them of "
+            f"data sets of photos: ft.finetune(model, ft.load_data((train, val)), stages)"
+        )
     _check_split(data, "train", 2)
     _check_split(data, "val", 1)
 

@@ -201,10 +201,10 @@ def test_labels_that_are_text_files_are_told_too(tmp_path):
     assert "not classes" in problem(found)
 
 
-def test_a_table_of_labels_is_said_not_to_be_read(tmp_path):
-    assert "table such as train.csv are not read" in problem(
-        scan(tree(inside(tmp_path, "images"), "train.csv"))
-    )
+def test_a_table_of_labels_that_is_not_read_is_told_with_what_would_be(tmp_path):
+    said = problem(scan(tree(inside(tmp_path, "images"), "train.xlsx")))
+    assert "a table such as train.xlsx is not read: save it as CSV" in said
+    assert 'pass labels="REGEX"' in said
 
 
 # --- what is left out ----------------------------------------------------------------------------
