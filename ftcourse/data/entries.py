@@ -12,6 +12,7 @@ from typing import Any
 
 from ftcourse.data.folders import Folder, Photo, in_nfc
 from ftcourse.data.items import Item
+from ftcourse.data.natural import natural
 from ftcourse.data.photo_formats import why_unreadable
 
 __all__ = ["Entry", "folder_of"]
@@ -117,9 +118,9 @@ def _whole_numbers(entries: list[Entry]) -> list[Entry]:
 
 
 def _in_order(labels: Iterable[str]) -> list[str]:
-    """Whole numbers by their value, 2 before 10; names by their letters."""
-    labels = sorted(labels)
-    if all(INTEGER.fullmatch(label) for label in labels):
+    """Whole numbers by their value; names by their letters, and numbers in them by their value."""
+    labels = sorted(labels, key=natural)
+    if all(INTEGER.fullmatch(label) for label in labels):  # natural takes -1 for a name
         return sorted(labels, key=int)
     return labels
 
