@@ -141,6 +141,20 @@ def test_an_interrupt_says_how_to_go_on_and_going_on_works(photos, tmp_path, mon
 # -- predict, evaluate, export -----------------------------------------------------------------
 
 
+def test_doubtful_answers_are_marked_by_predict_and_left_out_by_evaluate(run, photos):
+    lines = ftcourse("predict", run, photos / "square", "--abstain", 1).stdout.splitlines()
+    assert len(lines) == 10 and all(": not sure: " in line for line in lines)
+    assert "not sure" not in ftcourse("predict", run, photos / "square", "--abstain", 0).stdout
+    answers = json.loads(
+        ftcourse("predict", run, photos / "square", "--abstain", 1, "--json").stdout
+    )
+    assert all(answer["abstained"] for answer in answers)
+    words = ["evaluate", run, photos, "--split", "all", "--abstain"]
+    assert "30 of 30 photos are answered" in ftcourse(*words, 0).stdout
+    assert "0 of 30 photos are answered" in ftcourse(*words, 1).stdout
+    ftcourse(*words, 1.5, code=2)
+
+
 def test_predict_takes_files_folders_and_globs_once_each(run, photos):
     words = [photos / "circle" / "00.png", photos / "square", str(photos / "*" / "0[01].png")]
     answers = json.loads(ftcourse("predict", run, *words, "--json", "--top", 2).stdout)

@@ -28,7 +28,7 @@ def paired_difference(
     Args:
         both, only_first, only_second, neither: photos that are right for these.
 
-    Source: https://doi.org/10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998), 2635-2650.
     """
     n = both + only_first + only_second + neither
     first, second = both + only_first, both + only_second

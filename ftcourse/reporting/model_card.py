@@ -14,7 +14,7 @@ from typing import Any
 
 from ftcourse.reporting.escaping import escaped, fenced
 from ftcourse.reporting.origins import base_model, inherited
-from ftcourse.reporting.report_page import confusions, headline
+from ftcourse.reporting.report_page import calibration, confusions, headline
 from ftcourse.training.checkpoints import blaming, write_atomic
 from ftcourse.training.records import REPORT, read_record
 
@@ -149,7 +149,7 @@ def _measured(test: dict[str, Any]) -> str:
             "-" if r[k] is None else f"{r[k]:.2f}" for k in ("precision", "recall")
         )
         rows.append(f"| {r['class']} | {precision} | {recall} | {r['support']} |")
-    rows += ["", f"Expected calibration error: {test['ece']:.3f} (0 is best)."]
+    rows += ["", f"Expected calibration error: {test['ece']:.3f} (0 is best).{calibration(test)}"]
     return "\n".join(rows)
 
 

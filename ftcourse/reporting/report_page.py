@@ -11,7 +11,7 @@ from ftcourse.reporting.options import in_options
 from ftcourse.reporting.origins import inherited
 from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 
-__all__ = ["command_of", "confusions", "headline", "page"]
+__all__ = ["calibration", "command_of", "confusions", "headline", "page"]
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -88,11 +88,11 @@ def _classes(report: dict[str, Any]) -> list[str]:
         "Precision: how many of the photos called so are so. Recall: how many of those that are so were called "
         "so. "
         f"Expected calibration error {test['ece']:.3f}: confidence and accuracy lie that far apart on average."
-        + _calibration(test),
+        + calibration(test),
     ]
 
 
-def _calibration(test: dict[str, Any]) -> str:
+def calibration(test: dict[str, Any]) -> str:
     """What was done so that probabilities mean what they say; nothing for runs that know of none."""
     done = test.get("calibration")
     if not done:

@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 
 from ftcourse.data.photos import read_pixels
 from ftcourse.shipping import export as exporting
-from ftcourse.shipping.export import export
+from ftcourse.shipping.export import _metadata, export
 from ftcourse.shipping.inference import load_run
+from ftcourse.training.checkpoints import read_header, save_model
 from tests.shapes import photos, run
 
 
@@ -58,7 +59,17 @@ def test_onnx_tells_its_classes_and_how_photos_are_prepared(onnx_file):
     assert json.loads(meta["classes"]) == ["circle", "square", "stripes"]
     assert json.loads(meta["size"]) == 32 and json.loads(meta["resize_size"]) == 37
     assert json.loads(meta["mean"]) == [0.485, 0.456, 0.406] and len(json.loads(meta["std"])) == 3
+    assert json.loads(meta["temperature"]) == 1.0
     assert not list(onnx_file.parent.glob("*.data"))  # one file that can be copied
+
+
+def test_exports_tell_the_temperature_of_the_run(run, tmp_path):
+    loaded = load_run(run)
+    meta = {k: v for k, v in loaded.meta.items() if k != "format"} | {"temperature": 2.5}
+    save_model(loaded.model, tmp_path / "model.safetensors", **meta)
+    assert _metadata(load_run(tmp_path))["temperature"] == 2.5  # of ONNX
+    done = export(tmp_path, "safetensors")
+    assert read_header(done.path)["temperature"] == 2.5
 
 
 def follow(meta: dict, file) -> np.ndarray:

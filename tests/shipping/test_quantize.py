@@ -53,6 +53,7 @@ def test_the_metadata_go_along(done):
     session = onnxruntime.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])
     meta = session.get_modelmeta().custom_metadata_map
     assert json.loads(meta["classes"]) == ["circle", "square", "stripes"]
+    assert json.loads(meta["temperature"]) == 1.0
 
 
 def test_without_the_report_the_photos_must_be_named(run, tmp_path):
