@@ -130,7 +130,7 @@ def test_debugging_shows_the_error_itself(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_says_how_to_go_on_and_going_on_works(photos, tmp_path, monkeypatch):
-    words = ["train", photos, "--out", tmp_path / "run", *QUICK[:2], "--epochs", 2, "--size", 32]
+    words = ["train", photos, "--out", tmp_path / "run", *QUICK, "--epochs", 2]
     with monkeypatch.context() as patch:
         interrupt_after(1, patch)
         result = ftcourse(*words, code=130)

@@ -9,7 +9,8 @@
     model.eval()
 
 (* googlenet and inception_v3 also take `aux_logits=False, init_weights=False` and the header's `transform_input`,
-a vision transformer for images of more than 224 pixels `image_size=meta["crop_size"]`.)
+a vision transformer for images of more than 224 pixels `image_size=meta["crop_size"]`. A "timm/NAME" is
+`timm.create_model(NAME, num_classes=...)`, and "efficientnet_lite0" its "tf_efficientnet_lite0".)
 
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
 Probabilities are softmax(logits / temperature). The metadata has as JSON `classes`, `temperature`, and what a

@@ -211,7 +211,8 @@ def save_model(
     `meta` must be JSON: the package keeps `mean`, `std`, `crop_size`, `resize_size` and `weights` there.
     googlenet and inception_v3 are built with `aux_logits=False, init_weights=False` and the header's
     `transform_input`, a vision transformer for larger images with `image_size`; for MNASNet `load_state_dict`
-    wants the `_metadata` of a `state_dict()`.
+    wants the `_metadata` of a `state_dict()`. "timm/NAME" is built by `timm.create_model(NAME, num_classes=...)`,
+    "efficientnet_lite0" as its "tf_efficientnet_lite0".
 
     Raises:
         ValueError: a header that `load_model` would refuse, or a network that it would give back otherwise: other
@@ -261,12 +262,13 @@ def read_header(path: str | Path) -> dict[str, Any] | None:
 def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The model in eval mode on the CPU, and the header that `save_model` wrote.
 
-    The file may be a stranger's: only torchvision's classifiers are built, never with weights from a network, and
-    only after the names and shapes of all tensors are the network's.
+    The file may be a stranger's: only torchvision's classifiers and timm's networks are built, never with weights
+    from a network, and only after the names and shapes of all tensors are the network's.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or has no such header; the message names it.
+        ImportError: it is a network of timm, which is not installed.
     """
     path = Path(path)
     header = read_header(path)

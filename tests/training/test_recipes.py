@@ -62,6 +62,12 @@ def test_how_fast_each_stage_learns():
     assert scratch == Stage("all", epochs=scratch.epochs, lr=1e-3)
 
 
+def test_another_network_trains_its_own_last_block_where_a_resnet_trains_layer4():
+    stages = recipe("full", 300, 3, last="blocks.9")
+    assert told(stages) == list(zip(("head", "blocks.9", "all"), MANY, strict=True))
+    assert told(recipe("full", 300, 3, 2, last="blocks.9")) == [("head", 1), ("all", 1)]
+
+
 @quick
 @given(strategies, some, st.integers(1, 50), st.booleans())
 def test_auto_is_one_of_the_others_and_they_are_themselves(strategy, photos, classes, from_scratch):
