@@ -13,7 +13,7 @@ __all__ = ["OPTIONS", "in_options"]
 # Arguments that some command has an option for, and those whose option has another name.
 OPTIONS = (
     "augment", "backbone", "batch_size", "bf16", "class_weights", "config", "device", "early_stopping", "ema",
-    "epochs", "force", "format", "groups", "keep_placeholders", "label_smoothing", "layout", "log", "mix",
+    "epochs", "folds", "force", "format", "groups", "keep_placeholders", "label_smoothing", "layout", "log", "mix",
     "num_workers", "on_error", "out", "resume", "seed", "size", "source", "split", "strategy", "time_budget",
     "weights",
 )  # fmt: skip
