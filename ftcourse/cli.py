@@ -353,6 +353,12 @@ def train(
     log: Log | None = typer.Option(
         None, help="Tell each epoch also to this program; its package must be installed."
     ),
+    folds: int | None = typer.Option(
+        None,
+        min=2,
+        metavar="K",
+        help="Cross-validation: train K times, each time tested on another part; keeps no model.",
+    ),
     config: Path | None = typer.Option(
         None,
         metavar="FILE",
@@ -374,6 +380,9 @@ def train(
     asked = given if config is None else read_settings(config, given)
     start = choose(asked.get("weights", "auto"), asked.get("backbone"), out if resume else None)
     settings = Settings(**asked | {"weights": start.weights, "backbone": start.backbone})
+    if folds is not None:
+        _cross_validate(source, out, settings, folds, resume or force, as_json)
+        return
     with _whoever_reads():
         try:
             with _only_json(as_json), contextlib.redirect_stdout(_InOptions(sys.stdout)):  # type: ignore[type-var]
@@ -390,6 +399,28 @@ def train(
         typer.echo(one_line(f"{out / 'report.md'} has the rest."), err=as_json)
         if as_json:
             _print_json(report)
+
+
+def _cross_validate(
+    source: str, out: Path, settings: Any, folds: int, again: bool, as_json: bool
+) -> None:
+    from ftcourse.reporting.cross_validation import cross_validate, in_words
+    from ftcourse.reporting.report import Interrupted
+
+    if again:
+        raise ValueError(
+            f"--folds {folds}: goes with neither --resume nor --force; give a new folder"
+        )
+    try:
+        with _only_json(as_json), contextlib.redirect_stdout(_InOptions(sys.stdout)):  # type: ignore[type-var]
+            found = cross_validate(source, out, settings, folds)
+    except Interrupted as stop:
+        typer.echo(f"ftcourse: {one_line(stop)}", err=True)
+        raise typer.Exit(130) from stop
+    typer.echo(in_words(found), err=as_json)
+    typer.echo(one_line(f"{out / 'folds.md'} has the rest."), err=as_json)
+    if as_json:
+        _print_json(found)
 
 
 def _given(ctx: typer.Context, names: list[str]) -> dict[str, Any]:

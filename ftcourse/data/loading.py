@@ -235,6 +235,7 @@ def load_folder(
     return Data(
         folder.classes, **splits, name=title, notes=notes, audit=report,
         near_train=_near_train(parts, usable, alike),
+        units={name: [unit_of[one.photo.name] for one in some] for name, some in parts.items()},
     )  # fmt: skip
 
 

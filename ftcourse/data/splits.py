@@ -154,6 +154,8 @@ class Data:
     audit: Audit | None = None
     # of val and test: positions of photos that have a near copy in train, where splits were given
     near_train: dict[str, list[int]] = field(default_factory=dict)
+    # of each split: for each photo, the number of what stays in one split together
+    units: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:

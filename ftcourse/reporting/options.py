@@ -13,8 +13,8 @@ __all__ = ["OPTIONS", "in_options"]
 # Arguments that some command has an option for, and those whose option has another name.
 OPTIONS = (
     "augment", "backbone", "batch_size", "bf16", "class_weights", "columns", "config", "device", "early_stopping",
-    "ema", "epochs", "force", "format", "groups", "keep_placeholders", "label_smoothing", "labels", "layout",
-    "log", "mix", "num_workers", "on_error", "out", "resume", "seed", "size", "source", "split", "strategy",
+    "ema", "epochs", "folds", "force", "format", "groups", "keep_placeholders", "label_smoothing", "labels",
+    "layout", "log", "mix", "num_workers", "on_error", "out", "resume", "seed", "size", "source", "split", "strategy",
     "time_budget", "weights",
 )  # fmt: skip
 RENAMED = {"num_workers": "workers", "source": "photos"}

@@ -226,18 +226,18 @@ def _train_and_report(
     )
     shape = input_of(model, settings)
     check_input(
-        _architecture(model, settings), shape["crop_size"], getattr(model, "image_size", None)
+        architecture_of(model, settings), shape["crop_size"], getattr(model, "image_size", None)
     )
-    data = _load(source, settings, shape)
+    data = load_photos(source, settings, shape)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
-    stages = _stages(settings, data, model, settings.epochs)
+    stages = stages_of(settings, data, model, settings.epochs)
     in_full, planned = stages, None
     if settings.time_budget is not None:
         if resume:
             planned = read_record(out / "settings.json", SETTINGS).get("planned_epochs")
         planned = planned or fit_into_time(model, data, settings, stages, clock.elapsed)
-        stages = _stages(settings, data, model, planned)
+        stages = stages_of(settings, data, model, planned)
     _check_disk(out, model, stages)
     with _alone(out):
         _check_out(out, resume, force)  # another process may have been quicker
@@ -346,7 +346,7 @@ def _busy(out: Path, by: str) -> FileExistsError:
     )
 
 
-def _stages(settings: Settings, data: Data, model: nn.Module, epochs: int | None) -> list[Stage]:
+def stages_of(settings: Settings, data: Data, model: nn.Module, epochs: int | None) -> list[Stage]:
     return recipes.recipe(
         settings.strategy, len(data.train), len(data.classes), epochs,
         from_scratch=settings.weights == "none", last=last_block(model), lr=settings.lr,
@@ -372,15 +372,15 @@ def fit_into_time(
     rest = elapsed + seen * found.photo
     most = sum(stage.epochs for stage in stages)
     n = epochs_that_fit(
-        lambda n: _stages(settings, data, model, n), most, 60 * budget - rest, found.seconds
+        lambda n: stages_of(settings, data, model, n), most, 60 * budget - rest, found.seconds
     )
     if not n:
-        one = (rest + found.seconds(_stages(settings, data, model, 1))) / 60
+        one = (rest + found.seconds(stages_of(settings, data, model, 1))) / 60
         raise ValueError(
             f"time_budget={budget:g}: with a single epoch the run takes about {one:.2g} minutes here; give more "
             f"time, or a smaller size=, or fewer photos"
         )
-    minutes = (rest + found.seconds(_stages(settings, data, model, n))) / 60
+    minutes = (rest + found.seconds(stages_of(settings, data, model, n))) / 60
     print(f"{_time_told(settings, n, stages)} The run takes about {minutes:.2g} minutes here.")
     return n
 
@@ -547,13 +547,13 @@ def _header(weights: str) -> dict[str, Any]:
     return (Path(weights).suffix == ".safetensors" and read_header(weights)) or {}
 
 
-def _architecture(model: nn.Module, settings: Settings) -> str:
+def architecture_of(model: nn.Module, settings: Settings) -> str:
     """The name that the network is built by without a network: a Hub's name has timm's for it."""
     origin = origin_of(model)
     return origin.architecture if origin else settings.backbone
 
 
-def _load(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
+def load_photos(source: Any, settings: Settings, shape: dict[str, Any]) -> Data:
     size, mean, std = shape["crop_size"], shape["mean"], shape["std"]
     given = ("layout", "keep_placeholders")  # for folders alone
     options = {name: value for name in given if (value := getattr(settings, name))}
@@ -598,7 +598,7 @@ def _save(
     save_model(
         model,
         file,
-        architecture=_architecture(model, settings),
+        architecture=architecture_of(model, settings),
         classes=data.classes,
         **shape,
         **how,

@@ -90,6 +90,7 @@ def test_each_option_that_the_rule_writes_is_one_of_a_command():
         ("with lr=1e-05.", "with a learning rate of 1e-05."),
         ("seed=1.jpg: cannot be decoded", "seed=1.jpg: cannot be decoded"),
         ("a/seed=1/b: no such folder", "a/seed=1/b: no such folder"),
+        ("a/seed=1: no such folder", "a/seed=1: no such folder"),
         ("Stage(train='head')", "Stage(train='head')"),
         (
             "DataLoader(x, batch_size=..., shuffle=True)",
