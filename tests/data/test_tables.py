@@ -393,6 +393,7 @@ def test_class_folders_are_read_unless_a_table_gives_other_classes(tmp_path, hea
     found = find(tmp_path)
     assert found.classes == ["a", "b"]
     assert bool(found.problems) == differs
+    assert any("t.csv is not read" in note for note in found.notes) != differs
     if differs:
         assert "its folders and its table t.csv give the photos other classes" in found.problems[0]
     assert find(tmp_path, layout="classes").problems == []
