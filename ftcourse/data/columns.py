@@ -143,7 +143,7 @@ class _Used:
         parts += [
             f"{role}s in {name!r}" for role in ("split", "group") if (name := getattr(self, role))
         ]
-        return f"The photos are those of {self.table.name}: {', '.join(parts)}."
+        return f"The photos are those of {Path(self.table.name).name}: {', '.join(parts)}."
 
 
 # -- files -------------------------------------------------------------------------------------

@@ -131,9 +131,11 @@ def _with_table(folder: Folder, file: Path) -> Folder:
             return folder
         found.notes.insert(0, f"{folder.source} is read by its table {file.name}.")
         return found
+    unread = f"The folders are the classes; {file.name} is not read (to read it, give it in place of the folder)."
     try:
         entries, _, _, _ = entries_of(read_table(file), None)
-    except (ValueError, ImportError):  # a table of something else
+    except (ValueError, ImportError):  # of something else, or it is not clear of what
+        folder.notes.append(unread)
         return folder
     label_of = {os.path.abspath(photo.path): photo.label for photo in folder.photos}
     both = {
@@ -146,6 +148,8 @@ def _with_table(folder: Folder, file: Path) -> Folder:
             f"{folder.source}: its folders and its table {file.name} give the photos other classes; "
             f"give {file} to read the table, or take it out of the folder to read the folders"
         )
+    else:
+        folder.notes.append(unread)
     return folder
 
 

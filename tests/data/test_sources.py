@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torchvision.datasets import DatasetFolder, FakeData, ImageFolder
 from torchvision.transforms import v2
 
 from ftcourse.data.audit import audit
+from ftcourse.data.index import Index
 from ftcourse.data.loading import load_data
 from ftcourse.data.sources import find
 
@@ -249,6 +251,16 @@ def test_data_sets_of_other_classes_are_no_pair(folders):
     other = Items([("a.png", 0)], ["dog", "cat"])
     with pytest.raises(ValueError, match="train has the classes cat, dog, but val dog, cat"):
         load_data((ImageFolder(folders), other))
+
+
+def test_a_file_that_happens_to_have_the_name_of_an_item_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = photo(tmp_path / "Items" / "000000.png", 0).rename(tmp_path / "Items" / "000000")
+    os.utime(file, (0, 0))
+    index = Index([], 16, "a version")
+    index.file = tmp_path / "index.sqlite"
+    item = find(Items([(Image.new("RGB", (8, 8)), 0)] * 2)).photos[0].path
+    assert str(item) == "Items/000000" and index._state(file) and index._state(item) is None
 
 
 # --- what is none of these ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ftcourse.data import tables
+from ftcourse.data import entries, tables
 from ftcourse.data.audit import audit
 from ftcourse.data.loading import load_data
 from ftcourse.data.sources import find
@@ -275,6 +275,16 @@ def test_lines_are_those_of_the_file_also_after_a_cell_of_several_lines(images):
     )
 
 
+def test_photos_of_a_kind_that_cannot_be_read_here_are_left_out_with_the_reason(
+    images, monkeypatch
+):
+    monkeypatch.setattr(
+        entries, "why_unreadable", lambda file: "HEIC needs" if file.suffix == ".heic" else None
+    )
+    found = find(write(images / "t.csv", "file,label", *rows(), "p.heic,a"))
+    assert found.left_out == [("p.heic", "HEIC needs")] and len(found.photos) == 12
+
+
 # --- splits and groups ----------------------------------------------------------------------------
 
 
@@ -383,6 +393,7 @@ def test_class_folders_are_read_unless_a_table_gives_other_classes(tmp_path, hea
     found = find(tmp_path)
     assert found.classes == ["a", "b"]
     assert bool(found.problems) == differs
+    assert any("t.csv is not read" in note for note in found.notes) != differs
     if differs:
         assert "its folders and its table t.csv give the photos other classes" in found.problems[0]
     assert find(tmp_path, layout="classes").problems == []

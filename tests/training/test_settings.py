@@ -293,6 +293,14 @@ def test_a_setting_that_makes_no_sense_is_refused_with_its_value_and_what_to_do(
         ft.finetune(tiny_resnet(), data, stages, **(QUIET | {"preflight": True} | more))
 
 
+@pytest.mark.parametrize("data", [(Blobs(8, 1), Blobs(8, 2)), {"train": Blobs(8, 1)}, Blobs(8, 1)])
+def test_data_sets_without_splits_are_told_what_makes_them(data):
+    with pytest.raises(
+        ValueError, match=rf"data is a {type(data).__name__}, .*ft\.load_data\(\(train, val\)\)"
+    ):
+        ft.finetune(tiny_resnet(), data, HEAD, **QUIET)
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         yield torch.zeros(3, 32, 32), 0
