@@ -14,8 +14,8 @@ __all__ = ["OPTIONS", "in_options"]
 OPTIONS = (
     "augment", "backbone", "batch_size", "bf16", "class_weights", "columns", "config", "device", "early_stopping",
     "ema", "epochs", "folds", "force", "format", "groups", "keep_placeholders", "label_smoothing", "labels",
-    "layout", "log", "mix", "num_workers", "on_error", "out", "resume", "seed", "size", "source", "split", "strategy",
-    "time_budget", "weights",
+    "layout", "log", "mix", "num_workers", "on_error", "out", "resume", "seed", "size", "source", "split",
+    "strategy", "time_budget", "weights",
 )  # fmt: skip
 RENAMED = {"num_workers": "workers", "source": "photos"}
 # A stage has its own rate, and `--lr` is that of the last one: what a message says of a rate is no option.
