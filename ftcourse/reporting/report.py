@@ -42,6 +42,8 @@ from ftcourse.plots import plot_confusion, plot_history, show_images
 from ftcourse.reporting.escaping import drawn
 from ftcourse.reporting.report_page import command_of, page
 from ftcourse.shipping.inference import measure
+from ftcourse.shipping.preprocessing import CONFIG as PREPROCESSOR
+from ftcourse.shipping.preprocessing import config_of, write_beside
 from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 from ftcourse.shipping.train_photos import write_train_photos
 from ftcourse.training import recipes
@@ -62,6 +64,7 @@ __all__ = ["Interrupted", "Settings", "train_and_report", "write_report"]
 FILES = (
     "settings.json", "checkpoint.pt", "history.json", "model.safetensors", "report.json",
     "report.md", "curves.png", "confusion.png", "worst.png", TRAIN_PHOTOS,
+    PREPROCESSOR,
 )  # fmt: skip
 LOCK = ".lock"
 LEFTOVER = rf"\.({'|'.join(map(re.escape, FILES))})\.\d+\.part"  # of `write_atomic`
@@ -396,6 +399,8 @@ def _save(
     photos = data.test.images
     files = (("working_size", "side"), ("grey_bits", "bits"))
     how = {name: getattr(photos, own) for name, own in files if hasattr(photos, own)}
+    config = config_of(shape | how)
+    write_beside(file, config, file.parent, example=False)
     save_model(
         model,
         file,
@@ -408,6 +413,7 @@ def _save(
         groups=settings.groups,
         layout=settings.layout,
         version=version("ftcourse"),
+        preprocessor_config=config,
     )
 
 

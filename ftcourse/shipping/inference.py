@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from ftcourse.data.loading import load_data
 from ftcourse.data.photo_faults import reason_of
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
 from ftcourse.data.splits import Split
-from ftcourse.data.transforms import DEFAULT_SIZE, MEAN, STD, eval_transforms, train_transforms
+from ftcourse.data.transforms import (
+    DEFAULT_SIZE,
+    MEAN,
+    STD,
+    Transform,
+    eval_transforms,
+    train_transforms,
+)
 from ftcourse.evaluation.measures import (
     bootstrap_intervals,
     calibration_error,
@@ -35,6 +42,7 @@ from ftcourse.training.loop import best_device, predict
 
 __all__ = [
     "Classifier", "evaluate_folder", "find_photos", "labelled", "load_run", "measure", "predict_files",
+    "reading_of",
 ]  # fmt: skip
 
 SPLITS = ("test", "val", "train", "all")
@@ -89,10 +97,16 @@ def load_run(run: str | os.PathLike) -> Classifier:
         check_input(meta["architecture"], size, getattr(model, "image_size", None))
     except ValueError as err:
         raise ValueError(f"{file}: {err}") from err
-    transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
-    side = meta.get("working_size", max(160, math.ceil(1.25 * size)))
+    transform, side = reading_of(meta)
     model.to(best_device())
     return Classifier(model, list(meta["classes"]), transform, size, side, meta)
+
+
+def reading_of(meta: Mapping[str, Any]) -> tuple[Transform, int]:
+    """What a model's header says of photos: the transform, and the short side that they are shrunk to before."""
+    size = meta.get("crop_size", DEFAULT_SIZE)
+    transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
+    return transform, meta.get("working_size", max(160, math.ceil(1.25 * size)))
 
 
 # -- files -------------------------------------------------------------------------------------
