@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import json
 import os
 import sys
@@ -29,9 +31,14 @@ class Commands(TyperGroup):
     """Tells any error in one sentence instead of a traceback; FTCOURSE_DEBUG=1 shows the traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        started()
         _take_any_letter()
         return super().main(*args, **kwargs)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        command = super().get_command(ctx, name)
+        if command is not None and command.callback is not None:
+            command.callback = _begun(command.callback)
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -48,6 +55,19 @@ class Commands(TyperGroup):
                 raise
             typer.echo(f"ftcourse: {_sentence(err)}", err=True)
             raise typer.Exit(2) from err
+
+
+def _begun(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Ctrl-C is the command's own affair once torch, which takes seconds, is imported; `--help` needs no torch."""
+
+    @functools.wraps(callback)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.suppress(ImportError):  # what needs it will say so; `doctor` tells the rest
+            importlib.import_module("torch")
+        started()
+        return callback(*args, **kwargs)
+
+    return command
 
 
 def _flushed(command: Callable[..., Any], ctx: Any) -> Any:

@@ -12,8 +12,8 @@
 a vision transformer for images of more than 224 pixels `image_size=meta["crop_size"]`.)
 
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes). The
-metadata has as JSON `classes` and `preprocessor_config`, `model.safetensors` has it in its header, and it lies beside
-both as a file (`ftcourse.shipping.preprocessing`); `use_model.py`, written beside ONNX, shows how it is followed.
+metadata has as JSON `classes` and `preprocessor_config`, `model.safetensors` has it in its header, and it lies
+beside both as a file (`ftcourse.shipping.preprocessing`); `use_model.py`, beside ONNX, shows how to follow it.
 """
 
 from __future__ import annotations
