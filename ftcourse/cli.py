@@ -184,6 +184,12 @@ class ExportFormat(str, Enum):
     onnx_int8 = "onnx-int8"
 
 
+class AnswerFormat(str, Enum):
+    text = "text"
+    json = "json"
+    csv = "csv"
+
+
 class Layout(str, Enum):
     classes = "classes"
 
@@ -316,28 +322,53 @@ def predict(
     run: Path = typer.Argument(
         ..., metavar="RUN", help="The folder that `train` wrote, or its model file."
     ),
-    files: list[str] = typer.Argument(..., metavar="FILES...", help="Photos, folders or globs."),
+    files: list[str] | None = typer.Argument(
+        None,
+        metavar="FILES...",
+        help="Photos, folders, globs, @LIST, or - for names on the standard input.",
+    ),
     top: int = typer.Option(3, min=1, help="How many classes to name."),
+    lists: list[Path] | None = typer.Option(
+        None, "--list", metavar="FILE", help="A file with the names of photos, one a line."
+    ),
+    table: Path | None = typer.Option(
+        None, "--csv", metavar="FILE", help="Write the answers into a CSV file."
+    ),
+    format: AnswerFormat = typer.Option(AnswerFormat.text, "--format", help="What to print."),
     as_json: bool = JSON,
 ) -> None:
-    """Classify photos. A file that cannot be read is told and does not stop the others; exit code 1 then."""
-    from ftcourse.shipping.inference import find_photos, load_run, predict_files
+    """Classify photos. A file that cannot be read is told and does not stop the others; exit code 1 then.
 
-    with _only_json(as_json):
-        photos = find_photos(files)
+    RUN may also be an ONNX file that `export` wrote.
+    """
+    from ftcourse.shipping.answers import as_csv, counted, names_in
+    from ftcourse.shipping.inference import find_photos, load_run, predict_files
+    from ftcourse.shipping.onnx_run import load_onnx
+    from ftcourse.training.checkpoints import write_atomic
+
+    wanted, answers = "json" if as_json else format.value, []
+    with _only_json(wanted != "text"):
+        names = names_in(files or [], lists or [])
+        photos = find_photos(names)
         if not photos:
-            raise FileNotFoundError(f"{' '.join(files)}: no photos there")
-        answers = []
-        for answer in predict_files(load_run(run), photos, top=top):
+            raise FileNotFoundError(f"{' '.join(names) or 'no file is named'}: no photos there")
+        classifier = load_onnx(run) if run.suffix == ".onnx" else load_run(run)
+        seen = wanted == "text" and sys.stdout.isatty()  # the answers themselves show how far it is
+        for answer in counted(predict_files(classifier, photos, top=top), len(photos), quiet=seen):
             answers.append(answer)
             if "error" in answer:
                 typer.echo(f"ftcourse: {one_line(answer['error'])}", err=True)
-            elif not as_json:
+            elif wanted == "text":
                 likely = "  ".join(f"{t['class']} {t['probability']:.1%}" for t in answer["top"])
                 typer.echo(one_line(f"{answer['file']}: {likely}"))
-    if as_json:
-        _print_json(answers)
-    raise typer.Exit(1 if any("error" in answer for answer in answers) else 0)
+    if table is not None:
+        write_atomic(table, as_csv(answers, top).encode("utf-8", "surrogateescape"))
+    if wanted != "text":
+        _print_json(answers) if wanted == "json" else typer.echo(as_csv(answers, top), nl=False)
+    wrong = sum("error" in answer for answer in answers)
+    if wrong:
+        typer.echo(f"ftcourse: {wrong} of {len(answers)} files could not be read", err=True)
+    raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()

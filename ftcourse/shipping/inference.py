@@ -91,6 +91,11 @@ def load_run(run: str | os.PathLike) -> Classifier:
     if not file.exists():
         more = "; resume the training first" if (path / "checkpoint.pt").exists() else ""
         raise FileNotFoundError(f"{file}: no trained model there{more}")
+    if file.suffix == ".onnx":
+        raise ValueError(
+            f"{file}: ONNX files are read by `ftcourse predict` alone; give the folder of the run, or its "
+            f"model.safetensors"
+        )
     model, meta = load_model(file)
     size = meta.get("crop_size", DEFAULT_SIZE)
     try:
@@ -120,11 +125,11 @@ def find_photos(patterns: Iterable[str | os.PathLike]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        path = Path(pattern).expanduser()
-        if path.is_dir():
+        path = Path(os.path.expanduser(pattern))  # of os.path, which pass no name as too odd
+        if os.path.isdir(path):
             inside = [p for p, _ in files_below(path) if is_photo_name(p) and not p.is_dir()]
             found.update(dict.fromkeys(sorted(inside)))
-        elif path.exists():
+        elif os.path.exists(path):
             found[path] = None
         else:
             matches = sorted(glob.glob(str(path), recursive=True))
@@ -169,7 +174,7 @@ def _plain(err: Exception, file: Path) -> str:
 
 @torch.inference_mode()
 def _probabilities(classifier: Classifier, inputs: list[Tensor]) -> np.ndarray:
-    device = next(classifier.model.parameters()).device
+    device = next((p.device for p in classifier.model.parameters()), torch.device("cpu"))
     return classifier.model(torch.stack(inputs).to(device)).float().softmax(1).cpu().numpy()
 
 
