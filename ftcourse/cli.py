@@ -438,6 +438,25 @@ def card(
 
 
 @app.command()
+def push(
+    run: Path = typer.Argument(..., metavar="RUN", help="The folder that `train` wrote."),
+    repo: str = typer.Argument(..., metavar="REPO", help="owner/name on the hub."),
+    revision: str | None = typer.Option(None, metavar="BRANCH", help="main by default."),
+    private: bool = typer.Option(False, "--private", help="Only you see it."),
+) -> None:
+    """Upload the model, how it takes photos, its card and its report to huggingface.co, or to HF_ENDPOINT."""
+    from ftcourse.reporting.model_card import write_card
+    from ftcourse.shipping.hub import push as push_run
+
+    card = run / "model_card.md"
+    if not card.exists():
+        typer.echo(
+            f"{write_card(run)}: written; fill in what only you know, and push again", err=True
+        )
+    typer.echo(push_run(run, repo, card, revision=revision, private=private))
+
+
+@app.command()
 def prefetch(
     names: list[str] | None = typer.Argument(
         None, metavar="[NAMES]", help="Data sets, or `weights`."
