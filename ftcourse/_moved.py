@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
 from typing import Any
 
 __all__ = ["MODULES", "NAMES", "put_up_signposts"]
@@ -66,6 +68,8 @@ def _look_up(name: str) -> Any:
     if name in NAMES:
         room = f"ftcourse.data.{NAMES[name]}"
         raise ImportError(f"ftcourse.data.{name} is now {room}.{name}", name="ftcourse.data")
+    if not name.startswith("_") and find_spec(f"ftcourse.data.{name}"):
+        return import_module(f"ftcourse.data.{name}")
     raise AttributeError(f"module 'ftcourse.data' has no attribute {name!r}")
 
 
@@ -73,5 +77,7 @@ def put_up_signposts() -> None:
     """Make old imports fail with the new path in their message."""
     if not any(isinstance(finder, _Signposts) for finder in sys.meta_path):
         sys.meta_path.append(_Signposts())
-    if wing := sys.modules.get("ftcourse.data"):
-        wing.__getattr__ = _look_up  # type: ignore[method-assign]
+    wing: Any = import_module(
+        "ftcourse.data"
+    )  # the wing alone: its rooms are imported when they are needed
+    wing.__getattr__ = _look_up

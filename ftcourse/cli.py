@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import json
 import os
 import sys
@@ -31,9 +33,14 @@ class Commands(TyperGroup):
     """Tells any error in one sentence instead of a traceback; FTCOURSE_DEBUG=1 shows the traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        started()
         _take_any_letter()
         return super().main(*args, **kwargs)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        command = super().get_command(ctx, name)
+        if command is not None and command.callback is not None:
+            command.callback = _begun(command.callback)
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -50,6 +57,19 @@ class Commands(TyperGroup):
                 raise
             typer.echo(f"ftcourse: {_sentence(err)}", err=True)
             raise typer.Exit(2) from err
+
+
+def _begun(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Ctrl-C is the command's own affair once torch, which takes seconds, is imported; `--help` needs no torch."""
+
+    @functools.wraps(callback)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.suppress(ImportError):  # what needs it will say so; `doctor` tells the rest
+            importlib.import_module("torch")
+        started()
+        return callback(*args, **kwargs)
+
+    return command
 
 
 def _flushed(command: Callable[..., Any], ctx: Any) -> Any:
@@ -169,6 +189,12 @@ class ExportFormat(str, Enum):
     safetensors = "safetensors"
     onnx = "onnx"
     onnx_int8 = "onnx-int8"
+
+
+class AnswerFormat(str, Enum):
+    text = "text"
+    json = "json"
+    csv = "csv"
 
 
 class Layout(str, Enum):
@@ -437,30 +463,56 @@ def predict(
     run: Path = typer.Argument(
         ..., metavar="RUN", help="The folder that `train` wrote, or its model file."
     ),
-    files: list[str] = typer.Argument(..., metavar="FILES...", help="Photos, folders or globs."),
+    files: list[str] | None = typer.Argument(
+        None,
+        metavar="FILES...",
+        help="Photos, folders, globs, @LIST, or - for names on the standard input.",
+    ),
     top: int = typer.Option(3, min=1, help="How many classes to name."),
     abstain: Optional[float] = ABSTAIN,  # noqa: UP045
+    lists: list[Path] | None = typer.Option(
+        None, "--list", metavar="FILE", help="A file with the names of photos, one a line."
+    ),
+    table: Path | None = typer.Option(
+        None, "--csv", metavar="FILE", help="Write the answers into a CSV file."
+    ),
+    format: AnswerFormat = typer.Option(AnswerFormat.text, "--format", help="What to print."),
     as_json: bool = JSON,
 ) -> None:
-    """Classify photos. A file that cannot be read is told and does not stop the others; exit code 1 then."""
-    from ftcourse.shipping.inference import find_photos, load_run, predict_files
+    """Classify photos. A file that cannot be read is told and does not stop the others; exit code 1 then.
 
-    with _only_json(as_json):
-        photos = find_photos(files)
+    RUN may also be an ONNX file that `export` wrote.
+    """
+    from ftcourse.shipping.answers import as_csv, counted, names_in
+    from ftcourse.shipping.inference import find_photos, predict_files
+    from ftcourse.shipping.runs import load_run
+    from ftcourse.training.checkpoints import write_atomic
+
+    wanted, answers = "json" if as_json else format.value, []
+    with _only_json(wanted != "text"):
+        names = names_in(files or [], lists or [])
+        photos = find_photos(names)
         if not photos:
-            raise FileNotFoundError(f"{' '.join(files)}: no photos there")
-        answers = []
-        for answer in predict_files(load_run(run), photos, top=top, abstain=abstain):
+            raise FileNotFoundError(f"{' '.join(names) or 'no file is named'}: no photos there")
+        classifier = load_run(run)
+        seen = wanted == "text" and sys.stdout.isatty()  # the answers themselves show how far it is
+        found = predict_files(classifier, photos, top=top, abstain=abstain)
+        for answer in counted(found, len(photos), quiet=seen):
             answers.append(answer)
             if "error" in answer:
                 typer.echo(f"ftcourse: {one_line(answer['error'])}", err=True)
-            elif not as_json:
+            elif wanted == "text":
                 likely = "  ".join(f"{t['class']} {t['probability']:.1%}" for t in answer["top"])
                 unsure = "not sure: " if answer.get("abstained") else ""
                 typer.echo(one_line(f"{answer['file']}: {unsure}{likely}"))
-    if as_json:
-        _print_json(answers)
-    raise typer.Exit(1 if any("error" in answer for answer in answers) else 0)
+    if table is not None:
+        write_atomic(table, as_csv(answers, top).encode("utf-8", "surrogateescape"))
+    if wanted != "text":
+        _print_json(answers) if wanted == "json" else typer.echo(as_csv(answers, top), nl=False)
+    wrong = sum("error" in answer for answer in answers)
+    if wrong:
+        typer.echo(f"ftcourse: {wrong} of {len(answers)} files could not be read", err=True)
+    raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()
@@ -544,6 +596,25 @@ def card(
     from ftcourse.reporting.model_card import write_card
 
     typer.echo(str(write_card(run, out)))
+
+
+@app.command()
+def push(
+    run: Path = typer.Argument(..., metavar="RUN", help="The folder that `train` wrote."),
+    repo: str = typer.Argument(..., metavar="REPO", help="owner/name on the hub."),
+    revision: str | None = typer.Option(None, metavar="BRANCH", help="main by default."),
+    private: bool = typer.Option(False, "--private", help="Only you see it."),
+) -> None:
+    """Upload the model, how it takes photos, its card and its report to huggingface.co, or to HF_ENDPOINT."""
+    from ftcourse.reporting.model_card import write_card
+    from ftcourse.shipping.hub import push as push_run
+
+    card = run / "model_card.md"
+    if not card.exists():
+        typer.echo(
+            f"{write_card(run)}: written; fill in what only you know, and push again", err=True
+        )
+    typer.echo(push_run(run, repo, card, revision=revision, private=private))
 
 
 @app.command()

@@ -88,11 +88,27 @@ def test_ctrl_c_while_packages_are_read_is_one_line(tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # a job in the background of a shell ignores Ctrl-C, and what it starts does so as well
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    with subprocess.Popen([*COMMAND, "--version"], env=own, text=True, **pipes, **heard) as started:
+    with subprocess.Popen(
+        [*COMMAND, "audit", str(tmp_path)], env=own, text=True, **pipes, **heard
+    ) as started:
         assert started.stdout.readline() == "reading\n"
         started.send_signal(signal.SIGINT)
         assert started.wait() == 130
         assert started.stderr.read() == "ftcourse: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["train", "--help"], ["predict", "-h"]]
+)
+def test_help_and_version_import_no_torch(words):
+    code = (
+        "import sys; from ftcourse.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "found = {'torch', 'torchvision', 'numpy', 'PIL', 'sklearn'} & set(sys.modules); assert not found, found"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment()
+    )
+    assert done.stdout and done.returncode == 0, done.stderr
 
 
 # -- pipes -------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,36 @@ def test_no_room_goes_round_the_wings_by_importing_the_whole_package():
 def test_an_old_module_asked_for_as_an_attribute_is_named_too():
     with pytest.raises(AttributeError, match=r"it is now ftcourse\.training\.loop"):
         _ = ft.loop  # type: ignore[attr-defined]
+
+
+def test_every_name_of_ft_is_that_of_its_room_and_is_listed_for_type_checkers_too():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    static = next(n for n in tree.body if isinstance(n, ast.If)).body
+    rooms = {alias.name: node.module for node in static for alias in node.names}
+    assert sorted(rooms) == sorted(ft.__all__)
+    for name, room in rooms.items():
+        assert getattr(ft, name) is getattr(importlib.import_module(room), name)
+        assert name in dir(ft)
+
+
+@pytest.mark.parametrize(
+    "words", ["ft.training.loop.finetune", "ft.data.transforms.STD", "ft.tasks.task"]
+)
+def test_a_wing_and_its_rooms_are_attributes_as_soon_as_ftcourse_is_imported(words):
+    subprocess.run([sys.executable, "-c", f"import ftcourse as ft; {words}"], check=True)
+
+
+def test_a_package_that_is_missing_is_named_when_it_is_needed():
+    code = (
+        "import sys; sys.modules['safetensors'] = None\nimport ftcourse as ft\n"
+        "try: ft.load_model\nexcept ImportError as err: print(err)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert (
+        "ftcourse.load_model needs safetensors, which is not installed: `ftcourse doctor`" in said
+    )
 
 
 def test_no_benchmark_has_the_name_of_something_in_the_tests_of_lessons():

@@ -63,6 +63,8 @@ from ftcourse.reporting.report_page import command_of, page
 from ftcourse.reporting.tables import PREDICTIONS, SPLITS, write_predictions, write_splits
 from ftcourse.reporting.where import WHERE, draw_where
 from ftcourse.shipping.inference import measure
+from ftcourse.shipping.preprocessing import CONFIG as PREPROCESSOR
+from ftcourse.shipping.preprocessing import config_of, write_beside
 from ftcourse.shipping.train_photos import FILE as TRAIN_PHOTOS
 from ftcourse.shipping.train_photos import write_train_photos
 from ftcourse.training import recipes
@@ -85,7 +87,7 @@ __all__ = ["Interrupted", "Settings", "train_and_report", "write_report"]
 FILES = (
     "settings.json", "checkpoint.pt", "history.json", "model.safetensors", "report.json",
     "report.md", "report.html", "curves.png", "confusion.png", "worst.png", WHERE, TRAIN_PHOTOS, SPLITS,
-    PREDICTIONS,
+    PREDICTIONS, PREPROCESSOR,
 )  # fmt: skip
 LOCK = ".lock"
 LEFTOVER = rf"\.({'|'.join(map(re.escape, FILES))})\.\d+\.part"  # of `write_atomic`
@@ -595,6 +597,8 @@ def _save(
     photos = data.test.images
     files = (("working_size", "side"), ("grey_bits", "bits"))
     how = {name: getattr(photos, own) for name, own in files if hasattr(photos, own)}
+    config = config_of(shape | how)
+    write_beside(file, config, file.parent, example=False)
     save_model(
         model,
         file,
@@ -611,6 +615,7 @@ def _save(
         columns=settings.columns,
         labels=settings.labels,
         version=version("ftcourse"),
+        preprocessor_config=config,
     )
 
 

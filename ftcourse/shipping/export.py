@@ -13,13 +13,9 @@ a vision transformer for images of more than 224 pixels `image_size=meta["crop_s
 `timm.create_model(NAME, num_classes=...)`, and "efficientnet_lite0" its "tf_efficientnet_lite0".)
 
 `onnx`: input `images` float32 (batch, 3, size, size), normalised; output `logits` float32 (batch, classes).
-Probabilities are softmax(logits / temperature). The metadata has as JSON `classes`, `temperature`, and what a
-photo goes through before, in this order (`STEPS`, also there as `preprocess`): decoded, a
-large JPEG at a half, a quarter or an eighth; upright by its EXIF tag, RGB on white;
-where the short side is longer than `working_size`, shrunk to that with a bicubic filter; brought to `resize_size`
-with a bilinear one, both antialiased; the centre, `size` x `size`, cut out, divided by 255, less `mean`, divided
-by `std`. Where the photos of the training had greys of more than 8 bits, `grey_bits` says to what depth they are
-scaled, and a step more how.
+Probabilities are softmax(logits / temperature). The metadata has as JSON `classes`, `temperature` and
+`preprocessor_config`; `model.safetensors` has them in its header, and the last lies beside both as a file
+(`ftcourse.shipping.preprocessing`); `use_model.py`, beside ONNX, shows how to follow it.
 """
 
 from __future__ import annotations
@@ -29,8 +25,8 @@ import importlib.util
 import io
 import json
 import logging
-import math
 import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,44 +37,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ftcourse.data.transforms import MEAN, STD
 from ftcourse.shipping.inference import Classifier, find_photos, load_run
+from ftcourse.shipping.preprocessing import CONFIG, config_of, generated_photos, write_beside
+from ftcourse.shipping.use_model import pixels_of, probabilities_of
 from ftcourse.training.checkpoints import load_model, save_model, write_atomic
 from ftcourse.training.records import read_record
 
 __all__ = ["FORMATS", "Exported", "export", "need_onnx"]
 
 FORMATS = ("safetensors", "onnx")
-DEEP = (
-    "greys of more than 8 bits: multiply by 255 / (2**bits - 1); bits is grey_bits, or the fewest of 8, 10, 12, "
-    "14, 16, 20, 24, 32 that hold the photo's brightest value where these are more"
-)
-STEPS = (
-    "decode; a JPEG at 1/2, 1/4 or 1/8 where its short side stays at least twice working_size (Pillow: draft)",
-    "turn upright by the EXIF tag, convert to RGB, lay transparency on white",
-    "if the short side is longer than working_size: shrink it to working_size, bicubic, antialiased",
-    "resize the short side to resize_size, bilinear, antialiased",
-    "crop the centre to size x size",
-    "divide by 255, subtract mean, divide by std, each by channel; order of the axes: channel, row, column",
-)
 TOLERANCE = 1e-3  # of a logit
+PROBABILITY = 0.01  # largest difference of a probability from a photo's file on
+LEVELS = 3  # of 255: two programs that follow the same steps differ by rounding, by up to 2
 REAL = 8  # photos to check with, where they are still there
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file, and the largest difference of any logit from PyTorch's."""
+    """The file, and the largest difference of any logit from PyTorch's.
+
+    `from_files`: the largest difference of any probability from `ftcourse predict`'s, when Pillow and NumPy alone
+    read the photos (`use_model.py`).
+    """
 
     path: Path
     difference: float
     checked_on: str
+    from_files: float
 
     def __str__(self) -> str:
-        return f"{self.path}: largest difference from PyTorch {self.difference:.1e} ({self.checked_on})"
+        return (
+            f"{self.path}: largest difference from PyTorch {self.difference:.1e} ({self.checked_on}); of a "
+            f"probability, with photos read by {CONFIG} alone, {self.from_files:.1e}"
+        )
 
 
 def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = None) -> Exported:
-    """Write a run's model in another format, and compare its logits with PyTorch's.
+    """Write a run's model in another format, and compare its answers with PyTorch's.
 
     Args:
         run: a run's folder, or a `model.safetensors`.
@@ -86,7 +81,8 @@ def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = 
         out: the file; by default `model.onnx` or `export.safetensors` beside the model.
 
     Raises:
-        ValueError: no such format, or logits that differ by more than 1e-3; the file is then removed.
+        ValueError: no such format, or logits that differ by more than 1e-3, or photos that come out otherwise when
+            they are read as `preprocessor_config.json` says; nothing is written then.
         ImportError: `onnx` is asked for and not installed.
         FileNotFoundError: there is no trained model.
     """
@@ -111,10 +107,13 @@ def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = 
                 f"{path}: the export's logits differ from PyTorch's by up to {difference:.1e}, more than "
                 f"{TOLERANCE:g}, so it was not kept; another version of torch or onnxruntime may do better"
             )
+        config = config_of(classifier.meta)
+        from_files = _compare_files(classifier, answer, config, folder)
+        write_beside(path, config, folder, example=format == "onnx")
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    return Exported(path, difference, checked_on)
+    return Exported(path, difference, checked_on, from_files)
 
 
 def folder_of(run: str | os.PathLike) -> Path:
@@ -153,6 +152,7 @@ Answer = Callable[[Tensor], np.ndarray]
 
 def _to_safetensors(classifier: Classifier, file: Path) -> Answer:
     meta = {k: v for k, v in classifier.meta.items() if k != "format"}
+    meta["preprocessor_config"] = config_of(classifier.meta)
     save_model(classifier.model, file, **meta)
     model, _ = load_model(file)
     return lambda images: model(images).numpy()
@@ -200,21 +200,24 @@ def _onnx_proto(classifier: Classifier) -> Any:
 
 
 def _metadata(classifier: Classifier) -> dict[str, Any]:
-    meta = classifier.meta
-    same: dict[str, Any] = {k: meta[k] for k in ("architecture", "mean", "std") if k in meta}
-    if classifier.grey_bits:
-        same |= {"grey_bits": classifier.grey_bits, "preprocess": (STEPS[0], DEEP, *STEPS[1:])}
+    config = config_of(classifier.meta)
     return {
         "format": "ftcourse-1",
+        **(
+            {"architecture": classifier.meta["architecture"]}
+            if "architecture" in classifier.meta
+            else {}
+        ),
         "classes": classifier.classes,
         "size": classifier.size,
-        "resize_size": math.ceil(1.14 * classifier.size),  # what `eval_transforms` does
+        "resize_size": config["size"]["shortest_edge"],
         "working_size": classifier.side,
-        "mean": MEAN,
-        "std": STD,
+        "mean": config["image_mean"],
+        "std": config["image_std"],
         "temperature": classifier.temperature,
-        "preprocess": STEPS,
-        **same,
+        **({"grey_bits": classifier.grey_bits} if classifier.grey_bits else {}),
+        "preprocess": config["ftcourse"]["steps"],
+        "preprocessor_config": config,
     }
 
 
@@ -230,16 +233,21 @@ def _inputs(classifier: Classifier, folder: Path) -> tuple[list[Tensor], str]:
     return batches, f"on {told}"
 
 
-def _photos(classifier: Classifier, folder: Path) -> list[Tensor]:
+def _some_files(folder: Path) -> list[Path]:
+    """Photos of a run's training, if they are still there."""
     try:
         source = source_of(folder)
     except (OSError, ValueError):  # a damaged report: the export needs none
         return []
-    found: list[Tensor] = []
     if source is None or not Path(source).is_dir():
-        return found
+        return []
     files = find_photos([source])
-    for file in files[:: max(1, len(files) // REAL)][:REAL]:
+    return files[:: max(1, len(files) // REAL)][:REAL]
+
+
+def _photos(classifier: Classifier, folder: Path) -> list[Tensor]:
+    found: list[Tensor] = []
+    for file in _some_files(folder):
         with contextlib.suppress(ValueError, OSError):  # broken photos are not the export's affair
             found.append(classifier.input_of(file))
     return found
@@ -249,3 +257,34 @@ def _photos(classifier: Classifier, folder: Path) -> list[Tensor]:
 def _compare(classifier: Classifier, answer: Answer, batches: list[Tensor]) -> float:
     differences = [np.abs(answer(x) - classifier.model(x).numpy()).max() for x in batches]
     return float(np.max(differences))  # nan if there is one
+
+
+@torch.inference_mode()
+def _compare_files(classifier: Classifier, answer: Answer, config: Any, folder: Path) -> float:
+    """The largest difference of a probability when the photos are read by Pillow and NumPy alone.
+
+    Raises:
+        ValueError: a photo comes out otherwise, by more than rounding.
+    """
+    largest = 0.0
+    with tempfile.TemporaryDirectory() as drawn:
+        always = generated_photos(Path(drawn))
+        for file in [*always, *_some_files(folder)]:
+            try:
+                ours, theirs = classifier.input_of(file), pixels_of(str(file), config)
+            except Exception:  # a broken photo, or one that Pillow alone does not read
+                if file in always:
+                    raise
+                continue
+            expected = (classifier.model(ours[None]) / classifier.temperature).softmax(1).numpy()
+            logits = answer(torch.from_numpy(theirs)[None])
+            found = probabilities_of(logits, classifier.temperature)
+            difference = float(np.abs(found - expected).max())
+            levels = np.abs(theirs - ours.numpy()).max() * max(config["image_std"]) * 255
+            if not difference <= PROBABILITY and not levels <= LEVELS:
+                raise ValueError(
+                    f"{file.name}: read as {CONFIG} says, a probability differs by {difference:.2f} from what "
+                    f"`ftcourse predict` says, so the export was not kept; please report it with that photo"
+                )
+            largest = max(largest, difference)
+    return largest

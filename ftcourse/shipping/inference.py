@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,14 @@ from ftcourse.data.photo_faults import reason_of
 from ftcourse.data.photos import CACHE_BYTES, PhotoCache, read_pixels
 from ftcourse.data.sources import find, has_table
 from ftcourse.data.splits import Split
-from ftcourse.data.transforms import DEFAULT_SIZE, MEAN, STD, eval_transforms, train_transforms
+from ftcourse.data.transforms import (
+    DEFAULT_SIZE,
+    MEAN,
+    STD,
+    Transform,
+    eval_transforms,
+    train_transforms,
+)
 from ftcourse.evaluation.coverage import coverage
 from ftcourse.evaluation.measures import (
     bootstrap_intervals,
@@ -38,7 +45,7 @@ from ftcourse.training.loop import best_device, predict
 
 __all__ = [
     "Classifier", "Prediction", "evaluate_folder", "find_photos", "labelled", "load_run", "measure",
-    "predict_files",
+    "predict_files", "reading_of",
 ]  # fmt: skip
 
 SPLITS = ("test", "val", "train", "all")
@@ -140,16 +147,27 @@ def load_run(run: str | os.PathLike) -> Classifier:
     if not file.exists():
         more = "; resume the training first" if (path / "checkpoint.pt").exists() else ""
         raise FileNotFoundError(f"{file}: no trained model there{more}")
+    if file.suffix == ".onnx":
+        raise ValueError(
+            f"{file}: ONNX files are read by `ftcourse predict` alone; give the folder of the run, or its "
+            f"model.safetensors"
+        )
     model, meta = load_model(file)
     size = meta.get("crop_size", DEFAULT_SIZE)
     try:
         check_input(meta["architecture"], size, getattr(model, "image_size", None))
     except ValueError as err:
         raise ValueError(f"{file}: {err}") from err
-    transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
-    side = meta.get("working_size", max(160, math.ceil(1.25 * size)))
+    transform, side = reading_of(meta)
     model.to(best_device())
     return Classifier(model, list(meta["classes"]), transform, size, side, meta)
+
+
+def reading_of(meta: Mapping[str, Any]) -> tuple[Transform, int]:
+    """What a model's header says of photos: the transform, and the short side that they are shrunk to before."""
+    size = meta.get("crop_size", DEFAULT_SIZE)
+    transform = eval_transforms(size, meta.get("mean", MEAN), meta.get("std", STD))
+    return transform, meta.get("working_size", max(160, math.ceil(1.25 * size)))
 
 
 # -- files -------------------------------------------------------------------------------------
@@ -163,11 +181,11 @@ def find_photos(patterns: Iterable[str | os.PathLike]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        path = Path(pattern).expanduser()
-        if path.is_dir():
+        path = Path(os.path.expanduser(pattern))  # of os.path, which pass no name as too odd
+        if os.path.isdir(path):
             inside = [p for p, _ in files_below(path) if is_photo_name(p) and not p.is_dir()]
             found.update(dict.fromkeys(sorted(inside)))
-        elif path.exists():
+        elif os.path.exists(path):
             found[path] = None
         else:
             matches = sorted(glob.glob(str(path), recursive=True))
@@ -228,7 +246,7 @@ def _plain(err: Exception, file: Path) -> str:
 
 @torch.inference_mode()
 def _probabilities(classifier: Classifier, inputs: list[Tensor]) -> np.ndarray:
-    device = next(classifier.model.parameters()).device
+    device = next((p.device for p in classifier.model.parameters()), torch.device("cpu"))
     logits = classifier.model(torch.stack(inputs).to(device)).float()
     return (logits / classifier.temperature).softmax(1).cpu().numpy()
 

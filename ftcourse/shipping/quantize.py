@@ -20,6 +20,7 @@ from torch import Tensor
 from ftcourse.data.splits import Split
 from ftcourse.shipping.export import export, folder_of, need_onnx, source_of, target
 from ftcourse.shipping.inference import class_index, labelled, load_run
+from ftcourse.shipping.preprocessing import config_of, write_beside
 from ftcourse.training.loop import predict
 
 __all__ = ["Quantized", "quantize", "quantize_file"]
@@ -79,6 +80,7 @@ def quantize(
     with tempfile.TemporaryDirectory() as folder:
         float32 = export(run, "onnx", Path(folder) / "model.onnx").path
         quantize_file(float32, images, path)
+    write_beside(path, config_of(classifier.meta), folder_of(run))
     logits, targets = predict(classifier.model, val)
     answers = _answers(path, val)
     before, truth = logits.argmax(1).numpy(), index[targets].numpy()

@@ -12,10 +12,8 @@ import pytest
 import safetensors
 import torch
 import torchvision
-from PIL import Image
 from safetensors.torch import load_file
 
-from ftcourse.data.photos import read_pixels
 from ftcourse.shipping import export as exporting
 from ftcourse.shipping.export import _metadata, export
 from ftcourse.shipping.inference import load_run
@@ -70,42 +68,6 @@ def test_exports_tell_the_temperature_of_the_run(run, tmp_path):
     assert _metadata(load_run(tmp_path))["temperature"] == 2.5  # of ONNX
     done = export(tmp_path, "safetensors")
     assert read_header(done.path)["temperature"] == 2.5
-
-
-def follow(meta: dict, file) -> np.ndarray:
-    """The steps of an ONNX file's metadata, with Pillow and NumPy alone."""
-    size, side, working = (json.loads(meta[k]) for k in ("size", "resize_size", "working_size"))
-    photo = Image.open(file)
-    scale = 2 * working / min(photo.size)
-    photo.draft(photo.mode, [round(n * scale) for n in photo.size])
-    photo = photo.convert("RGB")
-    if min(photo.size) > working:
-        photo = photo.resize(
-            [round(n * working / min(photo.size)) for n in photo.size], Image.BICUBIC
-        )
-    photo = photo.resize([int(side * n / min(photo.size)) for n in photo.size], Image.BILINEAR)
-    left, top = (round((n - size) / 2) for n in photo.size)
-    x = np.asarray(photo.crop((left, top, left + size, top + size))) / 255
-    return ((x - json.loads(meta["mean"])) / json.loads(meta["std"])).transpose(2, 0, 1)
-
-
-def test_the_steps_in_an_onnx_file_give_what_predict_sees_of_a_photo(onnx_file, run, tmp_path):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
-    meta, classifier = session.get_modelmeta().custom_metadata_map, load_run(run)
-    assert len(json.loads(meta["preprocess"])) == 6
-    y, x = np.mgrid[0:900, 0:1200]
-    for i in range(4):  # fine patterns, as of hair, grass, cloth
-        rng = np.random.default_rng(i)
-        wave = np.sin(x * rng.uniform(0.3, 1.5) + y * rng.uniform(0.3, 1.5))
-        waves = wave[..., None] * rng.uniform(20, 90, 3)
-        blocks = np.kron(rng.uniform(40, 215, (9, 12, 3)), np.ones((100, 100, 1)))
-        photo = Image.fromarray(np.clip(blocks + waves, 0, 255).astype(np.uint8))
-        photo.save(tmp_path / "p.jpg", quality=95)
-        pixels = torch.from_numpy(read_pixels(tmp_path / "p.jpg", classifier.side))
-        used = classifier.transform(pixels.permute(2, 0, 1)).numpy()
-        assert np.abs(follow(meta, tmp_path / "p.jpg") - used).mean() * 255 * 0.226 < 1
 
 
 def test_the_photos_of_a_run_are_found_from_any_folder(run, tmp_path, monkeypatch):

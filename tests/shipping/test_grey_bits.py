@@ -10,7 +10,7 @@ from PIL import Image
 
 import ftcourse as ft
 from ftcourse.reporting.report import train_and_report
-from ftcourse.shipping.export import DEEP, STEPS, export
+from ftcourse.shipping.export import export
 from ftcourse.shipping.inference import labelled, load_run
 from ftcourse.widgets.predict import read_photo
 from tests.shapes import QUICK
@@ -66,7 +66,7 @@ def test_the_steps_for_onnx_and_the_widget_scale_them_so(run):
     done = export(run / "run", "onnx")
     meta = onnxruntime.InferenceSession(str(done.path)).get_modelmeta().custom_metadata_map
     assert json.loads(meta["grey_bits"]) == 12
-    assert json.loads(meta["preprocess"]) == [STEPS[0], DEEP, *STEPS[1:]]
+    assert json.loads(meta["preprocessor_config"])["ftcourse"]["grey_bits"] == 12
     content = (run / "dim" / "fine" / "0.png").read_bytes()
     assert np.asarray(read_photo(content, grey_bits=12)).max() == round(255 * DIM / 4095)
     data = ft.load_data(run / "photos", size=32)
