@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ftcourse as ft
+from ftcourse.shipping import runs
 from ftcourse.shipping.inference import predict_files
 from tests.shapes import own_photos, photos, run
 
@@ -75,3 +76,12 @@ def test_answers_doubted_more_than_asked_for_are_marked(run, photos):
     assert sum(a["abstained"] for a in answers) == 4
     assert all(a["abstained"] == (a["probability"] < limit) for a in answers)
     assert "abstained" not in next(predict_files(loaded, files[:1]))
+
+
+def test_a_run_is_named_by_a_hub_a_folder_or_an_exported_file(run, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(runs, "download_run", lambda name: asked.append(name) or run)
+    assert ft.load_run("hub:me/shapes@v1").classes == ft.load_run(run).classes
+    assert asked == ["hub:me/shapes@v1"]
+    with pytest.raises(FileNotFoundError, match=r"model\.onnx: no such file"):
+        ft.load_run(tmp_path / "model.onnx")
