@@ -161,6 +161,8 @@ def test_without_its_package_the_error_names_the_extra(monkeypatch):
 def test_the_packages_weights_see_in_plain_patterns_what_looks_like_them():
     model = ft.load_backbone("efficientnet_lite0", "imagenet")
     names = ft.weights_of(model).meta["categories"]
+    preset = ft.weights_of(model).transforms()
+    assert (preset.crop_size, preset.mean, preset.std) == ([224], [127 / 255] * 3, [128 / 255] * 3)
     y, x = torch.meshgrid(torch.linspace(-1, 1, 224), torch.linspace(-1, 1, 224), indexing="ij")
     patterns = {
         "spotlight": 1 - 1.2 * (x**2 + y**2).sqrt(),  # bright in the middle
