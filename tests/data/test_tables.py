@@ -86,7 +86,7 @@ def test_files_and_labels_are_found_however_the_table_names_them(images, way):
 
 def test_tabs_separate_a_tsv_and_a_mark_at_its_beginning_is_no_part_of_a_name(images):
     file = write(images / "t.tsv", "\ufefffile\tlabel", *rows(lambda n, i: f"{n}\t{'ab'[i % 2]}"))
-    assert labels_of(file) == EXPECTED
+    assert labels_of(file, columns={"file": "file", "label": "label"}) == EXPECTED
 
 
 def test_columns_can_be_said_as_a_dict_or_in_one_line(images):
