@@ -1,4 +1,4 @@
-"""A run goes to a hub and comes back. The hub is a server on loopback, or an object that notes what it is asked."""
+"""A run goes to a hub and comes back: a server on loopback, or an object that notes what it is asked."""
 
 # fixtures are imported, and then named as arguments
 # ruff: noqa: F401, F811
@@ -76,14 +76,14 @@ def test_a_run_is_one_commit_of_model_description_card_and_report_without_photos
 
 def test_a_public_repository_gets_nothing_that_should_be_private(run, card, asked, monkeypatch):
     monkeypatch.setattr(FakeApi, "public", True)
-    with pytest.raises(ValueError, match="is there and public"):
+    with pytest.raises(ValueError, match="is public already"):
         push(run, "me/shapes", card, private=True)
     assert [kind for kind, *_ in asked] == ["repo"]
 
 
 @pytest.mark.parametrize("name", ["shapes", "a/b/c", "me/shapes@v1", "../x/y", "me/sh apes", ""])
 def test_what_is_no_name_of_a_repository_is_refused_before_the_hub_is_asked(run, card, asked, name):
-    with pytest.raises(ValueError, match="owner/name|--revision"):
+    with pytest.raises(ValueError, match=r"owner/name|--revision"):
         push(run, name, card)
     assert not asked
 
@@ -101,7 +101,7 @@ def test_what_the_hub_answers_is_one_sentence(run, card, asked, monkeypatch):
         raise RuntimeError("Client error", 403) from None
 
     monkeypatch.setattr(FakeApi, "create_commit", refuse)
-    with pytest.raises(ConnectionError, match="me/shapes: the hub did not do it .RuntimeError"):
+    with pytest.raises(ConnectionError, match=r"me/shapes: the hub did not do it .RuntimeError"):
         push(run, "me/shapes", card)
 
 
