@@ -599,6 +599,20 @@ def card(
 
 
 @app.command()
+def serve(
+    run: Path = typer.Argument(
+        ..., metavar="RUN", help="The folder that `train` wrote, or a model."
+    ),
+    port: int | None = typer.Option(None, min=1, max=65535, help="From 7860 on by default."),
+) -> None:
+    """Serve a page to drop a photo on, for this machine alone (127.0.0.1), until Ctrl-C."""
+    from ftcourse.shipping.runs import load_run
+    from ftcourse.shipping.serve import serve as serve_page
+
+    serve_page(load_run(run), port)
+
+
+@app.command()
 def push(
     run: Path = typer.Argument(..., metavar="RUN", help="The folder that `train` wrote."),
     repo: str = typer.Argument(..., metavar="REPO", help="owner/name on the hub."),

@@ -75,7 +75,7 @@ def push(
         api.create_repo(repo, private=True if private else None, exist_ok=True)
         if private and not api.repo_info(repo).private:
             raise ValueError(
-                f"{repo}: is there and public; make it private first, or leave out --private"
+                f"{repo}: is public already; make it private first, or leave out --private"
             )
         if revision:
             api.create_branch(repo, branch=revision, exist_ok=True)
@@ -84,7 +84,7 @@ def push(
 
 
 def download_run(name: str) -> Path:
-    """A folder with the model, its description and its report, of hub:owner/name@revision; kept in a cache.
+    """A folder with the model, its description and its report, of hub:owner/name@revision; in the hub's cache.
 
     Without a revision it warns that what is under the name may change, and says which commit it is today.
 
@@ -103,7 +103,7 @@ def download_run(name: str) -> Path:
         raise FileNotFoundError(f"hub:{repo}: has no {MODEL}, so it is no run of ftcourse")
     if revision is None:
         warnings.warn(
-            f"hub:{repo} is not pinned, and may be another model tomorrow; today it is hub:{repo}@{folder.name}",
+            f"hub:{repo} is not pinned, and may be another model tomorrow; now it is hub:{repo}@{folder.name}",
             stacklevel=2,
         )
     return folder

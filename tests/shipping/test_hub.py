@@ -1,4 +1,4 @@
-"""A run goes to a hub and comes back. The hub is a server on loopback, or an object that notes what it gets."""
+"""A run goes to a hub and comes back: a server on loopback, or an object that notes what it is asked."""
 
 # fixtures are imported, and then named as arguments
 # ruff: noqa: F401, F811
@@ -76,7 +76,7 @@ def test_a_run_is_one_commit_of_model_description_card_and_report_without_photos
 
 def test_a_public_repository_gets_nothing_that_should_be_private(run, card, asked, monkeypatch):
     monkeypatch.setattr(FakeApi, "public", True)
-    with pytest.raises(ValueError, match="is there and public"):
+    with pytest.raises(ValueError, match="is public already"):
         push(run, "me/shapes", card, private=True)
     assert [kind for kind, *_ in asked] == ["repo"]
 
