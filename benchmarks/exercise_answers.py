@@ -51,7 +51,7 @@ def counted(lesson: str) -> dict[str, Any]:
         ("exercises", "right", "taken", "wrong", "refused", "mutants", "noticed"), 0
     )
     row["left"] = {}
-    for e in (e for e in vars(module).values() if isinstance(e, Exercise)):
+    for e in [e for e in vars(module).values() if isinstance(e, Exercise)]:
         right = [verdict(e, answer) for answer in given.RIGHT[e.name]]
         wrong = [verdict(e, answer) for answer, _ in given.WRONG[e.name]]
         tried = isinstance(e, Function) and e.name not in getattr(given, "BY_OUTCOME", ())
