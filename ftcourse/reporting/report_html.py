@@ -6,7 +6,7 @@ import base64
 import html
 from pathlib import Path
 
-from markdown_it import MarkdownIt  # comes with rich
+from markdown_it import MarkdownIt
 
 from ftcourse.training.checkpoints import write_atomic
 

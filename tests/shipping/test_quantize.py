@@ -75,5 +75,6 @@ def test_a_model_file_and_folders_serve_as_well_as_a_run_and_a_file(run, tmp_pat
     assert all(q.path.exists() for q in made)
 
 
-def test_nothing_is_left_behind_but_the_file(done):
-    assert [p.name for p in done.path.parent.iterdir()] == ["small.onnx"]
+def test_beside_the_file_lies_how_it_is_used_and_nothing_else(done):
+    found = sorted(p.name for p in done.path.parent.iterdir())
+    assert found == ["preprocessor_config.json", "small.onnx", "use_model.py"]
