@@ -117,13 +117,11 @@ assert report["test"]["accuracy"] > max(0.75, report["baselines"]["majority"])
 # If fine-tuning does not beat the linear probe, or if that may be chance, the report says so in its first lines,
 # and you would ship the probe. We go on with the fine-tuned network in any case: there is more in it to look at.
 #
-# The run is a folder. `load_run` gives back the network with its classes and its transform, here
+# The run is a folder. `ft.load_run` gives back the network with its classes and its transform, here
 # or on another machine.
 
 # %%
-from ftcourse.shipping.inference import load_run
-
-classifier = load_run(run)
+classifier = ft.load_run(run)
 model = classifier.model.cpu()
 test = insects.test.with_transform(classifier.transform)
 print(type(model).__name__, classifier.classes, classifier.size)
@@ -350,7 +348,8 @@ assert by_day[1] < day[1] < day[0]
 
 # %% [markdown]
 # By day it was not sure enough to begin with, and now it is less so. **Calibrate on photos like those that will
-# come.**
+# come.** (`ftcourse train` fits a temperature on the validation photos, if there are 50 and five of them are wrong,
+# and `predict` divides by it.)
 #
 # ## Photos of something else
 #
@@ -423,13 +422,15 @@ for file in (plain, onnx):
 # %% [markdown]
 # The first needs torchvision and safetensors, not this package. The second needs no PyTorch at all:
 # [ONNX](https://onnx.ai) runs in a phone, in a browser, in a C++ program. But whoever uses it must
-# **prepare the photos as you did**, so the recipe travels in the file:
+# **prepare the photos as you did**, so the recipe travels in the file, and lies beside it as
+# `preprocessor_config.json`. `use_model.py`, there as well, follows it to the last step with PIL and NumPy alone. The
+# main ones:
 
 # %%
 session = onnxruntime.InferenceSession(str(onnx.path), providers=["CPUExecutionProvider"])
-recipe = {k: v for k, v in session.get_modelmeta().custom_metadata_map.items() if k != "format"}
-for key, value in sorted(recipe.items()):
-    print(f"{key:<13} {value}")
+recipe = session.get_modelmeta().custom_metadata_map
+for key in ("architecture", "classes", "size", "resize_size", "working_size", "mean", "std"):
+    print(f"{key:<13} {recipe[key]}")
 
 # %% [markdown]
 # ### ✏️ Your turn · Exercise 17.4: find the bug
@@ -485,8 +486,9 @@ print(f"with line c as it was:  {same_wrong:.0%}")
 assert same > 0.95 and same_wrong < 0.8
 
 # %% [markdown]
-# Not exactly the same numbers: PIL and torchvision round differently when they resize. Where a few
-# hundredths of a logit matter, ship the resizing along with the network.
+# Not exactly the same numbers: this has three of the recipe's nine steps, and PIL and torchvision round
+# differently when they resize. `export` compares `use_model.py` with `ftcourse predict`, and keeps no file for which
+# they differ by more than rounding.
 #
 # ## Eight bits
 #
@@ -520,7 +522,7 @@ to_int8 = check.to_int8(to_int8)
 # %% tags=["nbval-ignore-output"]
 def rounded(to_few_bits):
     """Rounds every weight: which share of their squares is lost, and of the photos gets the same answer."""
-    small, lost, total = load_run(run).model.cpu(), 0.0, 0.0
+    small, lost, total = ft.load_run(run).model.cpu(), 0.0, 0.0
     with torch.no_grad():
         for w in small.parameters():
             if w.ndim > 1:  # biases and BatchNorm stay as they are
@@ -650,20 +652,10 @@ print(card.count("TO FILL IN"), "places for you to fill in")
 print(card[:900])
 
 # %% [markdown]
-# To publish it, make an account on the [Hugging Face Hub](https://huggingface.co/docs/hub), log in with `hf auth
-# login`, and upload the folder. The card becomes the page's text; its header makes the model findable. Upload no
-# photos that are not yours to give away: `worst.png` in the run's folder is a sheet of test photos, so the
-# pattern below leaves all pictures out.
-#
-# ```python
-# from huggingface_hub import HfApi           # pip install huggingface_hub
-#
-# api = HfApi()
-# api.create_repo("YOUR_NAME/ants-and-bees", exist_ok=True)
-# shutil.copy(run / "model_card.md", run / "README.md")
-# api.upload_folder(folder_path=run, repo_id="YOUR_NAME/ants-and-bees",
-#                   allow_patterns=["README.md", "model.safetensors", "*.onnx"])
-# ```
+# To publish it, make an account on the [Hugging Face Hub](https://huggingface.co/docs/hub) and log in with `hf auth
+# login`. `ftcourse push run YOUR_NAME/ants-and-bees` uploads the card as the page's text, the model and its recipe.
+# It uploads no photos, for they may not be yours to give away: `worst.png` in the run's folder, a sheet of test
+# photos, stays where it is.
 #
 # ## Your own photos
 #
@@ -681,26 +673,14 @@ if PHOTOS is not None:
     print(*[finding.message for finding in ft.audit(PHOTOS).findings], sep="\n")
     train_and_report(PHOTOS, work / "own", Settings(strategy="layer4", epochs=7), progress=False)
     print((work / "own/report.md").read_text(encoding="utf-8")[:700])
-    classifier = load_run(work / "own")
+    classifier = ft.load_run(work / "own")
     model, shown = classifier.model.cpu(), ft.load_data(PHOTOS, progress=False)
 widgets.prediction_explorer(model, shown)
 
 # %% [markdown]
-# For people without Python, [gradio](https://www.gradio.app) makes a page of such a function in a
-# few lines (`pip install gradio`). It serves on your own machine, and nothing leaves it:
-#
-# ```python
-# import gradio
-#
-#
-# def answer(photo):
-#     with torch.inference_mode():
-#         p = model(classifier.transform(photo.convert("RGB"))[None]).softmax(1)[0]
-#     return dict(zip(classifier.classes, p.tolist()))
-#
-#
-# gradio.Interface(answer, gradio.Image(type="pil"), gradio.Label()).launch()
-# ```
+# For people without Python, `ftcourse serve run` makes a page to drop a photo on, with
+# [gradio](https://www.gradio.app) (`pip install "ftcourse[demo]"`). It serves on your own machine, and nothing
+# leaves it.
 #
 # ## Now with ImageNet weights
 #
