@@ -23,7 +23,7 @@ test: lint unit
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --nbval lessons/
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -n auto -m "not browser" tests
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not browser" tests
 
 # Needs Chromium, too; on Debian: apt-get install chromium fonts-dejavu-core fonts-noto-color-emoji
 test-browser: $(READY)
