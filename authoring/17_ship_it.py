@@ -348,8 +348,8 @@ assert by_day[1] < day[1] < day[0]
 
 # %% [markdown]
 # By day it was not sure enough to begin with, and now it is less so. **Calibrate on photos like those that will
-# come.** (`ftcourse train` fits a temperature on the validation photos, if there are 50 and five of them are wrong,
-# and `predict` divides by it.)
+# come.** (`ftcourse train` fits a temperature on the validation photos, if there are 50 and five of them are
+# wrong, and `predict` divides by it.)
 #
 # ## Photos of something else
 #
@@ -423,8 +423,8 @@ for file in (plain, onnx):
 # The first needs torchvision and safetensors, not this package. The second needs no PyTorch at all:
 # [ONNX](https://onnx.ai) runs in a phone, in a browser, in a C++ program. But whoever uses it must
 # **prepare the photos as you did**, so the recipe travels in the file, and lies beside it as
-# `preprocessor_config.json`. `use_model.py`, there as well, follows it to the last step with PIL and NumPy alone. The
-# main ones:
+# `preprocessor_config.json`. `use_model.py`, there as well, follows it to the last step with PIL and NumPy
+# alone. The main ones:
 
 # %%
 session = onnxruntime.InferenceSession(str(onnx.path), providers=["CPUExecutionProvider"])
@@ -487,8 +487,8 @@ assert same > 0.95 and same_wrong < 0.8
 
 # %% [markdown]
 # Not exactly the same numbers: this has three of the recipe's nine steps, and PIL and torchvision round
-# differently when they resize. `export` compares `use_model.py` with `ftcourse predict`, and keeps no file for which
-# they differ by more than rounding.
+# differently when they resize. `export` compares `use_model.py` with `ftcourse predict`, and keeps no file for
+# which they differ by more than rounding.
 #
 # ## Eight bits
 #
@@ -652,10 +652,10 @@ print(card.count("TO FILL IN"), "places for you to fill in")
 print(card[:900])
 
 # %% [markdown]
-# To publish it, make an account on the [Hugging Face Hub](https://huggingface.co/docs/hub) and log in with `hf auth
-# login`. `ftcourse push run YOUR_NAME/ants-and-bees` uploads the card as the page's text, the model and its recipe.
-# It uploads no photos, for they may not be yours to give away: `worst.png` in the run's folder, a sheet of test
-# photos, stays where it is.
+# To publish it, make an account on the [Hugging Face Hub](https://huggingface.co/docs/hub) and log in with
+# `hf auth login`. `ftcourse push run YOUR_NAME/ants-and-bees` uploads the card as the page's text, the model and
+# its recipe. It uploads no photos, for they may not be yours to give away: `worst.png` in the run's folder, a sheet
+# of test photos, stays where it is.
 #
 # ## Your own photos
 #

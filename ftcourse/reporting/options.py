@@ -23,9 +23,9 @@ FACTS = {"lr": "a learning rate of"}
 
 COLUMN = re.compile(r'pass columns=\{"(\w+)": "?(NAME|None)"?\}')
 VALUE = r"\"[^\"]*\"|'[^']*'|[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_]+"
-# not inside a name or a path: a file may be called `seed=1.jpg`
+# not inside a name, a path or a list of columns: a file may be called `seed=1.jpg`
 ARGUMENT = re.compile(
-    rf"(?P<verb>\b(?:pass|load with) )?(?<![\w/\\.=&-])(?P<name>[a-z_]\w*)=(?P<value>{VALUE})?"
+    rf"(?P<verb>\b(?:pass|load with) )?(?<![\w/\\.=&,-])(?P<name>[a-z_]\w*)=(?P<value>{VALUE})?"
     r"(?![\w/\\]|\.[\w.])"
 )
 

@@ -21,7 +21,7 @@ ALL = {option for one in COMMANDS.values() for p in one.params for option in p.o
 # Rooms whose messages the command line never shows: what programs and lessons call.
 NOT_SHOWN = (
     "bugs", "exercises", "plots", "widgets", "tasks", "results", "data/insects", "data/texts", "models/cost.py",
-    "models/features.py", "training/lr_finder.py",
+    "models/features.py", "training/lr_finder.py", "reporting/options.py", "reporting/report_html.py",
 )  # fmt: skip
 # Arguments in messages about what only a program can have written: its stages, its model, its loader.
 OF_PROGRAMS = {
@@ -40,9 +40,9 @@ OF_PROGRAMS = {
     "warmup",
     "weight_decay",
 }
-# No arguments: the head of an HTTP request, and a variable of the environment.
-OF_PROGRAMS |= {"bytes", "FTCOURSE_DEBUG"
-}  # fmt: skip
+OF_PROGRAMS |= {"transform", "train_transform"}
+# No arguments: the head of an HTTP request, a variable of the environment, and what columns are for.
+OF_PROGRAMS |= {"bytes", "FTCOURSE_DEBUG", "file", "label"}
 
 
 def texts():
@@ -87,6 +87,8 @@ def test_each_option_that_the_rule_writes_is_one_of_a_command():
         ("groups=^(a): fits none", "--groups ^(a): fits none"),
         ("label_smoothing=1.5: too much", "--label-smoothing 1.5: too much"),
         ("num_workers=-1: at least 0", "--workers -1: at least 0"),
+        ("with --columns label=kind,split=, not", "with --columns label=kind,split=, not"),
+        ('pass columns={"label": "NAME"}', "use --columns label=NAME"),
         ("with lr=1e-05.", "with a learning rate of 1e-05."),
         ("seed=1.jpg: cannot be decoded", "seed=1.jpg: cannot be decoded"),
         ("a/seed=1/b: no such folder", "a/seed=1/b: no such folder"),
