@@ -654,8 +654,8 @@ print(card[:900])
 # %% [markdown]
 # To publish it, make an account on the [Hugging Face Hub](https://huggingface.co/docs/hub) and log in with
 # `hf auth login`. `ftcourse push run YOUR_NAME/ants-and-bees` uploads the card as the page's text, the model and
-# its recipe. It uploads no photos, for they may not be yours to give away: `worst.png` in the run's folder, a sheet
-# of test photos, stays where it is.
+# its recipe. It uploads no photos, for they may not be yours to give away: `worst.png` in the run's folder, a
+# sheet of test photos, stays where it is.
 #
 # ## Your own photos
 #
