@@ -77,7 +77,5 @@ def put_up_signposts() -> None:
     """Make old imports fail with the new path in their message."""
     if not any(isinstance(finder, _Signposts) for finder in sys.meta_path):
         sys.meta_path.append(_Signposts())
-    wing: Any = import_module(
-        "ftcourse.data"
-    )  # the wing alone: its rooms are imported when they are needed
+    wing: Any = import_module("ftcourse.data")  # alone: its rooms are imported when needed
     wing.__getattr__ = _look_up

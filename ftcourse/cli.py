@@ -398,7 +398,7 @@ def train(
 ) -> None:
     """Fine-tune on a folder of photos; writes a model, a report and what is needed to resume."""
     from ftcourse.reporting.config import read_settings
-    from ftcourse.reporting.report import Interrupted, Settings, train_and_report
+    from ftcourse.reporting.report import Settings, train_and_report
     from ftcourse.reporting.report_page import headline
     from ftcourse.reporting.starting_weights import choose
 
@@ -410,15 +410,11 @@ def train(
         _cross_validate(source, out, settings, folds, resume or force, as_json)
         return
     with _whoever_reads():
-        try:
-            with _only_json(as_json), contextlib.redirect_stdout(_InOptions(sys.stdout)):  # type: ignore[type-var]
-                report = train_and_report(
-                    source, out, settings, resume=resume, force=force,
-                    on_start=lambda: typer.echo(one_line(start.note)) if start.note else None,
-                )  # fmt: skip
-        except Interrupted as stop:
-            typer.echo(f"ftcourse: {one_line(stop)}", err=True)
-            raise typer.Exit(130) from stop
+        with _training(as_json):
+            report = train_and_report(
+                source, out, settings, resume=resume, force=force,
+                on_start=lambda: typer.echo(one_line(start.note)) if start.note else None,
+            )  # fmt: skip
         for note in report["data_notes"] + report["notes"]:
             typer.echo(f"note: {in_options(one_line(note))}", err=as_json)
         typer.echo(one_line(headline(report)), err=as_json)
@@ -427,22 +423,30 @@ def train(
             _print_json(report)
 
 
+@contextlib.contextmanager
+def _training(as_json: bool) -> Iterator[None]:
+    """What is printed meanwhile is in the words of the command line; Ctrl-C ends it with a sentence."""
+    from ftcourse.reporting.report import Interrupted
+
+    try:
+        with _only_json(as_json), contextlib.redirect_stdout(_InOptions(sys.stdout)):  # type: ignore[type-var]
+            yield
+    except Interrupted as stop:
+        typer.echo(f"ftcourse: {one_line(stop)}", err=True)
+        raise typer.Exit(130) from stop
+
+
 def _cross_validate(
     source: str, out: Path, settings: Any, folds: int, again: bool, as_json: bool
 ) -> None:
     from ftcourse.reporting.cross_validation import cross_validate, in_words
-    from ftcourse.reporting.report import Interrupted
 
     if again:
         raise ValueError(
             f"--folds {folds}: goes with neither --resume nor --force; give a new folder"
         )
-    try:
-        with _only_json(as_json), contextlib.redirect_stdout(_InOptions(sys.stdout)):  # type: ignore[type-var]
-            found = cross_validate(source, out, settings, folds)
-    except Interrupted as stop:
-        typer.echo(f"ftcourse: {one_line(stop)}", err=True)
-        raise typer.Exit(130) from stop
+    with _training(as_json):
+        found = cross_validate(source, out, settings, folds)
     typer.echo(in_words(found), err=as_json)
     typer.echo(one_line(f"{out / 'folds.md'} has the rest."), err=as_json)
     if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ftcourse.data.entries import ONE_LABEL, Entry, folder_of
+from ftcourse.data.entries import ONE_LABEL, Entry, folder_of, others
 from ftcourse.data.folders import Folder, files_below, in_nfc, is_photo_name
 from ftcourse.data.split_names import role_of
 from ftcourse.data.tables import Table, cell
@@ -208,9 +208,9 @@ def _file_column(used: _Used, photos: Photos) -> str:
         raise ValueError(
             f"{table.name}: its first line names a photo, so it is no header; put one above it, such as file,label"
         )
-    others = {n for role in ("label", "split", "group") for n in used.named(role)}
-    others |= {n for n in used.said.values() if n}
-    free = [name for name in table.columns if name not in others]
+    taken = {n for role in ("label", "split", "group") for n in used.named(role)}
+    taken |= {n for n in used.said.values() if n}
+    free = [name for name in table.columns if name not in taken]
     by_cells = [name for name in free if _are_photos(table.columns[name], photos)]
     by_name = [name for name in free if name in used.named("file")]
     for names in ([n for n in by_cells if n in by_name], by_cells, by_name):
@@ -269,8 +269,7 @@ def _paths(table: Table, column: str, photos: Photos) -> tuple[list[Path | None]
 
 
 def _with_count(faults: Sequence[str]) -> str:
-    more = len(faults) - 1
-    return faults[0] + (f" (and {more} more like it)" if more else "")
+    return faults[0] + others(faults)
 
 
 # -- labels and splits -------------------------------------------------------------------------

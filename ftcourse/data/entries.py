@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftcourse.data.folders import Folder, Photo, in_nfc
+from ftcourse.data.folders import Folder, Photo, compare_splits, in_nfc
 from ftcourse.data.items import Item
 from ftcourse.data.natural import natural
 from ftcourse.data.photo_formats import why_unreadable
 
-__all__ = ["Entry", "folder_of"]
+__all__ = ["ONE_LABEL", "SPLITS", "Entry", "folder_of", "others"]
 
 SPLITS = ("train", "val", "test")
 ONE_LABEL = "ftcourse gives a photo one label"
@@ -103,7 +103,7 @@ def _labelled(found: Folder, entries: Sequence[Entry]) -> list[Entry]:
         )
     elif without:
         found.faults.append(
-            f"{without[0].where}: the label is empty; fill it in or remove it{_others(without)}"
+            f"{without[0].where}: the label is empty; fill it in or remove it{others(without)}"
         )
     return [one for one in entries if one.label]
 
@@ -174,24 +174,25 @@ def _once(found: Folder, entries: list[Entry]) -> list[Entry]:
         key = os.path.abspath(one.path)
         if (before := first.setdefault(key, one)) is not one:
             twice.append((before, one))
-    others = [(a, b) for a, b in twice if a.label != b.label]
-    if others:
-        a, b = others[0]
+    unlike = [(a, b) for a, b in twice if a.label != b.label]
+    if unlike:
+        a, b = unlike[0]
         found.faults.append(
             f"{b.where}: {_name(b.path, found.root)} is {b.label!r}, but {a.label!r} in {a.where}; {ONE_LABEL} "
-            f"(no boxes, no several labels): keep one{_others([b for _, b in others])}"
+            f"(no boxes, no several labels): keep one{others([b for _, b in unlike])}"
         )
     elif twice:
         a, b = twice[0]
         found.faults.append(
             f"{b.where}: {_name(b.path, found.root)} is there already, in {a.where}; "
-            f"remove one{_others([b for _, b in twice])}"
+            f"remove one{others([b for _, b in twice])}"
         )
     return list(first.values())
 
 
-def _others(entries: Sequence[Any]) -> str:
-    more = len(entries) - 1
+def others(faults: Sequence[Any]) -> str:
+    """How many there are besides the first, which is told; nothing if it is the only one."""
+    more = len(faults) - 1
     return f" (and {more} more like it)" if more else ""
 
 
@@ -209,7 +210,6 @@ def _groups(entries: Iterable[Entry], group_by: str) -> Callable[[Path], Any] | 
 
 def _find_problems(found: Folder) -> None:
     where, splits = found.source, {photo.split for photo in found.photos}
-    by_split = {s: {p.label for p in found.photos if p.split == s} for s in splits}
     if not found.photos:
         why = f" ({found.left_out[0][1]})" if found.left_out else ""
         found.problems.append(f"{where}: no photos with a label{why}")
@@ -222,17 +222,4 @@ def _find_problems(found: Folder) -> None:
             f"{where}: no photo is in train, only in {' and '.join(sorted(splits))}"
         )
     elif found.layout == "splits":
-        for split in (s for s in ("val", "test") if s in splits):
-            new, missing = (
-                sorted(by_split[split] - by_split["train"]),
-                sorted(by_split["train"] - by_split[split]),
-            )
-            if new:
-                found.problems.append(
-                    f"{where}: class {new[0]!r} is in {split} but not in train, so it can never be predicted; "
-                    f"add photos of it to train or remove those of {split}"
-                )
-            if missing:
-                found.notes.append(
-                    f"{split} has no photos of {', '.join(missing)}: nothing is measured for it."
-                )
+        compare_splits(found)

@@ -15,7 +15,7 @@ from ftcourse.data.photo_formats import SUFFIXES, why_unreadable
 from ftcourse.data.split_names import is_date, is_inputs, is_targets, role_of, roles_of
 
 __all__ = [
-    "EXPECTED", "SUFFIXES", "Folder", "Photo", "files_below", "in_nfc", "is_photo_name", "scan",
+    "EXPECTED", "SUFFIXES", "Folder", "Photo", "compare_splits", "files_below", "in_nfc", "is_photo_name", "scan",
 ]  # fmt: skip
 
 NOT_A_PHOTO = "not a photo"
@@ -462,7 +462,7 @@ def _find_problems(found: Folder) -> None:
         )
     _note_capitals(found)
     if found.layout == "splits" and found.photos:
-        _compare_splits(found)
+        compare_splits(found)
 
 
 def _other_ways(found: Folder) -> str:
@@ -496,16 +496,22 @@ def _note_capitals(found: Folder) -> None:
             found.notes.append(f"{shown} differ in capitals alone, and are different classes.")
 
 
-def _compare_splits(found: Folder) -> None:
-    """Classes that are in one split and not in another."""
+def compare_splits(found: Folder) -> None:
+    """Tell classes that are in one split and not in another: of folders, of tables and lists."""
+    mark = found.mark  # "/" where splits are folders
     by_split = {s: {p.label for p in photos} for s, photos in found.splits().items()}
     train = by_split.get("train", set())
     for split in ("val", "test"):
         for label in sorted(by_split.get(split, set()) - train):
+            cure = f"add photos of it to train or remove those of {split}"
+            if mark:
+                cure = f"add photos to train/{label}/ or remove {split}/{label}/"
             found.problems.append(
-                f"{found.source}: class {label!r} is in {split}/ but not in train/, so it can never be "
-                f"predicted; add photos to train/{label}/ or remove {split}/{label}/"
+                f"{found.source}: class {label!r} is in {split}{mark} but not in train{mark}, so it can never be "
+                f"predicted; {cure}"
             )
         missing = ", ".join(sorted(train - by_split.get(split, train)))
         if missing:
-            found.notes.append(f"{split}/ has no photos of {missing}: nothing is measured for it.")
+            found.notes.append(
+                f"{split}{mark} has no photos of {missing}: nothing is measured for it."
+            )

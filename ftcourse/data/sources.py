@@ -9,7 +9,7 @@ from typing import Any
 
 from ftcourse.data.columns import Columns, entries_of, folder_of_table
 from ftcourse.data.data_sets import entries_of_data_set, entries_of_pairs, is_data_set
-from ftcourse.data.entries import Entry, folder_of
+from ftcourse.data.entries import SPLITS, Entry, folder_of
 from ftcourse.data.file_names import Labels, folder_of_names
 from ftcourse.data.folders import Folder, scan
 from ftcourse.data.items import Item
@@ -17,8 +17,6 @@ from ftcourse.data.split_names import role_of
 from ftcourse.data.tables import is_frame, is_table_name, read_table, table_of
 
 __all__ = ["find", "has_table", "is_path"]
-
-SPLITS = ("train", "val", "test")
 
 
 def find(

@@ -93,11 +93,15 @@ def build_timm(name: str, num_classes: int | None = None, **options: Any) -> nn.
     Raises:
         ImportError: timm is not installed.
     """
-    library, own = timm_library(), _own_name(name)
-    if num_classes is None and not library.get_pretrained_cfg_value(own, "num_classes"):
-        num_classes = NO_HEAD
-    more = options | ({} if num_classes is None else {"num_classes": num_classes})
-    return _with_groups(library.create_model(own, pretrained=False, **more))
+    own = _own_name(name)
+    outputs = _with_a_head(own) if num_classes is None else {"num_classes": num_classes}
+    return _with_groups(timm_library().create_model(own, pretrained=False, **options, **outputs))
+
+
+def _with_a_head(own: str) -> dict[str, int]:
+    """For networks that timm builds without a head: the outputs of a new one."""
+    known = timm_library().get_pretrained_cfg_value(own, "num_classes")
+    return {} if known else {"num_classes": NO_HEAD}
 
 
 def _with_groups(model: Any) -> nn.Module:
@@ -193,11 +197,9 @@ def pretrained_timm(name: str, pretrained: bool = True) -> tuple[nn.Module, str,
         config = timm_library().get_pretrained_cfg(own)
         if pretrained and not (config and config.has_weights):
             raise ValueError(f"timm has no weights for {name}; use weights=None, or a path")
-    more: dict[str, Any] = {}
-    if not name.startswith(HUB) and not timm_library().get_pretrained_cfg_value(own, "num_classes"):
-        more = {"num_classes": NO_HEAD}
+    outputs = {} if name.startswith(HUB) else _with_a_head(own)
     try:
-        model = timm_library().create_model(own, pretrained=pretrained, **more)
+        model = timm_library().create_model(own, pretrained=pretrained, **outputs)
     except Exception as err:  # of huggingface_hub and what it downloads with, in many kinds
         reason = " ".join(str(err).split())[:200]
         raise ConnectionError(

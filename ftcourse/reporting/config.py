@@ -29,7 +29,6 @@ def read_settings(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: the file is no JSON object, a key is unknown, or a value makes no sense; the message names file
             and key.
     """
-    Settings(**given)
     regular_file(path, "file")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path}: is too large for a file of settings")

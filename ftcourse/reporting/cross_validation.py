@@ -13,22 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ftcourse.data.folds import folds_of
 from ftcourse.data.splits import Data
 from ftcourse.evaluation.measures import bootstrap_intervals
-from ftcourse.models.backbones import load_backbone, replace_head
-from ftcourse.models.states import check_input
+from ftcourse.models.backbones import replace_head
 from ftcourse.reporting.escaping import escaped
 from ftcourse.reporting.options import in_options
 from ftcourse.reporting.report import (
     Interrupted,
     Settings,
-    architecture_of,
-    check_device,
-    input_of,
-    load_photos,
+    backbone_of,
+    prepared,
     stages_of,
     versions,
 )
@@ -60,13 +56,7 @@ def cross_validate(
             raise ValueError(f"{name}={getattr(settings, name)}: does not go with folds={folds}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out}: exists and is not empty; give another folder")
-    check_device(settings.device)
-    model = _backbone(settings)
-    shape = input_of(model, settings)
-    check_input(
-        architecture_of(model, settings), shape["crop_size"], getattr(model, "image_size", None)
-    )
-    data = load_photos(source, settings, shape)
+    _, _, data = prepared(source, settings)
     rows, truth, answers = [], [], []
     for number, fold in enumerate(folds_of(data, folds, settings.seed), start=1):
         row, targets, predicted = _one(fold, settings, progress)
@@ -95,18 +85,11 @@ def cross_validate(
     return found
 
 
-def _backbone(settings: Settings) -> torch.nn.Module:
-    torch.manual_seed(settings.seed)
-    return load_backbone(
-        settings.backbone, None if settings.weights == "none" else settings.weights
-    )
-
-
 def _one(
     data: Data, settings: Settings, progress: bool
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """One fold: what its row says, and the true and the predicted classes of its test photos."""
-    model = replace_head(_backbone(settings), num_classes=len(data.classes))
+    model = replace_head(backbone_of(settings), num_classes=len(data.classes))
     history = finetune(
         model, data, stages_of(settings, data, model, settings.epochs), batch_size=settings.batch_size,
         seed=settings.seed, progress=progress, **settings.finetune(),

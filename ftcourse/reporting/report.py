@@ -220,17 +220,8 @@ def _train_and_report(
     on_start: Callable[[], None] | None,
 ) -> dict[str, Any]:
     clock = Clock()
-    check_device(settings.device)
     check_log(settings.log)
-    torch.manual_seed(settings.seed)
-    model = load_backbone(
-        settings.backbone, None if settings.weights == "none" else settings.weights
-    )
-    shape = input_of(model, settings)
-    check_input(
-        architecture_of(model, settings), shape["crop_size"], getattr(model, "image_size", None)
-    )
-    data = load_photos(source, settings, shape)
+    model, shape, data = prepared(source, settings)
     torch.manual_seed(settings.seed)  # whatever reading the photos may have drawn
     replace_head(model, num_classes=len(data.classes))
     stages = stages_of(settings, data, model, settings.epochs)
@@ -345,6 +336,25 @@ def _alone(out: Path) -> Iterator[None]:
 def _busy(out: Path, by: str) -> FileExistsError:
     return FileExistsError(
         f"{out}: another run is being written there{by}; wait for it, or give another folder"
+    )
+
+
+def prepared(source: Any, settings: Settings) -> tuple[nn.Module, dict[str, Any], Data]:
+    """The backbone before its head is replaced, how photos come to it (`input_of`), and the photos."""
+    check_device(settings.device)
+    model = backbone_of(settings)
+    shape = input_of(model, settings)
+    check_input(
+        architecture_of(model, settings), shape["crop_size"], getattr(model, "image_size", None)
+    )
+    return model, shape, load_photos(source, settings, shape)
+
+
+def backbone_of(settings: Settings) -> nn.Module:
+    """The network that a run begins with; what is random in it comes from the run's seed."""
+    torch.manual_seed(settings.seed)
+    return load_backbone(
+        settings.backbone, None if settings.weights == "none" else settings.weights
     )
 
 

@@ -28,7 +28,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,8 @@ def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = 
     part = path.with_name(f".{path.name}.unchecked")  # takes its name only when it is right
     try:
         answer = (_to_onnx if format == "onnx" else _to_safetensors)(classifier, part)
-        inputs, checked_on = _inputs(classifier, folder)
+        files = _some_files(folder)
+        inputs, checked_on = _inputs(classifier, files)
         difference = _compare(classifier, answer, inputs)
         if not difference <= TOLERANCE:  # also true for nan
             raise ValueError(
@@ -107,7 +108,7 @@ def export(run: str | os.PathLike, format: str, out: str | os.PathLike | None = 
                 f"{TOLERANCE:g}, so it was not kept; another version of torch or onnxruntime may do better"
             )
         config = config_of(classifier.meta)
-        from_files = _compare_files(classifier, answer, config, folder)
+        from_files = _compare_files(classifier, answer, config, files)
         write_beside(path, config, folder, example=format == "onnx")
         os.replace(part, path)
     finally:
@@ -200,13 +201,12 @@ def _onnx_proto(classifier: Classifier) -> Any:
 
 def _metadata(classifier: Classifier) -> dict[str, Any]:
     config = config_of(classifier.meta)
+    known = {
+        "architecture": classifier.meta.get("architecture"),
+        "grey_bits": classifier.grey_bits,
+    }
     return {
         "format": "ftcourse-1",
-        **(
-            {"architecture": classifier.meta["architecture"]}
-            if "architecture" in classifier.meta
-            else {}
-        ),
         "classes": classifier.classes,
         "size": classifier.size,
         "resize_size": config["size"]["shortest_edge"],
@@ -214,18 +214,18 @@ def _metadata(classifier: Classifier) -> dict[str, Any]:
         "mean": config["image_mean"],
         "std": config["image_std"],
         "temperature": classifier.temperature,
-        **({"grey_bits": classifier.grey_bits} if classifier.grey_bits else {}),
+        **{name: value for name, value in known.items() if value},
         "preprocess": config["ftcourse"]["steps"],
         "preprocessor_config": config,
     }
 
 
-def _inputs(classifier: Classifier, folder: Path) -> tuple[list[Tensor], str]:
-    """Batches of 1 and 3 random inputs, and one of photos of the run's folder, if that is still there."""
+def _inputs(classifier: Classifier, files: Sequence[Path]) -> tuple[list[Tensor], str]:
+    """Batches of 1 and 3 random inputs, and one of the photos, if there are any."""
     generator = torch.Generator().manual_seed(0)
     side = classifier.size
     batches = [torch.randn(n, 3, side, side, generator=generator) for n in (1, 3)]
-    photos = _photos(classifier, folder)
+    photos = _photos(classifier, files)
     if photos:
         batches.append(torch.stack(photos))
     told = f"{len(photos)} photos and 4 random inputs" if photos else "4 random inputs"
@@ -244,9 +244,9 @@ def _some_files(folder: Path) -> list[Path]:
     return files[:: max(1, len(files) // REAL)][:REAL]
 
 
-def _photos(classifier: Classifier, folder: Path) -> list[Tensor]:
+def _photos(classifier: Classifier, files: Sequence[Path]) -> list[Tensor]:
     found: list[Tensor] = []
-    for file in _some_files(folder):
+    for file in files:
         with contextlib.suppress(ValueError, OSError):  # broken photos are not the export's affair
             found.append(classifier.input_of(file))
     return found
@@ -259,7 +259,9 @@ def _compare(classifier: Classifier, answer: Answer, batches: list[Tensor]) -> f
 
 
 @torch.inference_mode()
-def _compare_files(classifier: Classifier, answer: Answer, config: Any, folder: Path) -> float:
+def _compare_files(
+    classifier: Classifier, answer: Answer, config: Any, files: Sequence[Path]
+) -> float:
     """The largest difference of a probability when the photos are read by Pillow and NumPy alone.
 
     Raises:
@@ -268,7 +270,7 @@ def _compare_files(classifier: Classifier, answer: Answer, config: Any, folder: 
     largest = 0.0
     with tempfile.TemporaryDirectory() as drawn:
         always = generated_photos(Path(drawn))
-        for file in [*always, *_some_files(folder)]:
+        for file in [*always, *files]:
             try:
                 ours, theirs = classifier.input_of(file), pixels_of(str(file), config)
             except Exception:  # a broken photo, or one that Pillow alone does not read

@@ -22,11 +22,7 @@ from ftcourse.training.checkpoints import write_atomic
 __all__ = ["download_run", "push"]
 
 MODEL = "model.safetensors"
-ALSO = (
-    "report.md",
-    "curves.png",
-    "confusion.png",
-)  # not worst.png, which shows the photos themselves
+ALSO = ("report.md", "curves.png", "confusion.png")  # not worst.png: it shows the photos
 NAME = re.compile(r"(?:hub:)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
 
 

@@ -94,7 +94,9 @@ class Classifier:
 
     def __repr__(self) -> str:
         shown = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
-        return f"Classifier({self.meta['architecture']}, {self.size} pixels; {shown})"
+        return (
+            f"Classifier({self.meta.get('architecture', 'a network')}, {self.size} pixels; {shown})"
+        )
 
     def input_of(self, file: Path) -> Tensor:
         """A photo as the network takes it, float32 (3, size, size).

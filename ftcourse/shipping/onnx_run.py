@@ -54,7 +54,8 @@ def load_onnx(path: str | os.PathLike) -> Classifier:
         raise ValueError(
             f"{file}: was not written by `ftcourse export`, so its classes are not known"
         )
-    meta = {k: json.loads(v) for k, v in found.items() if k not in ("format", "architecture")}
+    plain = ("format", "architecture")  # texts; all else is JSON
+    meta = {k: v if k in plain else json.loads(v) for k, v in found.items()}
     meta["crop_size"] = meta["size"]
     transform, side = reading_of(meta)
     return Classifier(Network(session), meta["classes"], transform, meta["size"], side, meta)

@@ -12,10 +12,7 @@ def pixels_of(path: str, config: dict) -> np.ndarray:
     image: Image.Image = Image.open(path)
     ours = config["ftcourse"]
     side = ours["working_size"]
-    if image.format in (
-        "JPEG",
-        "MPO",
-    ):  # the decoder may halve it, down to a short side of 2 * side
+    if image.format in ("JPEG", "MPO"):  # decoded at a half, ..., down to a short side of 2 * side
         scale = 2 * side / min(image.size)
         image.draft(image.mode, (round(image.width * scale), round(image.height * scale)))
     image = ImageOps.exif_transpose(image)
