@@ -14,6 +14,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import ftcourse as ft
 from ftcourse.cli import app
 from ftcourse.shipping import answers, onnx_run
 from ftcourse.shipping.export import export
@@ -75,6 +76,7 @@ def test_an_onnx_file_answers_as_the_run_does_and_says_what_it_lacks(
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     file = export(run, "onnx", tmp_path / "m.onnx").path
+    assert repr(ft.load_run(file)) == repr(ft.load_run(run))
     words = [photos / "circle", "--json"]
     expected, found = (json.loads(ftcourse("predict", r, *words).stdout) for r in (run, file))
     assert [a["file"] for a in found] == [a["file"] for a in expected]
